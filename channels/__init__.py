@@ -1,0 +1,30 @@
+"""The outside world, translated: one class per kind of channel, bytes in, values out; values in, network out."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from channels.base import Channel, NotConfigured, Settings
+
+KINDS = {
+    "email": "channels.mail:EmailChannel",
+    "sms": "channels.sms:SmsChannel",
+    "chat": "channels.chat:ChatChannel",
+    "form": "channels.form:FormChannel",
+    "slack": "channels.slack:SlackChannel",
+}
+
+
+def open_channel(kind: str, name: str, address: str, settings: Settings, kinds: dict[str, str] | None = None) -> Channel:
+    """The channel a row of configuration describes; `settings` has its secrets resolved.
+
+    Raises NotConfigured when the kind is unknown or a setting is missing.
+    """
+    known = {**KINDS, **(kinds or {})}
+    if kind not in known:
+        raise NotConfigured(f"channel {name!r}: unknown kind {kind!r}; known kinds are {', '.join(sorted(known))}")
+    module, _, attribute = known[kind].partition(":")
+    channel: Any = getattr(import_module(module), attribute)
+    opened: Channel = channel(name=name, address=address, settings=settings)
+    return opened

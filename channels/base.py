@@ -1,0 +1,295 @@
+"""What a channel is: values that come in, values that go out, and the few verbs between them and the network.
+
+A channel knows one provider's protocol and nothing of the database. Behaviour is declared by having the method
+(`isinstance(channel, Polls)`), numbers by `limits`. See DECISIONS.md 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import IntEnum, StrEnum
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+
+class Strength(IntEnum):
+    """How well a contact point is proved to belong to the person who uses it (0 to 100, higher is better)."""
+
+    COOKIE = 20
+    CLAIMED = 30  # typed into a form or a pre-chat question
+    CALLER_ID = 40
+    MAIL = 60  # an inbound mail without a passing DMARC
+    PHONE = 80  # an inbound text: the network vouches for the number
+    SLACK = 80
+    WHATSAPP = 85
+    SIGNED = 95  # a token signed by the customer's own site
+    MANUAL = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ContactPoint:
+    """One way to reach or recognise a person: `kind` is email, phone, whatsapp, slack, chat or external.
+
+    `value` is normalised by the channel (e-mail lower-cased with an IDNA domain, phone in E.164); `shown` is what
+    the person or provider wrote.
+    """
+
+    kind: str
+    value: str
+    strength: Strength
+    shown: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who wrote. `points` come strongest first; the first one identifies the contact, the others are added to it."""
+
+    points: tuple[ContactPoint, ...]
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """An attachment. `name` is safe to show and to save under; `cid` is the Content-ID of an inline part."""
+
+    name: str
+    content_type: str
+    data: bytes = field(repr=False)
+    cid: str = ""
+    inline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """One thing exactly as it arrived, with the key under which the provider would send it again."""
+
+    dedupe_key: str
+    body: bytes = field(repr=False)
+    content_type: str = "application/octet-stream"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A message as a channel understood it.
+
+    `external_id` is the provider's id or the Message-ID (a hint, never an identity). `references` are ids the
+    message says it answers, the most specific first. `tokens` are reply tokens found in recipient addresses.
+    `quoted_at` is the offset in `text` where quoted history begins (len(text) when there is none).
+    `automatic` says why this is not a human's message ("vacation", "bounce", "bulk", ...); such a message is
+    attached but neither reopens a conversation nor counts. `command` is "stop" or "start" for opt-out words.
+    """
+
+    sender: Sender
+    text: str
+    to: str = ""  # our own address that was written to
+    subject: str = ""
+    html: str = ""
+    sent_at: datetime | None = None
+    external_id: str = ""
+    references: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()  # other recipients: To and Cc without our own address
+    files: tuple[File, ...] = ()
+    fields: Mapping[str, str] = field(default_factory=dict)  # a form's answers in their order
+    quoted_at: int | None = None
+    automatic: str = ""
+    command: str = ""
+    flags: tuple[str, ...] = ()  # what a reader should know: "multi_from", "too_many_parts", ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """A message on its way out. `id` is our own uuid, known to the provider where it offers a place for it."""
+
+    id: str
+    to: tuple[str, ...]
+    text: str
+    cc: tuple[str, ...] = ()
+    subject: str = ""
+    html: str = ""
+    sender_name: str = ""
+    external_id: str = ""  # the Message-ID chosen before the first try
+    references: tuple[str, ...] = ()  # oldest first, the last is what this answers
+    files: tuple[File, ...] = ()
+    automatic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider took responsibility. `state` is "sent", or "delivered" where there is nothing further to hear."""
+
+    external_id: str
+    state: str = "sent"
+
+
+class DeliveryState(StrEnum):
+    """States of an outbound message; they only move forward by `rank`."""
+
+    DRAFT = "draft"
+    QUEUED = "queued"
+    SENDING = "sending"
+    UNCERTAIN = "uncertain"
+    SENT = "sent"
+    FAILED = "failed"
+    DELIVERED = "delivered"
+    READ = "read"
+
+    @property
+    def rank(self) -> int:
+        """A late `delivered` overrides `failed`; nothing overrides `read`."""
+        return {"draft": 0, "queued": 1, "sending": 2, "uncertain": 3, "sent": 4, "failed": 5, "delivered": 6, "read": 7}[self]
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryUpdate:
+    """What a provider says later about a message we sent. `id` is our uuid if it came back, else `external_id`."""
+
+    raw: Raw
+    state: DeliveryState
+    id: str = ""
+    external_id: str = ""
+    why: str = ""  # a sentence for the agent when it failed
+    opted_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the composer and the queue may rely on."""
+
+    max_chars: int | None = None
+    html: bool = False
+    subject: bool = False
+    files: bool = False
+    max_file_bytes: int = 0
+    segments: bool = False  # count SMS segments in the composer
+    reply_within: timedelta | None = None
+    per_second: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """An HTTP request as a channel may judge it: `url` is PUBLIC_BASE_URL plus the raw request URI, never rebuilt."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes = field(repr=False)
+    now: datetime = field(kw_only=True)
+
+
+class SendFailed(Exception):
+    """The message was certainly not handed over. The sentence is shown to the agent."""
+
+    def __init__(self, why: str, *, permanent: bool = False, retry_after: timedelta | None = None, opted_out: bool = False):
+        super().__init__(why)
+        self.why, self.permanent, self.retry_after, self.opted_out = why, permanent, retry_after, opted_out
+
+
+class SendUncertain(Exception):
+    """The line broke after the message may have been taken: nobody knows yet, so it is never resent blindly."""
+
+    def __init__(self, why: str):
+        super().__init__(why)
+        self.why = why
+
+
+class NotAuthentic(Exception):
+    """The signature is wrong, missing or too old: answer 403 and keep nothing."""
+
+
+class Unreadable(Exception):
+    """The bytes are authentic but make no message: the receipt is quarantined with this sentence."""
+
+
+class NotConfigured(Exception):
+    """A channel's settings can't work. The sentence says which key and what to put there."""
+
+
+class CheckFailed(Exception):
+    """"Test this channel" did not pass. The sentence says what to mend."""
+
+
+@runtime_checkable
+class Channel(Protocol):
+    """One configured account of a kind."""
+
+    kind: ClassVar[str]
+    limits: ClassVar[Limits]
+    name: str  # the row's key: "support-mail"
+    address: str  # what the world writes to: "support@example.com", "+46700000000"
+
+    @staticmethod
+    def parse(raw: Raw) -> Inbound:
+        """Read the bytes. Pure; raises Unreadable."""
+        ...
+
+    def send(self, message: Outbound) -> Accepted:
+        """Hand it over, once. Raises SendFailed or SendUncertain."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a folder has been read."""
+
+    folder: str
+    uidvalidity: int = 0
+    uid: int = 0
+
+
+@runtime_checkable
+class Polls(Protocol):
+    """A channel that has to be asked."""
+
+    def poll(self, cursor: Cursor) -> Iterator[tuple[Raw | None, Cursor]]:
+        """Everything after `cursor`, oldest first, each with the cursor to store in the same unit.
+
+        `None` moves the cursor past something that can't be fetched any more.
+        """
+        ...
+
+    def wait(self, seconds: float) -> bool:
+        """Block until the provider says that something is new (IDLE), at most `seconds`; True when it did."""
+        ...
+
+    def settled(self, cursor: Cursor) -> None:
+        """Called after the commit: flags and moves, best effort."""
+        ...
+
+    def close(self) -> None:
+        """Drop the connection. Never raises."""
+        ...
+
+
+@runtime_checkable
+class Hears(Protocol):
+    """A channel whose provider calls us."""
+
+    def hear(self, request: SignedRequest) -> list[Raw | DeliveryUpdate]:
+        """Verify, then take apart. Raises NotAuthentic."""
+        ...
+
+
+@runtime_checkable
+class Reconciles(Protocol):
+    """A channel whose provider can be asked what we missed."""
+
+    def missing(self, since: datetime) -> Iterator[Raw]: ...
+
+    def outcome(self, message: Outbound, since: datetime) -> Accepted | None:
+        """Did the provider take this message after all? None when it certainly did not."""
+        ...
+
+
+@runtime_checkable
+class Checks(Protocol):
+    """A channel that can prove its settings by using them."""
+
+    def check(self) -> None:
+        """Log in for real. Raises CheckFailed."""
+        ...
+
+
+Settings = Mapping[str, Any]
