@@ -1,0 +1,170 @@
+"""Conversations and their messages: what one row may do, and the questions asked of several."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, text
+from sqlmodel import Field, SQLModel, col, select
+
+from storage.columns import json, key, ref, utc
+from storage.people import Contact
+from storage.store import Tx
+
+
+class Conversation(SQLModel, table=True):
+    """One matter with one person over any number of channels. `state` is open, snoozed or resolved.
+
+    `waiting_since` is the moment of the oldest customer message that nobody has answered. `due_at` copies the
+    live work item's first-reply target for the list's order.
+    """
+
+    __table_args__ = (
+        Index("ix_conversation_list", "state", "last_at", "id"),
+        Index("ix_conversation_mine", "assignee_id", "state", "last_at", "id"),
+        Index("ix_conversation_queue", "queue_id", "state", "last_at", "id"),
+        Index("ix_conversation_contact", "contact_id", "state", "id"),
+        Index(
+            "ix_conversation_unassigned",
+            "state",
+            "last_at",
+            "id",
+            sqlite_where=text("assignee_id IS NULL"),
+            postgresql_where=text("assignee_id IS NULL"),
+        ),
+    )
+
+    id: int | None = key()
+    contact_id: int = ref("contact.id")
+    subject: str = ""
+    state: str = Field(default="open", max_length=10)
+    channel: str = Field(default="", max_length=16)  # kind of the last customer message
+    queue_id: int | None = ref("queue.id", nullable=True)
+    assignee_id: int | None = ref("agent.id", nullable=True)
+    priority: int = 0
+    waiting_since: datetime | None = utc(nullable=True)
+    due_at: datetime | None = utc(nullable=True)
+    snoozed_until: datetime | None = utc(nullable=True, index=True)
+    last_at: datetime = utc()
+    last_message_id: int = 0
+    last_inbound_id: int = 0
+    preview: str = ""
+    message_count: int = 0
+    created_at: datetime = utc()
+
+
+class Message(SQLModel, table=True):
+    """One message. `kind` is inbound, outbound or note; `state` is a DeliveryState for outbound ones, else empty.
+
+    `text` is what a person reads, all of it; from `quoted_at` on it is quoted history. `html` is as it arrived
+    and never shown without sanitising. `external_id` is the provider's id or the Message-ID.
+    """
+
+    __table_args__ = (
+        Index("ix_message_conversation", "conversation_id", "id"),
+        Index("ix_message_external", "external_id"),
+    )
+
+    id: int | None = key()
+    conversation_id: int = ref("conversation.id")
+    kind: str = Field(max_length=10)
+    channel_id: int | None = ref("channel.id", nullable=True)
+    channel: str = Field(default="", max_length=16)
+    contact_id: int | None = ref("contact.id", nullable=True)
+    agent_id: int | None = ref("agent.id", nullable=True)
+    identity_id: int | None = ref("identity.id", nullable=True)
+    to_address: str = ""  # inbound: ours that was written to; outbound: the customer's
+    cc: list[str] = json(list)
+    subject: str = ""
+    text: str = ""
+    html: str = ""
+    quoted_at: int | None = None
+    fields: dict[str, str] = json()
+    external_id: str = ""
+    refs: list[str] = json(list)
+    why: str = ""  # inbound: why it was attached here
+    automatic: str = ""
+    flags: list[str] = json(list)
+    uuid: str | None = Field(default=None, max_length=36, unique=True)
+    state: str = Field(default="", max_length=10)
+    state_why: str = ""
+    state_at: datetime | None = utc(nullable=True)
+    send_after: datetime | None = utc(nullable=True)
+    sent_at: datetime | None = utc(nullable=True)  # when its author sent it, as far as known
+    created_at: datetime = utc()
+
+    @property
+    def visible_text(self) -> str:
+        """The new part of a reply, without quoted history."""
+        return self.text if self.quoted_at is None else self.text[: self.quoted_at].rstrip()
+
+
+class Attachment(SQLModel, table=True):
+    """A file of a message; its bytes are the blob `sha256`."""
+
+    id: int | None = key()
+    message_id: int | None = ref("message.id", index=True, nullable=True)
+    name: str
+    content_type: str
+    size: int
+    sha256: str = Field(max_length=64)
+    cid: str = ""
+    inline: bool = False
+    source_url: str = ""  # media that is still to be fetched from the provider; sha256 is empty until then
+    uploaded_by: int | None = ref("agent.id", nullable=True)  # set while it waits in a draft
+    created_at: datetime = utc()
+
+
+class Draft(SQLModel, table=True):
+    """What an agent has typed and not sent, per conversation and kind (reply or note)."""
+
+    agent_id: int = Field(foreign_key="agent.id", primary_key=True)
+    conversation_id: int = Field(foreign_key="conversation.id", primary_key=True)
+    kind: str = Field(primary_key=True, max_length=8)
+    text: str
+    channel_id: int | None = ref("channel.id", nullable=True)
+    saved_at: datetime = utc()
+
+
+class Reading(SQLModel, table=True):
+    """How far an agent has read a conversation."""
+
+    agent_id: int = Field(foreign_key="agent.id", primary_key=True)
+    conversation_id: int = Field(foreign_key="conversation.id", primary_key=True)
+    message_id: int
+    at: datetime = utc()
+
+
+def timeline(tx: Tx, person_id: int, *, before: int | None = None, limit: int = 50) -> list[Message]:
+    """A person's messages over all conversations and channels, newest first."""
+    query = (
+        select(Message)
+        .join(Conversation, col(Conversation.id) == col(Message.conversation_id))
+        .join(Contact, col(Contact.id) == col(Conversation.contact_id))
+        .where(Contact.person_id == person_id)
+    )
+    if before is not None:
+        query = query.where(col(Message.id) < before)
+    return list(tx.exec(query.order_by(col(Message.id).desc()).limit(limit)))
+
+
+def messages_of(tx: Tx, conversation_id: int, *, before: int | None = None, limit: int = 200) -> list[Message]:
+    """The last messages of a conversation, oldest first."""
+    query = select(Message).where(Message.conversation_id == conversation_id)
+    if before is not None:
+        query = query.where(col(Message.id) < before)
+    return list(tx.exec(query.order_by(col(Message.id).desc()).limit(limit)))[::-1]
+
+
+def attachments_of(tx: Tx, message_ids: list[int]) -> dict[int, list[Attachment]]:
+    """The files of several messages, by message."""
+    found: dict[int, list[Attachment]] = {}
+    for file in tx.exec(select(Attachment).where(col(Attachment.message_id).in_(message_ids)).order_by(col(Attachment.id))):
+        found.setdefault(file.message_id or 0, []).append(file)
+    return found
+
+
+def jsonable(row: SQLModel) -> dict[str, Any]:
+    """A row as plain JSON values, moments in ISO 8601."""
+    return row.model_dump(mode="json")

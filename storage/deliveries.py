@@ -1,0 +1,91 @@
+"""Everything that has to leave the house: one row per hand-over, claimed, tried, settled, retried, kept."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+from storage.columns import json, key, ref, utc
+
+_DUE_SQL = text("state IN ('queued','sending')")
+
+
+class Delivery(SQLModel, table=True):
+    """An intention to hand something to the outside, by one of the senders "channel", "slack" or "webhook".
+
+    `state` is queued, sending, sent, uncertain, failed or cancelled. `due_at` is when to try next, and while it is
+    sending the end of the lease: a crashed sender's row falls due again by itself. `attempts` fences: a settle
+    with an older attempt changes nothing. `dedupe_key` makes creating it twice impossible.
+    """
+
+    __table_args__ = (
+        UniqueConstraint("sender", "dedupe_key"),
+        Index("ix_delivery_due", "due_at", "id", sqlite_where=_DUE_SQL, postgresql_where=_DUE_SQL),
+        Index("ix_delivery_target", "sender", "target", "id"),
+    )
+
+    id: int | None = key()
+    sender: str = Field(max_length=8)
+    target: str = Field(max_length=64)  # "channel:<id>", "slack:<id>", "endpoint:<id>": for rates and logs
+    dedupe_key: str = Field(max_length=128)
+    message_id: int | None = ref("message.id", nullable=True, index=True)
+    payload: dict[str, Any] = json()
+    state: str = Field(default="queued", max_length=10)
+    due_at: datetime = utc()
+    attempts: int = 0
+    error: str = ""
+    response: dict[str, Any] = json()  # what the other side said last: status, first bytes, milliseconds
+    external_id: str = ""
+    created_at: datetime = utc()
+    ended_at: datetime | None = utc(nullable=True)
+
+
+class Suppression(SQLModel, table=True):
+    """An address nothing may be sent to, and why: stop, bounce, complaint or manual."""
+
+    __table_args__ = (UniqueConstraint("kind", "value"),)
+
+    id: int | None = key()
+    kind: str = Field(max_length=16)
+    value: str = Field(max_length=320)
+    reason: str = Field(max_length=16)
+    source: str = ""
+    at: datetime = utc()
+
+
+class WebhookEndpoint(SQLModel, table=True):
+    """A subscriber of our facts: Standard Webhooks, signed with `secret` ("whsec_" + base64)."""
+
+    __tablename__ = "webhook_endpoint"
+
+    id: int | None = key()
+    name: str = Field(unique=True)
+    url: str
+    secret: str
+    events: list[str] = json(list)  # dotted types such as "message.received"; empty means all
+    active: bool = True
+    failing_since: datetime | None = utc(nullable=True)
+    problem: str = ""
+    created_at: datetime = utc()
+
+
+class SlackNotice(SQLModel, table=True):
+    """The one Slack message that stands for a conversation; later changes update it in place."""
+
+    __tablename__ = "slack_notice"
+
+    conversation_id: int = Field(foreign_key="conversation.id", primary_key=True)
+    channel: str
+    ts: str = ""
+    updated_at: datetime = utc()
+
+
+class Follower(SQLModel, table=True):
+    """How far a reader of facts has come; moved in the unit that writes what it makes of them."""
+
+    name: str = Field(primary_key=True, max_length=64)
+    fact_id: int = 0
+    moved_at: datetime = utc()

@@ -1,0 +1,304 @@
+"""What happened: one frozen value per event, one row each. The audit trail, the live feed and the API's event list.
+
+Facts are named in the past tense and carry ids and small values only, never what a customer wrote.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import Index
+from sqlmodel import Field, SQLModel
+
+from storage.columns import json, key, utc
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """`conversation_id` and `contact_id` are columns of the table as well; `by` says who did it.
+
+    `by` is "agent:<id>", "token:<id>", "customer", "system" or "channel:<name>".
+    """
+
+    kinds: ClassVar[dict[str, type[Fact]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        Fact.kinds[cls.__name__] = cls
+
+    def data(self) -> dict[str, Any]:
+        """The fields as a JSON document."""
+        return {name: getattr(self, name) for name in _names(type(self))}
+
+
+_field_names: dict[type[Fact], tuple[str, ...]] = {}
+
+
+def _names(kind: type[Fact]) -> tuple[str, ...]:
+    if kind not in _field_names:
+        _field_names[kind] = tuple(f.name for f in fields(kind))
+    return _field_names[kind]
+
+
+@dataclass(frozen=True, slots=True)
+class ContactCreated(Fact):
+    """A person was seen for the first time."""
+
+    contact_id: int
+    by: str = "customer"
+
+
+@dataclass(frozen=True, slots=True)
+class ContactChanged(Fact):
+    """Name, identities or other details of a person changed."""
+
+    contact_id: int
+    what: str
+    by: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class ContactsMerged(Fact):
+    """Two records turned out to be one person; `merge_id` undoes it."""
+
+    contact_id: int
+    other_id: int
+    merge_id: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContactsUnmerged(Fact):
+    """A merge was taken back."""
+
+    contact_id: int
+    other_id: int
+    merge_id: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationOpened(Fact):
+    """A conversation began; its state is open."""
+
+    conversation_id: int
+    contact_id: int
+    channel: str
+    by: str = "customer"
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReceived(Fact):
+    """A customer's message was attached. `why` is the threading reason; `automatic` ones count for nothing."""
+
+    conversation_id: int
+    contact_id: int
+    message_id: int
+    channel: str
+    why: str
+    automatic: str = ""
+    by: str = "customer"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyQueued(Fact):
+    """An answer was written and waits for its undo window to end."""
+
+    conversation_id: int
+    message_id: int
+    channel: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyUndone(Fact):
+    """An answer was taken back before it left."""
+
+    conversation_id: int
+    message_id: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteAdded(Fact):
+    """A remark that only the team sees."""
+
+    conversation_id: int
+    message_id: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryChanged(Fact):
+    """An outgoing message reached a new state: sending, sent, uncertain, failed, delivered or read."""
+
+    conversation_id: int
+    message_id: int
+    state: str
+    by: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationQueued(Fact):
+    """Work was put into a queue, to be matched with an agent."""
+
+    conversation_id: int
+    work_item_id: int
+    queue_id: int
+    why: str
+    by: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class OfferMade(Fact):
+    """A conversation rings at an agent."""
+
+    conversation_id: int
+    work_item_id: int
+    offer_id: int
+    agent_id: int
+    by: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class OfferEnded(Fact):
+    """An offer was accepted, declined, expired, rescinded or cancelled."""
+
+    conversation_id: int
+    work_item_id: int
+    offer_id: int
+    agent_id: int
+    state: str
+    by: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationAssigned(Fact):
+    """An agent owns the conversation from now on. `via` is offer, auto, claim, assign or transfer."""
+
+    conversation_id: int
+    work_item_id: int
+    agent_id: int
+    via: str
+    over_capacity_by: int = 0
+    by: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationReleased(Fact):
+    """The owner gave the conversation up or was taken off it. `why` is transfer, sign_out, unassign or resolve."""
+
+    conversation_id: int
+    agent_id: int
+    why: str
+    by: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationSnoozed(Fact):
+    """Out of sight until `until` (ISO 8601) or until the customer writes."""
+
+    conversation_id: int
+    until: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationWoken(Fact):
+    """A snoozed conversation is open again: its time came or the customer wrote."""
+
+    conversation_id: int
+    why: str
+    by: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationResolved(Fact):
+    """Done. A new message of the customer opens it again."""
+
+    conversation_id: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationReopened(Fact):
+    """A resolved conversation is open again."""
+
+    conversation_id: int
+    why: str
+    by: str = "customer"
+
+
+@dataclass(frozen=True, slots=True)
+class FirstReplySent(Fact):
+    """The first answer of this episode; `seconds` since it was queued."""
+
+    conversation_id: int
+    work_item_id: int
+    agent_id: int
+    seconds: int
+    by: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class FirstReplyBreached(Fact):
+    """The first-reply target passed without an answer."""
+
+    conversation_id: int
+    work_item_id: int
+    by: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStatusChanged(Fact):
+    """An agent became available, away or offline."""
+
+    agent_id: int
+    status: str
+    why: str = ""
+    by: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class OptOutChanged(Fact):
+    """A person stopped or allowed messages to one address."""
+
+    contact_id: int
+    channel: str
+    stopped: bool
+    by: str = "customer"
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptQuarantined(Fact):
+    """Something arrived that could not be read; the raw bytes are kept and can be tried again."""
+
+    receipt_id: int
+    channel: str
+    by: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class DeskChanged(Fact):
+    """Channels, queues, skills, rules or people were changed by hand or by `app.py apply`."""
+
+    what: str
+    by: str
+
+
+class FactRow(SQLModel, table=True):
+    """A stored fact. `id` order is commit order: a reader that has seen id N has missed nothing below N."""
+
+    __tablename__ = "fact"
+    __table_args__ = (
+        Index("ix_fact_conversation_id", "conversation_id", "id"),
+        Index("ix_fact_contact_id", "contact_id", "id"),
+    )
+
+    id: int | None = key()
+    name: str = Field(max_length=64)
+    at: datetime = utc()
+    conversation_id: int | None = Field(default=None)
+    contact_id: int | None = Field(default=None)
+    data: dict[str, Any] = json()

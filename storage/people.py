@@ -1,0 +1,176 @@
+"""People: contacts and the identities that reach them, the agents who answer, and how they sign in."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint
+from sqlmodel import Field, SQLModel, col, select
+
+from storage.columns import json, key, ref, utc
+from storage.store import Tx
+
+
+class Contact(SQLModel, table=True):
+    """One record of a person. `person_id` is the record that stands for the whole person: itself, until a merge.
+
+    A merge only moves `person_id`; identities and conversations keep the record they came to, so that taking the
+    merge back restores the same rows.
+    """
+
+    id: int | None = key()
+    person_id: int | None = ref("contact.id", nullable=True, index=True)
+    name: str = ""
+    language: str = ""
+    company: str = ""
+    attributes: dict[str, Any] = json()
+    created_at: datetime = utc()
+
+    @property
+    def shown(self) -> str:
+        """What a list calls this person."""
+        return self.name or f"Contact {self.id}"
+
+
+class Identity(SQLModel, table=True):
+    """A contact point: kind (email, phone, whatsapp, slack, chat, external) and normalised value. Never moved.
+
+    `strength` is `channels.base.Strength`: how well it is proved that the contact uses it.
+    """
+
+    __table_args__ = (UniqueConstraint("kind", "value"),)
+
+    id: int | None = key()
+    contact_id: int = ref("contact.id", index=True)
+    kind: str = Field(max_length=16)
+    value: str = Field(max_length=320)
+    shown: str = ""
+    strength: int
+    opted_out_at: datetime | None = utc(nullable=True)
+    created_at: datetime = utc()
+
+    @property
+    def verified(self) -> bool:
+        """Whether more than a claim or a cookie stands behind it."""
+        return self.strength >= 60
+
+
+class Merge(SQLModel, table=True):
+    """One merge by hand: the records whose `person_id` moved, so that exactly those move back."""
+
+    id: int | None = key()
+    survivor_id: int = ref("contact.id", index=True)
+    other_id: int = ref("contact.id", index=True)
+    moved: list[int] = json(list)
+    by: str
+    at: datetime = utc()
+    undone_at: datetime | None = utc(nullable=True)
+
+
+class Agent(SQLModel, table=True):
+    """Somebody who answers. `load` and `capacity` are integer weights over all channels; offers count as load.
+
+    `status` is available, away or offline. `role` is agent, supervisor or admin.
+    """
+
+    __table_args__ = (CheckConstraint("load >= 0", name="load"),)
+
+    id: int | None = key()
+    name: str
+    email: str = Field(unique=True)
+    role: str = "agent"
+    password_hash: str = ""
+    active: bool = True
+    status: str = "offline"
+    status_since: datetime | None = utc(nullable=True)
+    idle_since: datetime | None = utc(nullable=True)
+    load: int = 0
+    capacity: int = 100
+    missed_offers: int = 0
+    slack_user_id: str | None = Field(default=None, unique=True)
+    preferences: dict[str, Any] = json()
+    created_at: datetime = utc()
+
+    @property
+    def room(self) -> int:
+        """How much weight still fits."""
+        return self.capacity - self.load
+
+
+class AgentSkill(SQLModel, table=True):
+    """An agent's level (1 to 5) in a skill."""
+
+    __tablename__ = "agent_skill"
+
+    agent_id: int = Field(foreign_key="agent.id", primary_key=True)
+    skill_id: int = Field(foreign_key="skill.id", primary_key=True)
+    level: int = 3
+
+
+class AgentQueue(SQLModel, table=True):
+    """Which queues an agent serves, and so whose conversations an agent may see."""
+
+    __tablename__ = "agent_queue"
+
+    agent_id: int = Field(foreign_key="agent.id", primary_key=True)
+    queue_id: int = Field(foreign_key="queue.id", primary_key=True, index=True)
+
+
+class SignIn(SQLModel, table=True):
+    """A browser that is signed in. `token_hash` is the SHA-256 of the cookie's secret."""
+
+    __tablename__ = "sign_in"
+
+    id: int | None = key()
+    agent_id: int = ref("agent.id", index=True)
+    token_hash: str = Field(max_length=64, unique=True)
+    user_agent: str = ""
+    ip: str = ""
+    created_at: datetime = utc()
+    seen_at: datetime = utc()
+    expires_at: datetime = utc()
+    revoked_at: datetime | None = utc(nullable=True)
+
+
+class SignInFailure(SQLModel, table=True):
+    """A wrong password, kept for a while to slow guessing down. `what` is "email:<address>" or "ip:<address>"."""
+
+    __tablename__ = "sign_in_failure"
+    __table_args__ = (Index("ix_sign_in_failure_what_at", "what", "at"),)
+
+    id: int | None = key()
+    what: str
+    at: datetime = utc()
+
+
+class ApiToken(SQLModel, table=True):
+    """A bearer token for the API; only its SHA-256 is kept. `role` is agent, supervisor or admin."""
+
+    __tablename__ = "api_token"
+
+    id: int | None = key()
+    name: str
+    role: str = "admin"
+    token_hash: str = Field(max_length=64, unique=True)
+    agent_id: int | None = ref("agent.id", nullable=True)
+    created_at: datetime = utc()
+    expires_at: datetime | None = utc(nullable=True)
+    used_at: datetime | None = utc(nullable=True)
+    revoked_at: datetime | None = utc(nullable=True)
+
+
+def agent_by_email(tx: Tx, email: str) -> Agent | None:
+    """The active agent with this address, whatever its case."""
+    return tx.exec(select(Agent).where(Agent.email == email.strip().lower(), col(Agent.active))).first()
+
+
+def identities_of(tx: Tx, person_id: int) -> list[Identity]:
+    """Every contact point of a person over all merged records, best proved first."""
+    query = (
+        select(Identity)
+        .join(Contact, col(Contact.id) == col(Identity.contact_id))
+        .where(Contact.person_id == person_id)
+        .order_by(col(Identity.strength).desc(), col(Identity.id))
+    )
+    return list(tx.exec(query))

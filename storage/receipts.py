@@ -1,0 +1,58 @@
+"""What arrived, exactly as it arrived, and how far each mailbox has been read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Index, LargeBinary, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+from storage.columns import json, key, ref, utc
+
+INLINE_BYTES = 64 * 1024  # larger bodies are blobs
+
+
+class Receipt(SQLModel, table=True):
+    """One raw thing. `state` is received (still to be read), accepted, duplicate, ignored or quarantined.
+
+    The unique key is the only judge of "already seen". `body` is null when the bytes are the blob `sha256`.
+    `origin` is message or status.
+    """
+
+    __table_args__ = (
+        UniqueConstraint("channel_id", "dedupe_key"),
+        Index(
+            "ix_receipt_open",
+            "state",
+            "id",
+            sqlite_where=text("state IN ('received','quarantined')"),
+            postgresql_where=text("state IN ('received','quarantined')"),
+        ),
+    )
+
+    id: int | None = key()
+    channel_id: int = ref("channel.id")
+    dedupe_key: str = Field(max_length=255)
+    origin: str = Field(default="message", max_length=8)
+    state: str = Field(max_length=12)
+    why: str = ""
+    attempts: int = 0
+    content_type: str = ""
+    headers: dict[str, str] = json()
+    body: bytes | None = Field(default=None, sa_type=LargeBinary)
+    sha256: str = Field(default="", max_length=64)
+    size: int = 0
+    message_id: int | None = ref("message.id", nullable=True, index=True)
+    received_at: datetime = utc()
+
+
+class MailCursor(SQLModel, table=True):
+    """How far a folder has been read: moved in the same unit that stores the receipt."""
+
+    __tablename__ = "mail_cursor"
+
+    channel_id: int = Field(foreign_key="channel.id", primary_key=True)
+    folder: str = Field(primary_key=True, max_length=255)
+    uidvalidity: int = Field(default=0)
+    uid: int = Field(default=0)
+    moved_at: datetime = utc()

@@ -1,0 +1,253 @@
+"""The unit of work: everything in it happens at one moment and lands together or not at all."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeVar
+
+import sqlalchemy
+from sqlalchemy import Engine, event
+from sqlalchemy.engine import make_url
+from sqlmodel import Session
+
+from storage.clock import Clock, utcnow
+from storage.columns import SQLITE_MOMENT
+from storage.facts import Fact
+from storage.fairlock import FairLock
+from storage.writer import Writer
+
+T = TypeVar("T")
+
+FACT_LOCK = 7_316_001  # pg_advisory_xact_lock: facts are inserted under it, so that id order is commit order
+FACT_CHANNEL = "switchyard_facts"
+
+INSERT_FACT = "INSERT INTO fact(name, at, conversation_id, contact_id, data) VALUES(?, ?, ?, ?, ?)"
+
+
+class Rows(Protocol):
+    """The part of a driver's cursor that verbs use."""
+
+    @property
+    def rowcount(self) -> int: ...
+    def fetchone(self) -> Any: ...
+    def fetchall(self) -> Sequence[Any]: ...
+
+
+class Tx(Session):
+    """A session with the moment it happens at and the facts it will leave behind."""
+
+    def __init__(self, engine: Engine, now: datetime):
+        super().__init__(engine, expire_on_commit=False, autoflush=False)
+        self.now = now
+        self.facts: list[Fact] = []
+        self.memo: dict[str, Any] = {}  # what this transaction has looked up already
+        self.dialect = engine.dialect.name
+        self._driver: Any = None
+
+    def emit(self, fact: Fact) -> None:
+        """Record that something happened. Written last, just before the commit."""
+        self.facts.append(fact)
+
+    def sql(self, statement: str, *values: Any) -> Rows:
+        """Run one statement with `?` marks on the driver's own cursor: the hot paths' way past the ORM.
+
+        Pending ORM work is flushed first. Moments, dicts and lists are bound as the columns expect them; read
+        moments back with `storage.columns.moment`.
+        """
+        if self.new or self.dirty or self.deleted:
+            self.flush()
+        if self._driver is None:
+            self._driver = self.connection().connection.driver_connection
+        if self.dialect == "sqlite":
+            rows: Rows = self._driver.execute(statement, [_sqlite_value(v) for v in values])
+        else:
+            rows = self._driver.execute(_psycopg(statement), [_psycopg_value(v) for v in values])
+        return rows
+
+    def write_facts(self) -> None:
+        """Insert the buffered facts. On PostgreSQL under a lock that is held until the commit."""
+        self.flush()
+        if not self.facts:
+            return
+        if self.dialect == "postgresql":
+            self.sql(f"SELECT pg_advisory_xact_lock({FACT_LOCK}), pg_notify('{FACT_CHANNEL}', '')")
+        rows = []
+        for fact in self.facts:
+            data = fact.data()
+            rows.append(
+                (type(fact).__name__, self.now, data.get("conversation_id"), data.get("contact_id"), json.dumps(data))
+            )
+        if self.dialect == "postgresql":
+            marks = ",".join(["(%s,%s,%s,%s,%s)"] * len(rows))
+            flat = [value for row in rows for value in row]
+            self._driver.execute(INSERT_FACT.replace("(?, ?, ?, ?, ?)", marks), flat, prepare=len(rows) == 1 or None)
+        else:
+            for row in rows:
+                self.sql(INSERT_FACT, *row)
+        self.facts = []
+
+
+def _sqlite_value(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime(SQLITE_MOMENT) if value.tzinfo else _naive(value)
+    if isinstance(value, dict | list):
+        return json.dumps(value)
+    return value
+
+
+def _psycopg_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return json.dumps(value)
+    if isinstance(value, datetime) and value.tzinfo is None:
+        return _naive(value)
+    if isinstance(value, str) and "\x00" in value:
+        return value.replace("\x00", "")
+    return value
+
+
+def _naive(value: datetime) -> Any:
+    raise ValueError(f"a moment without a time zone can't be stored: {value!r}")
+
+
+_translated: dict[str, str] = {}
+
+
+def _psycopg(statement: str) -> str:
+    done = _translated.get(statement)
+    if done is None:
+        done = _translated[statement] = statement.replace("%", "%%").replace("?", "%s")
+    return done
+
+
+class Bell:
+    """Wakes whoever waits for something committed. A hint: the tables are the truth."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._rung = 0
+
+    def ring(self) -> None:
+        with self._changed:
+            self._rung += 1
+            self._changed.notify_all()
+
+    @property
+    def rung(self) -> int:
+        return self._rung
+
+    def wait(self, seen: int, seconds: float) -> int:
+        """Return at once when the bell rang after `seen`, else wait for it; answers the new count."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._rung != seen, seconds)
+            return self._rung
+
+
+class Store:
+    """The database behind one URL: `sqlite:///path` embedded in one process, or PostgreSQL for any number."""
+
+    def __init__(self, url: str, clock: Clock = utcnow, pool_size: int = 40):
+        self.url = make_url(url)
+        self.clock = clock
+        self.bell = Bell()
+        self.embedded = self.url.get_backend_name() == "sqlite"
+        self.engine = _sqlite(self.url, pool_size) if self.embedded else _postgres(self.url, pool_size)
+        self._reading = self.engine.execution_options(read_only=True)
+        # SQLite's own waiting is unfair: without this lock its slowest writer waits twenty times longer.
+        self._turn = FairLock() if self.embedded else nullcontext()
+        self._inside = threading.local()
+        self.writer = Writer(self._run_batch)
+
+    @contextmanager
+    def write(self) -> Iterator[Tx]:
+        """A unit in the caller's thread: commits at the end, or rolls back on any exception. Never nested."""
+        with self._only_one_unit(), self._turn, Tx(self.engine, self.clock()) as tx, tx.begin():
+            yield tx
+            tx.write_facts()
+        self.bell.ring()
+
+    @contextmanager
+    def read(self) -> Iterator[Tx]:
+        """A consistent look at the data that never waits for a writer on SQLite."""
+        with Tx(self._reading, self.clock()) as tx, tx.begin():
+            yield tx
+
+    def submit(self, unit: Callable[[Tx], T]) -> T:
+        """Run a re-runnable unit in the writer thread together with others; returns after the commit.
+
+        Raises whatever the unit raised (it then failed alone), or Busy when too many units wait.
+        """
+        return self.submit_all([unit])[0]
+
+    def submit_all(self, units: Sequence[Callable[[Tx], T]]) -> list[T]:
+        """Like `submit` for several units in their order; the first error is raised after all have ended."""
+        if getattr(self._inside, "unit", False):
+            raise RuntimeError("a unit of work is already open in this thread: units don't nest")
+        return self.writer.submit_all(units)
+
+    def close(self) -> None:
+        """End the writer thread and drop every connection."""
+        self.writer.close()
+        self.engine.dispose()
+
+    @contextmanager
+    def _only_one_unit(self) -> Iterator[None]:
+        if getattr(self._inside, "unit", False):
+            raise RuntimeError("a unit of work is already open in this thread: units don't nest")
+        self._inside.unit = True
+        try:
+            yield
+        finally:
+            self._inside.unit = False
+
+    def _run_batch(self, units: Iterable[Callable[[Tx], Any]]) -> list[Any]:
+        results = []
+        with self._turn, Tx(self.engine, self.clock()) as tx, tx.begin():
+            for unit in units:
+                results.append(unit(tx))
+                tx.flush()
+                tx.expunge_all()  # the next unit must read what this one wrote by SQL
+            tx.write_facts()
+        self.bell.ring()
+        return results
+
+
+def _sqlite(url: sqlalchemy.URL, pool_size: int) -> Engine:
+    engine = sqlalchemy.create_engine(url, pool_size=pool_size, max_overflow=0, pool_timeout=10)
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "busy_timeout=5000",
+            "cache_size=-16000",
+            "temp_store=MEMORY",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: sqlalchemy.Connection) -> None:
+        # A deferred transaction that reads first and writes later fails at once when another one wrote meanwhile.
+        reading = connection.get_execution_options().get("read_only")
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgres(url: sqlalchemy.URL, pool_size: int) -> Engine:
+    if url.drivername in ("postgresql", "postgres"):
+        url = url.set(drivername="postgresql+psycopg")
+    return sqlalchemy.create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=10,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 3, "options": "-c timezone=UTC"},
+    )

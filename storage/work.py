@@ -1,0 +1,123 @@
+"""Work: one routing episode of a conversation, the offers made for it and who owned it when."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, text
+from sqlmodel import Field, SQLModel, col, select
+
+from storage.columns import json, key, ref, utc
+from storage.store import Tx
+
+LIVE = ("queued", "offered", "assigned")
+_LIVE_SQL = text("state IN ('queued','offered','assigned')")
+_OFFERED_SQL = text("state = 'offered'")
+_OPEN_SQL = text("ended_at IS NULL")
+
+
+class WorkItem(SQLModel, table=True):
+    """One routing episode of one conversation; at most one is live. A reopened conversation gets a new one.
+
+    `state` is queued, offered, assigned, closed or cancelled. `order_time` is the moment its age counts from and
+    survives declines and transfers. `due_at` is the first-reply target. `skills` maps name to lowest level.
+    `trace` says how rules led here. `version` is the compare-and-set counter.
+    """
+
+    __tablename__ = "work_item"
+    __table_args__ = (
+        Index("uq_work_item_live", "conversation_id", unique=True, sqlite_where=_LIVE_SQL, postgresql_where=_LIVE_SQL),
+        Index("ix_work_item_waiting", "state", "order_time", "id"),
+        Index("ix_work_item_agent", "agent_id", "state"),
+    )
+
+    id: int | None = key()
+    conversation_id: int = ref("conversation.id", index=True)
+    queue_id: int = ref("queue.id")
+    channel: str = Field(max_length=16)
+    weight: int
+    skills: dict[str, int] = json()
+    priority: int = 0
+    state: str = Field(default="queued", max_length=10)
+    agent_id: int | None = ref("agent.id", nullable=True)
+    enqueued_at: datetime = utc()
+    order_time: datetime = utc()
+    due_at: datetime | None = utc(nullable=True)
+    first_reply_at: datetime | None = utc(nullable=True)
+    breached_at: datetime | None = utc(nullable=True)
+    closed_at: datetime | None = utc(nullable=True)
+    trace: list[dict[str, Any]] = json(list)
+    version: int = 0
+
+
+class Offer(SQLModel, table=True):
+    """A ring at one agent. `state` is offered, accepted, declined, expired, rescinded or cancelled; only the first changes.
+
+    `explanation` says why this agent: step, how many were eligible, who was passed over and why, the top candidates.
+    """
+
+    __table_args__ = (
+        Index("uq_offer_live", "work_item_id", unique=True, sqlite_where=_OFFERED_SQL, postgresql_where=_OFFERED_SQL),
+        Index("ix_offer_agent", "agent_id", "state"),
+        Index("ix_offer_expiry", "state", "expires_at"),
+    )
+
+    id: int | None = key()
+    work_item_id: int = ref("work_item.id", index=True)
+    conversation_id: int = ref("conversation.id")
+    agent_id: int = ref("agent.id")
+    state: str = Field(default="offered", max_length=10)
+    weight: int
+    offered_at: datetime = utc()
+    expires_at: datetime = utc()
+    ended_at: datetime | None = utc(nullable=True)
+    explanation: dict[str, Any] = json()
+
+
+class Assignment(SQLModel, table=True):
+    """A period of ownership; at most one of a conversation is open. `via` is offer, auto, claim, assign or transfer."""
+
+    __table_args__ = (
+        Index("uq_assignment_open", "conversation_id", unique=True, sqlite_where=_OPEN_SQL, postgresql_where=_OPEN_SQL),
+        Index("ix_assignment_agent", "agent_id", "ended_at"),
+    )
+
+    id: int | None = key()
+    conversation_id: int = ref("conversation.id")
+    work_item_id: int = ref("work_item.id")
+    agent_id: int = ref("agent.id")
+    weight: int
+    via: str = Field(max_length=10)
+    over_capacity_by: int = 0
+    by: str
+    started_at: datetime = utc()
+    ended_at: datetime | None = utc(nullable=True)
+    ended_why: str = ""
+    explanation: dict[str, Any] = json()
+
+
+class Cooldown(SQLModel, table=True):
+    """Don't offer this item to this agent again before `until`: it was declined or missed there."""
+
+    work_item_id: int = Field(foreign_key="work_item.id", primary_key=True)
+    agent_id: int = Field(foreign_key="agent.id", primary_key=True)
+    until: datetime = utc()
+
+
+def live_item(tx: Tx, conversation_id: int) -> WorkItem | None:
+    """The episode that is under way."""
+    query = select(WorkItem).where(WorkItem.conversation_id == conversation_id, col(WorkItem.state).in_(LIVE))
+    return tx.exec(query).first()
+
+
+def open_assignment(tx: Tx, conversation_id: int) -> Assignment | None:
+    """Who owns the conversation now."""
+    query = select(Assignment).where(Assignment.conversation_id == conversation_id, col(Assignment.ended_at).is_(None))
+    return tx.exec(query).first()
+
+
+def live_offers(tx: Tx, agent_id: int) -> list[Offer]:
+    """What rings at an agent now, oldest first."""
+    query = select(Offer).where(Offer.agent_id == agent_id, Offer.state == "offered").order_by(col(Offer.id))
+    return list(tx.exec(query))
