@@ -1,0 +1,273 @@
+"""One Twilio account: what it signs, what it is asked over REST, and what its error numbers mean to an agent.
+
+Sources: twilio.com/docs/usage/security (signatures), /docs/api/errors (numbers), /docs/messaging/api/media-resource.
+"""
+
+from __future__ import annotations
+
+import logging
+import mimetypes
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qsl, urljoin, urlsplit
+
+import requests
+from requests.auth import HTTPBasicAuth
+from twilio.base.exceptions import TwilioException
+from twilio.http.http_client import TwilioHttpClient
+from twilio.http.response import Response
+from twilio.request_validator import (
+    HMAC_SHA1,
+    HMAC_SHA256,
+    SIGNATURE_HEADER,
+    SIGNATURE_SETTINGS_HEADER,
+    RequestValidator,
+    get_signature_algorithm,
+)
+from twilio.rest import Client
+from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
+
+from channels.base import CheckFailed, File, NotAuthentic, SendFailed, SendUncertain, SignedRequest
+
+TIMEOUT = 10.0  # seconds; the vendor's client would wait for ever
+MAX_MEDIA_BYTES = 5 * 1024 * 1024
+_MEDIA_HOSTS = (".twilio.com", ".twiliocdn.com", ".amazonaws.com")  # where Twilio keeps or redirects media to
+_REDIRECTS = 3
+_TOO_FAST = timedelta(seconds=10)
+_SIGNATURE = SIGNATURE_HEADER.lower()
+_SIGNATURE_SETTINGS = SIGNATURE_SETTINGS_HEADER.lower()
+
+_OPTED_OUT = "The customer texted STOP and can't be texted until they text START; use another channel."
+_ADDRESS = "This number can't receive texts; check it or use another channel."
+_LANDLINE = "This is a landline, which can't receive texts; call or use another channel."
+_UNREACHABLE = "The phone is switched off or out of reach; the text is tried again later."
+_SENDER = "This sender may not text that destination; an administrator has to check it in the Twilio console."
+_CONTENT = "Twilio refused the content as empty, too long or too large; shorten the text."
+_FILTERED = "The carrier blocked the text as unwanted; reword it or use another channel."
+_UNREGISTERED = "The sender isn't registered with the carriers; an administrator has to complete that at Twilio."
+_BUSY = "Twilio is sending as fast as it may; the text is tried again shortly."
+_TROUBLE = "The carrier or Twilio had a passing fault; the text is tried again shortly."
+_WINDOW = "WhatsApp allows free text only within 24 hours of the customer's last message; send a template."
+_CREDENTIALS = "Twilio refused our credentials; an administrator has to check account_sid and auth_token."
+
+WHY: dict[int, str] = {
+    **dict.fromkeys((21610,), _OPTED_OUT),
+    **dict.fromkeys((21211, 21214, 21217, 21401, 21614, 30005, 63003, 63024), _ADDRESS),
+    30006: _LANDLINE,
+    30003: _UNREACHABLE,
+    **dict.fromkeys((21606, 21612, 21408, 21659, 21703, 21712), _SENDER),
+    **dict.fromkeys((21602, 21617, 21619, 21620, 21623, 30019, 63021), _CONTENT),
+    **dict.fromkeys((30004, 30007, 30450, 30610, 30640), _FILTERED),
+    **dict.fromkeys((30022, 30023, 30032, 30034), _UNREGISTERED),
+    **dict.fromkeys((20429, 21611, 30001, 30002, 63017, 63018), _BUSY),
+    **dict.fromkeys((20503, 30008, 30410), _TROUBLE),
+    **dict.fromkeys((63016, 63032, 63049), _WINDOW),
+    **dict.fromkeys((20003, 20005), _CREDENTIALS),
+}
+_PASSING: dict[str | None, timedelta | None] = {_UNREACHABLE: timedelta(minutes=30), _BUSY: _TOO_FAST, _TROUBLE: None}
+
+
+class MediaUnavailable(Exception):
+    """A picture or file at Twilio could not be fetched. `permanent` says that asking again is no use."""
+
+    def __init__(self, why: str, *, permanent: bool = False):
+        super().__init__(why)
+        self.why, self.permanent = why, permanent
+
+
+class Form(dict[str, list[str]]):
+    """Posted parameters with all their values, in the shape that Twilio's validator reads without guessing."""
+
+    getall = dict.__getitem__
+
+    def first(self, name: str) -> str:
+        values = self.get(name)
+        return values[0] if values else ""
+
+
+def read_form(body: bytes) -> Form:
+    """The parameters of a form-encoded body; blank ones are kept because they are signed like the others."""
+    form = Form()
+    for name, value in parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True):
+        form.setdefault(name, []).append(value)
+    return form
+
+
+def why(code: int) -> str:
+    """An error number as a sentence for the agent."""
+    known = WHY.get(code)
+    if known:
+        return f"{known} (Twilio {code})"
+    return f"Twilio refused the text: see https://www.twilio.com/docs/errors/{code}"
+
+
+def failure(status: int, code: int) -> SendFailed | SendUncertain:
+    """What a refusal of a send means. A 5xx says nothing about the message, except for 503, which never took it."""
+    sentence = WHY.get(code)
+    if status >= 500 and status != 503:
+        return SendUncertain("Twilio answered with a fault after it may have taken the text; it is being checked.")
+    if sentence in _PASSING:
+        return SendFailed(why(code), retry_after=_PASSING[sentence])
+    if status in (429, 503):
+        return SendFailed(_BUSY, retry_after=_TOO_FAST)
+    return SendFailed(why(code), permanent=True, opted_out=sentence is _OPTED_OUT)
+
+
+class Account:
+    """Credentials with what they open. Safe to share between threads."""
+
+    def __init__(self, sid: str, tokens: tuple[str, ...], shared_keys: tuple[str, ...] = (), base_url: str = ""):
+        self.sid, self.base_url = sid, base_url.rstrip("/")
+        self._token = tokens[0]
+        self._validators = {
+            HMAC_SHA1: [RequestValidator(token) for token in tokens],
+            HMAC_SHA256: [RequestValidator(key) for key in shared_keys],
+        }
+        self._threads = threading.local()
+
+    def verified(self, request: SignedRequest) -> Form:
+        """The parameters of a request that Twilio signed. Raises NotAuthentic.
+
+        The header naming an algorithm only selects among our own secrets; it never decides trust.
+        """
+        headers = request.headers
+        signature = headers.get(_SIGNATURE)
+        if not signature or request.method != "POST":
+            raise NotAuthentic("An unsigned request, or no POST: let Twilio call this address with HTTP POST.")
+        algorithm = get_signature_algorithm(headers.get(_SIGNATURE_SETTINGS)).upper()
+        try:
+            form = read_form(request.body)
+            for validator in self._validators.get(algorithm, ()):
+                if validator.validate(request.url, form, signature, algorithm):
+                    return form
+        except ValueError as odd:
+            raise NotAuthentic("The address or body of the request can't be checked.") from odd
+        raise NotAuthentic("The signature is wrong: check auth_token, and that PUBLIC_BASE_URL is what Twilio calls.")
+
+    @property
+    def client(self) -> Client:
+        """Twilio's REST client, one a thread: it keeps its last answer on itself, where threads would mix it up."""
+        client: Client | None = getattr(self._threads, "client", None)
+        if client is None:
+            client = Client(self.sid, self._token, http_client=Http(self.base_url))
+            self._threads.client = client
+        return client
+
+    def fetch(self, url: str) -> File:
+        """A media item, at most MAX_MEDIA_BYTES. Raises MediaUnavailable.
+
+        Only Twilio's own hosts are asked, on every hop, and only the first one sees the credentials.
+        """
+        credentials: HTTPBasicAuth | None = HTTPBasicAuth(self.sid, self._token)
+        address = url
+        with requests.Session() as session:
+            session.trust_env = False  # neither a .netrc nor a proxy may see the credentials
+            for _ in range(_REDIRECTS + 1):
+                self._only_ours(address)
+                try:
+                    with session.get(
+                        address, auth=credentials, timeout=TIMEOUT, stream=True, allow_redirects=False
+                    ) as answer:
+                        target = answer.headers.get("Location", "")
+                        if not (answer.is_redirect and target):
+                            return _file(url, answer)
+                except requests.RequestException as lost:
+                    raise MediaUnavailable("Twilio's media store did not answer; it is asked again.") from lost
+                following = urljoin(address, target)
+                if urlsplit(following).netloc != urlsplit(address).netloc:
+                    credentials = None
+                address = following
+        raise MediaUnavailable("The media item redirects in circles.", permanent=True)
+
+    def _only_ours(self, url: str) -> None:
+        if self.base_url and url.startswith(f"{self.base_url}/"):
+            return
+        parts = urlsplit(url)
+        if parts.scheme != "https" or not (parts.hostname or "").endswith(_MEDIA_HOSTS):
+            raise MediaUnavailable("The media item is not kept at Twilio, so it is not fetched.", permanent=True)
+
+
+@contextmanager
+def sending() -> Iterator[None]:
+    """Turn whatever goes wrong in a send into SendFailed or SendUncertain."""
+    try:
+        yield
+    except TwilioException as refused:
+        status, code = getattr(refused, "status", 0), getattr(refused, "code", 0)
+        raise failure(int(status or 0), int(code or 0)) from refused
+    except requests.RequestException as lost:
+        raise _lost(lost) from lost
+    except ValueError as garbled:
+        raise SendUncertain("Twilio's answer could not be read; the text is being checked.") from garbled
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Turn whatever goes wrong while Twilio is asked something into CheckFailed."""
+    try:
+        yield
+    except TwilioException as refused:
+        raise CheckFailed(why(int(getattr(refused, "code", 0) or 0))) from refused
+    except SendFailed as busy:
+        raise CheckFailed(busy.why) from busy
+    except (requests.RequestException, ValueError) as lost:
+        raise CheckFailed("Twilio can't be reached; check base_url and the network.") from lost
+
+
+def _lost(error: requests.RequestException) -> SendFailed | SendUncertain:
+    """Nothing was sent when no connection came about; after that nobody knows."""
+    reason: Any = error.args[0] if error.args else None
+    if isinstance(reason, MaxRetryError):
+        reason = reason.reason
+    never = (NewConnectionError, ConnectTimeoutError)
+    if isinstance(reason, never) or isinstance(error, requests.ConnectTimeout | requests.exceptions.ProxyError):
+        return SendFailed("Twilio can't be reached; the text is tried again shortly.")
+    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return SendFailed("Twilio's certificate can't be verified; an administrator has to look at the network.")
+    return SendUncertain("The line to Twilio broke after the text may have been taken; it is being checked.")
+
+
+class Http(TwilioHttpClient):
+    """Twilio's HTTP client with a timeout, without its logging of addresses, and with a base URL for a double."""
+
+    def __init__(self, base_url: str = ""):
+        quiet = logging.Logger("switchyard.twilio", level=logging.CRITICAL)
+        super().__init__(timeout=TIMEOUT, logger=quiet)
+        self.base_url = base_url
+        if base_url:
+            self.session.trust_env = False  # a double is local: no proxy in between
+
+    def request(self, method: str, url: str, *args: Any, **options: Any) -> Response:
+        """As the vendor's, with scheme and host replaced when there is a base URL. Raises SendFailed for 429."""
+        response = super().request(method, self._address(url), *args, **options)
+        if response.status_code == 429:
+            seconds = str(response.headers.get("Retry-After", ""))
+            raise SendFailed(_BUSY, retry_after=timedelta(seconds=int(seconds)) if seconds.isdecimal() else _TOO_FAST)
+        return response
+
+    def _address(self, url: str) -> str:
+        """https://api.twilio.com/… becomes BASE/…, https://messaging.twilio.com/… becomes BASE/messaging/…"""
+        if not self.base_url:
+            return url
+        parts = urlsplit(url)
+        product = (parts.hostname or "").split(".")[0]
+        folder = "" if product == "api" else f"/{product}"
+        return f"{self.base_url}{folder}{parts.path}" + (f"?{parts.query}" if parts.query else "")
+
+
+def _file(url: str, answer: requests.Response) -> File:
+    if answer.status_code != 200:
+        gone = answer.status_code in (401, 403, 404, 410)
+        raise MediaUnavailable(f"Twilio's media store answered {answer.status_code}.", permanent=gone)
+    data = bytearray()
+    for piece in answer.iter_content(65536):
+        data += piece
+        if len(data) > MAX_MEDIA_BYTES:
+            raise MediaUnavailable("The media item is larger than 5 MB.", permanent=True)
+    content_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    suffix = mimetypes.guess_extension(content_type) or ".bin"
+    stem = "".join(each for each in urlsplit(url).path.rpartition("/")[2] if each.isalnum())[:40]
+    return File(f"{stem or 'media'}{suffix}", content_type or "application/octet-stream", bytes(data))
