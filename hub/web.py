@@ -1,0 +1,36 @@
+"""What every door that machines call needs of Flask: the hub of this process and the request as it was signed."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from flask import current_app, request
+
+from channels.base import SignedRequest
+from hub.hub import Hub
+
+
+def hub_here() -> Hub:
+    """The hub that app.py composed for this process."""
+    hub: Hub = current_app.extensions["hub"]
+    return hub
+
+
+def signed_request() -> SignedRequest:
+    """The request at hand, for a channel to judge. To be called before anything reads `request.form`.
+
+    The address is PUBLIC_BASE_URL plus the request line's own target: a rebuilt one would differ from what the
+    sender signed in its escapes.
+    """
+    hub = hub_here()
+    target: str = request.environ.get("REQUEST_URI") or request.environ.get("RAW_URI") or request.full_path
+    if not target.startswith("/"):  # RFC 9112 3.2.2: a proxy may send the absolute form
+        parts = urlsplit(target)
+        target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+    return SignedRequest(
+        method=request.method,
+        url=hub.settings.base_url + target,
+        headers={name.lower(): value for name, value in request.headers.items()},
+        body=request.get_data(),
+        now=hub.store.clock(),
+    )
