@@ -1,0 +1,1 @@
+"""Stories that the hub has to be able to tell."""
