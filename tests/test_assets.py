@@ -1,0 +1,93 @@
+"""What the browser loads: versioned, kept for a year, and nothing beside the list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Blueprint, Flask
+from flask.testing import FlaskClient
+
+from inbox import assets
+from tests.support import need
+
+
+@pytest.fixture
+def client() -> Iterator[FlaskClient]:
+    app = Flask(__name__)
+    assets.register(app)
+    with app.test_client() as client:
+        yield client
+
+
+@pytest.mark.parametrize("name", assets.ASSETS)
+def test_every_listed_file_arrives_and_is_kept_for_a_year(client: FlaskClient, name: str) -> None:
+    need(not assets.missing(), "node_modules (make test installs it)")
+    response = client.get(assets.url(name))
+
+    assert response.status_code == 200
+    assert len(response.data) > 500
+    assert response.content_type == "text/javascript; charset=utf-8"
+    assert response.cache_control.max_age == assets.YEAR
+    assert response.cache_control.immutable
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_an_address_without_the_current_version_is_asked_for_again(client: FlaskClient) -> None:
+    need(not assets.missing(), "node_modules (make test installs it)")
+    response = client.get("/assets/htmx.js?v=0badc0de")
+
+    assert response.cache_control.no_cache
+    assert client.get("/assets/htmx.js", headers={"If-None-Match": response.headers["ETag"]}).status_code == 304
+
+
+def test_our_own_file_gets_a_new_address_when_it_changes(
+    client: FlaskClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assets, "STATIC", tmp_path)
+    sheet = tmp_path / "inbox.css"
+    sheet.write_text("body { color: black }")
+    before = assets.url("inbox.css")
+    sheet.write_text("body { color: darkslategrey }")
+
+    assert assets.url("inbox.css") != before
+    assert client.get(assets.url("inbox.css")).cache_control.immutable
+    assert not client.get(before).cache_control.immutable
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../assets.py", "..%2fassets.py", "%2fetc%2fpasswd", "../../package.json", "no-such.js", "a%00.js", "/x.js"],
+)
+def test_nothing_beside_the_list_is_served(client: FlaskClient, name: str) -> None:
+    assert client.get(f"/assets/{name}", follow_redirects=True).status_code == 404
+
+
+def test_a_file_outside_the_folder_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = tmp_path / "secret.json"
+    secret.write_text("{}")
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / "link.json").symlink_to(secret)
+    monkeypatch.setattr(assets, "STATIC", tmp_path / "static")
+
+    for name in ("../secret.json", str(secret), "link.json"):
+        with pytest.raises(KeyError):
+            assets.path(name)
+
+
+def test_a_start_without_the_files_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assets, "PACKAGES", tmp_path)
+
+    with pytest.raises(assets.AssetsMissing, match="make run"):
+        assets.require()
+
+
+def test_a_blueprint_may_carry_the_route_too() -> None:
+    app = Flask(__name__)
+    desk = Blueprint("desk", __name__)
+    assets.register(desk)
+    app.register_blueprint(desk)
+
+    with app.app_context():
+        assert app.jinja_env.from_string("{{ asset('htmx.js') }}").render() == assets.url("htmx.js")
