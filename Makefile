@@ -69,12 +69,12 @@ system: ## install Dovecot and Chromium for the tests, where we are root
 	elif [ -n "$$CI" ] && sudo -n true 2>/dev/null; then as="sudo env"; \
 	else as=; fi; \
 	if [ -z "$$as" ]; then \
-		echo "Not installed: $$missing. Their tests are skipped; 'sudo make system' or your package manager brings them."; \
+		echo "Not installed: $${missing# }. Their tests are skipped; 'sudo make system' or your package manager brings them."; \
 		exit 0; \
 	fi; \
-	echo "installing $$missing"; \
+	echo "installing $${missing# }"; \
 	$$as $(apt) update -q >/dev/null && $$as $(apt) install -q -y --no-install-recommends $$missing >/dev/null \
-		|| echo "apt-get could not install $$missing: see above."
+		|| echo "apt-get could not install $${missing# }: see above."
 
 # --- what pip and npm bring: a stamp each, renewed when its lock is newer ---------------------------------------------
 
