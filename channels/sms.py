@@ -35,6 +35,7 @@ from channels.base import (
 from channels.settings import checked, texts
 
 MAX_CHARS = 1600
+MAX_ADDRESS = 320  # characters
 FORM = "application/x-www-form-urlencoded"
 
 # Twilio acts on these itself, but only when they are the whole message. WhatsApp has no such rule: there the words
@@ -124,11 +125,11 @@ class SmsChannel:
         form = self._account.verified(request)
         sid, status = form.first("MessageSid"), form.first("MessageStatus")
         content_type = request.headers.get("content-type", FORM)
-        if not sid:
+        if not (sid.isalnum() and len(sid) <= 64 and len(status) <= 64):
             return [Raw(f"sha256:{sha256(request.body).hexdigest()}", request.body, content_type)]
         if status in _RECEIVED:
             return [Raw(sid, request.body, content_type)]
-        code = form.first("ErrorCode")
+        code = form.first("ErrorCode")[:16]
         query = urlsplit(request.url).query
         raw = Raw(f"status:{sid}:{status}:{code}", request.body, content_type, {"query": query})
         state = _STATES.get(status, DeliveryState.SENT)
@@ -147,10 +148,10 @@ class SmsChannel:
     @staticmethod
     def parse(raw: Raw) -> Inbound:
         """A message webhook's form as a message. Raises Unreadable."""
-        form = twilio.read_form(raw.body)
+        form = twilio.read_form(raw.body.replace(b"%00", b"").replace(b"\0", b""))  # PostgreSQL holds no NUL
         first = form.first
         origin, body = first("From"), first("Body")
-        if not origin:
+        if not origin or len(origin) > MAX_ADDRESS:
             raise Unreadable("This Twilio request names no sender; is the address set as a messaging webhook?")
         fields = _media(form)
         flags: tuple[str, ...] = ("media",) if fields else ()
