@@ -1,0 +1,135 @@
+"""The desk's rules in memory: which queue, skills and priority a piece of work gets, and why."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from sqlmodel import col, select
+
+from routing.conditions import Condition, Fields, read_condition, validate
+from storage.access import Conflict
+from storage.desk import Queue, RoutingRule, default_queue, desk_version
+from storage.store import Tx
+
+__all__ = ["Placement", "QueueTerms", "Rule", "RuleBook", "rule_book", "validate"]
+
+log = logging.getLogger(__name__)
+
+WEIGHTS: Mapping[str, int] = {"chat": 30, "sms": 25, "whatsapp": 25, "email": 20, "form": 20, "slack": 20}
+WEIGHT = 20  # of any other kind of channel
+RINGS = frozenset({"chat"})  # every other kind is accepted automatically
+
+
+@dataclass(frozen=True, slots=True)
+class QueueTerms:
+    """What a queue promises and how it rings."""
+
+    id: int
+    name: str
+    first_reply: timedelta
+    ring: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A compiled rule. `queue` None leaves the default queue."""
+
+    id: int
+    name: str
+    condition: Condition
+    queue: QueueTerms | None
+    skills: str  # as JSON: written for every piece of work
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where work goes. `skills` and `trace` are JSON texts, `why` is for the fact."""
+
+    queue: QueueTerms
+    skills: str
+    priority: int
+    trace: str
+    why: str
+
+
+class RuleBook:
+    """One state of the desk, read once and used until the desk changes."""
+
+    def __init__(self, version: int, queues: list[Queue], default_id: int | None, rules: list[RoutingRule]):
+        self.version = version
+        self.queues = {
+            int(queue.id or 0): QueueTerms(
+                int(queue.id or 0),
+                queue.name,
+                timedelta(seconds=queue.first_reply_seconds),
+                timedelta(seconds=queue.offer_seconds),
+            )
+            for queue in queues
+        }
+        self.default = None if default_id is None else self.queues[default_id]
+        self.rules = tuple(compiled for rule in rules if (compiled := self._compiled(rule)) is not None)
+        self._unmatched = None if self.default is None else self._by_default(self.default)
+
+    def place(self, values: Mapping[str, Any]) -> Placement:
+        """The first rule that holds decides. Raises Conflict when the desk has no queue at all."""
+        if self._unmatched is None or self.default is None:
+            raise Conflict("There is no active queue: add one in Settings or in desk.yaml.")
+        fields = Fields(values)
+        for rule in self.rules:
+            if rule.condition.holds(fields):
+                queue = rule.queue or self.default
+                trace = self._trace(rule, fields, queue)
+                return Placement(queue, rule.skills, rule.priority, trace, f"rule {rule.name}")
+        return self._unmatched
+
+    def weight(self, channel: str) -> int:
+        """How much of an agent's capacity one conversation of this kind takes."""
+        return WEIGHTS.get(channel, WEIGHT)
+
+    def rings(self, channel: str) -> bool:
+        """Whether an agent is asked first; otherwise work is accepted automatically."""
+        return channel in RINGS
+
+    def _compiled(self, rule: RoutingRule) -> Rule | None:
+        try:
+            condition = read_condition(rule.condition)
+        except ValueError as error:
+            # Mail must go on arriving when a rule from an older version can't be read: the rule is left out.
+            log.error("routing rule %s is left out: %s", rule.id, error)
+            return None
+        queue = None if rule.queue_id is None else self.queues.get(rule.queue_id)
+        return Rule(int(rule.id or 0), rule.name, condition, queue, json.dumps(rule.skills), rule.priority)
+
+    @staticmethod
+    def _trace(rule: Rule, fields: Fields, queue: QueueTerms) -> str:
+        leaves = [leaf for leaf in rule.condition.evaluate(fields)[1] if leaf["held"]]
+        step = {"step": "rule", "rule_id": rule.id, "rule": rule.name, "queue_id": queue.id, "queue": queue.name}
+        return json.dumps([{**step, "leaves": leaves}])
+
+    def _by_default(self, queue: QueueTerms) -> Placement:
+        trace = [{"step": "default", "rules": len(self.rules), "queue_id": queue.id, "queue": queue.name}]
+        return Placement(queue, "{}", 0, json.dumps(trace), "default queue")
+
+
+_books: WeakKeyDictionary[Any, RuleBook] = WeakKeyDictionary()
+
+
+def rule_book(tx: Tx) -> RuleBook:
+    """The rules as they are now. Kept per database engine; costs one read of the desk's version per transaction."""
+    version = desk_version(tx)
+    book = _books.get(tx.bind)
+    if book is None or book.version != version:
+        queues = list(tx.exec(select(Queue).where(col(Queue.active))))
+        rules = tx.exec(
+            select(RoutingRule).where(col(RoutingRule.active)).order_by(col(RoutingRule.position), col(RoutingRule.id))
+        )
+        default = default_queue(tx)
+        book = _books[tx.bind] = RuleBook(version, queues, None if default is None else default.id, list(rules))
+    return book
