@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
-from storage.columns import json, key, ref, utc
+from storage.columns import BigId, json, key, ref, utc
 
 _DUE_SQL = text("state IN ('queued','sending')")
 
@@ -73,13 +73,19 @@ class WebhookEndpoint(SQLModel, table=True):
 
 
 class SlackNotice(SQLModel, table=True):
-    """The one Slack message that stands for a conversation; later changes update it in place."""
+    """The one Slack message that stands for a conversation; later changes update it in place.
+
+    The row is there before the message is: without a `ts` somebody may have posted it and crashed before saying so.
+    `fact_id` is the newest fact that the message shows. Until `busy_until` one sender has it to itself.
+    """
 
     __tablename__ = "slack_notice"
 
     conversation_id: int = Field(foreign_key="conversation.id", primary_key=True)
     channel: str
     ts: str = ""
+    fact_id: int = Field(default=0, sa_type=BigId)
+    busy_until: datetime | None = utc(nullable=True)
     updated_at: datetime = utc()
 
 
