@@ -34,7 +34,8 @@ from channels.base import CheckFailed, File, NotAuthentic, SendFailed, SendUncer
 
 TIMEOUT = 10.0  # seconds; the vendor's client would wait for ever
 MAX_MEDIA_BYTES = 5 * 1024 * 1024
-_MEDIA_HOSTS = (".twilio.com", ".twiliocdn.com", ".amazonaws.com")  # where Twilio keeps or redirects media to
+_OWN_HOSTS = (".twilio.com",)
+_MEDIA_HOSTS = (".twilio.com", ".twiliocdn.com", ".amazonaws.com")  # where Twilio redirects to for media
 _REDIRECTS = 3
 _TOO_FAST = timedelta(seconds=10)
 _SIGNATURE = SIGNATURE_HEADER.lower()
@@ -162,11 +163,10 @@ class Account:
         Only Twilio's own hosts are asked, on every hop, and only the first one sees the credentials.
         """
         credentials: HTTPBasicAuth | None = HTTPBasicAuth(self.sid, self._token)
-        address = url
+        address = self._media_address(url, _OWN_HOSTS)
         with requests.Session() as session:
             session.trust_env = False  # neither a .netrc nor a proxy may see the credentials
             for _ in range(_REDIRECTS + 1):
-                self._only_ours(address)
                 try:
                     with session.get(
                         address, auth=credentials, timeout=TIMEOUT, stream=True, allow_redirects=False
@@ -176,18 +176,32 @@ class Account:
                             return _file(url, answer)
                 except requests.RequestException as lost:
                     raise MediaUnavailable("Twilio's media store did not answer; it is asked again.") from lost
-                following = urljoin(address, target)
+                following = self._media_address(urljoin(address, target), _MEDIA_HOSTS)
                 if urlsplit(following).netloc != urlsplit(address).netloc:
                     credentials = None
                 address = following
         raise MediaUnavailable("The media item redirects in circles.", permanent=True)
 
-    def _only_ours(self, url: str) -> None:
+    def _media_address(self, url: str, hosts: tuple[str, ...]) -> str:
         if self.base_url and url.startswith(f"{self.base_url}/"):
-            return
-        parts = urlsplit(url)
-        if parts.scheme != "https" or not (parts.hostname or "").endswith(_MEDIA_HOSTS):
-            raise MediaUnavailable("The media item is not kept at Twilio, so it is not fetched.", permanent=True)
+            return url
+        try:
+            parts = urlsplit(url)
+            if parts.scheme == "https" and (parts.hostname or "").endswith(hosts):
+                return at_base(self.base_url, url)
+        except ValueError:
+            pass
+        raise MediaUnavailable("The media item is not kept at Twilio, so it is not fetched.", permanent=True)
+
+
+def at_base(base_url: str, url: str) -> str:
+    """The address of a double, if there is one: https://api.twilio.com/… at BASE/…, other products at BASE/product/…"""
+    if not base_url:
+        return url
+    parts = urlsplit(url)
+    product = (parts.hostname or "").split(".")[0]
+    folder = "" if product == "api" else f"/{product}"
+    return f"{base_url}{folder}{parts.path}" + (f"?{parts.query}" if parts.query else "")
 
 
 @contextmanager
@@ -242,20 +256,11 @@ class Http(TwilioHttpClient):
 
     def request(self, method: str, url: str, *args: Any, **options: Any) -> Response:
         """As the vendor's, with scheme and host replaced when there is a base URL. Raises SendFailed for 429."""
-        response = super().request(method, self._address(url), *args, **options)
+        response = super().request(method, at_base(self.base_url, url), *args, **options)
         if response.status_code == 429:
             seconds = str(response.headers.get("Retry-After", ""))
             raise SendFailed(_BUSY, retry_after=timedelta(seconds=int(seconds)) if seconds.isdecimal() else _TOO_FAST)
         return response
-
-    def _address(self, url: str) -> str:
-        """https://api.twilio.com/… becomes BASE/…, https://messaging.twilio.com/… becomes BASE/messaging/…"""
-        if not self.base_url:
-            return url
-        parts = urlsplit(url)
-        product = (parts.hostname or "").split(".")[0]
-        folder = "" if product == "api" else f"/{product}"
-        return f"{self.base_url}{folder}{parts.path}" + (f"?{parts.query}" if parts.query else "")
 
 
 def _file(url: str, answer: requests.Response) -> File:
