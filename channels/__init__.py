@@ -16,7 +16,9 @@ KINDS = {
 }
 
 
-def open_channel(kind: str, name: str, address: str, settings: Settings, kinds: dict[str, str] | None = None) -> Channel:
+def open_channel(
+    kind: str, name: str, address: str, settings: Settings, kinds: dict[str, str] | None = None
+) -> Channel:
     """The channel a row of configuration describes; `settings` has its secrets resolved.
 
     Raises NotConfigured when the kind is unknown or a setting is missing.

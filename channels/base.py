@@ -139,7 +139,16 @@ class DeliveryState(StrEnum):
     @property
     def rank(self) -> int:
         """A late `delivered` overrides `failed`; nothing overrides `read`."""
-        return {"draft": 0, "queued": 1, "sending": 2, "uncertain": 3, "sent": 4, "failed": 5, "delivered": 6, "read": 7}[self]
+        return {
+            "draft": 0,
+            "queued": 1,
+            "sending": 2,
+            "uncertain": 3,
+            "sent": 4,
+            "failed": 5,
+            "delivered": 6,
+            "read": 7,
+        }[self]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +191,9 @@ class SignedRequest:
 class SendFailed(Exception):
     """The message was certainly not handed over. The sentence is shown to the agent."""
 
-    def __init__(self, why: str, *, permanent: bool = False, retry_after: timedelta | None = None, opted_out: bool = False):
+    def __init__(
+        self, why: str, *, permanent: bool = False, retry_after: timedelta | None = None, opted_out: bool = False
+    ):
         super().__init__(why)
         self.why, self.permanent, self.retry_after, self.opted_out = why, permanent, retry_after, opted_out
 
@@ -208,7 +219,7 @@ class NotConfigured(Exception):
 
 
 class CheckFailed(Exception):
-    """"Test this channel" did not pass. The sentence says what to mend."""
+    """ "Test this channel" did not pass. The sentence says what to mend."""
 
 
 @runtime_checkable

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Index, text
 from sqlmodel import Field, SQLModel, col, select
 
-from storage.columns import json, key, ref, utc
+from storage.columns import BigId, json, key, ref, utc
 from storage.people import Contact
 from storage.store import Tx
 
@@ -47,8 +47,8 @@ class Conversation(SQLModel, table=True):
     due_at: datetime | None = utc(nullable=True)
     snoozed_until: datetime | None = utc(nullable=True, index=True)
     last_at: datetime = utc()
-    last_message_id: int = 0
-    last_inbound_id: int = 0
+    last_message_id: int = Field(default=0, sa_type=BigId)
+    last_inbound_id: int = Field(default=0, sa_type=BigId)
     preview: str = ""
     message_count: int = 0
     created_at: datetime = utc()
@@ -74,6 +74,7 @@ class Message(SQLModel, table=True):
     contact_id: int | None = ref("contact.id", nullable=True)
     agent_id: int | None = ref("agent.id", nullable=True)
     identity_id: int | None = ref("identity.id", nullable=True)
+    receipt_id: int | None = ref("receipt.id", nullable=True, index=True)
     to_address: str = ""  # inbound: ours that was written to; outbound: the customer's
     cc: list[str] = json(list)
     subject: str = ""
@@ -119,8 +120,8 @@ class Attachment(SQLModel, table=True):
 class Draft(SQLModel, table=True):
     """What an agent has typed and not sent, per conversation and kind (reply or note)."""
 
-    agent_id: int = Field(foreign_key="agent.id", primary_key=True)
-    conversation_id: int = Field(foreign_key="conversation.id", primary_key=True)
+    agent_id: int = Field(foreign_key="agent.id", primary_key=True, sa_type=BigId)
+    conversation_id: int = Field(foreign_key="conversation.id", primary_key=True, sa_type=BigId)
     kind: str = Field(primary_key=True, max_length=8)
     text: str
     channel_id: int | None = ref("channel.id", nullable=True)
@@ -130,9 +131,9 @@ class Draft(SQLModel, table=True):
 class Reading(SQLModel, table=True):
     """How far an agent has read a conversation."""
 
-    agent_id: int = Field(foreign_key="agent.id", primary_key=True)
-    conversation_id: int = Field(foreign_key="conversation.id", primary_key=True)
-    message_id: int
+    agent_id: int = Field(foreign_key="agent.id", primary_key=True, sa_type=BigId)
+    conversation_id: int = Field(foreign_key="conversation.id", primary_key=True, sa_type=BigId)
+    message_id: int = Field(sa_type=BigId)
     at: datetime = utc()
 
 
@@ -160,7 +161,9 @@ def messages_of(tx: Tx, conversation_id: int, *, before: int | None = None, limi
 def attachments_of(tx: Tx, message_ids: list[int]) -> dict[int, list[Attachment]]:
     """The files of several messages, by message."""
     found: dict[int, list[Attachment]] = {}
-    for file in tx.exec(select(Attachment).where(col(Attachment.message_id).in_(message_ids)).order_by(col(Attachment.id))):
+    for file in tx.exec(
+        select(Attachment).where(col(Attachment.message_id).in_(message_ids)).order_by(col(Attachment.id))
+    ):
         found.setdefault(file.message_id or 0, []).append(file)
     return found
 

@@ -81,7 +81,7 @@ class SlackNotice(SQLModel, table=True):
 
     __tablename__ = "slack_notice"
 
-    conversation_id: int = Field(foreign_key="conversation.id", primary_key=True)
+    conversation_id: int = Field(foreign_key="conversation.id", primary_key=True, sa_type=BigId)
     channel: str
     ts: str = ""
     fact_id: int = Field(default=0, sa_type=BigId)
@@ -93,5 +93,5 @@ class Follower(SQLModel, table=True):
     """How far a reader of facts has come; moved in the unit that writes what it makes of them."""
 
     name: str = Field(primary_key=True, max_length=64)
-    fact_id: int = 0
+    fact_id: int = Field(default=0, sa_type=BigId)
     moved_at: datetime = utc()

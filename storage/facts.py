@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
-from storage.columns import json, key, utc
+from storage.columns import BigId, json, key, utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +299,6 @@ class FactRow(SQLModel, table=True):
     id: int | None = key()
     name: str = Field(max_length=64)
     at: datetime = utc()
-    conversation_id: int | None = Field(default=None)
-    contact_id: int | None = Field(default=None)
+    conversation_id: int | None = Field(default=None, sa_type=BigId)
+    contact_id: int | None = Field(default=None, sa_type=BigId)
     data: dict[str, Any] = json()

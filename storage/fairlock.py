@@ -25,7 +25,9 @@ class FairLock:
             self._waiting.append(turn)
         turn.acquire()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         with self._inner:
             if self._waiting:
                 self._waiting.popleft().release()

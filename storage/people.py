@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, Index, UniqueConstraint
 from sqlmodel import Field, SQLModel, col, select
 
-from storage.columns import json, key, ref, utc
+from storage.columns import BigId, json, key, ref, utc
 from storage.store import Tx
 
 
@@ -103,8 +103,8 @@ class AgentSkill(SQLModel, table=True):
 
     __tablename__ = "agent_skill"
 
-    agent_id: int = Field(foreign_key="agent.id", primary_key=True)
-    skill_id: int = Field(foreign_key="skill.id", primary_key=True)
+    agent_id: int = Field(foreign_key="agent.id", primary_key=True, sa_type=BigId)
+    skill_id: int = Field(foreign_key="skill.id", primary_key=True, sa_type=BigId)
     level: int = 3
 
 
@@ -113,8 +113,8 @@ class AgentQueue(SQLModel, table=True):
 
     __tablename__ = "agent_queue"
 
-    agent_id: int = Field(foreign_key="agent.id", primary_key=True)
-    queue_id: int = Field(foreign_key="queue.id", primary_key=True, index=True)
+    agent_id: int = Field(foreign_key="agent.id", primary_key=True, sa_type=BigId)
+    queue_id: int = Field(foreign_key="queue.id", primary_key=True, index=True, sa_type=BigId)
 
 
 class SignIn(SQLModel, table=True):

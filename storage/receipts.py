@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import Index, LargeBinary, UniqueConstraint, text
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field, SQLModel, col, select
 
-from storage.columns import json, key, ref, utc
+from storage.columns import BigId, json, key, ref, utc
+from storage.conversations import Message
+from storage.store import Tx
 
 INLINE_BYTES = 64 * 1024  # larger bodies are blobs
 
@@ -42,7 +44,6 @@ class Receipt(SQLModel, table=True):
     body: bytes | None = Field(default=None, sa_type=LargeBinary)
     sha256: str = Field(default="", max_length=64)
     size: int = 0
-    message_id: int | None = ref("message.id", nullable=True, index=True)
     received_at: datetime = utc()
 
 
@@ -51,8 +52,18 @@ class MailCursor(SQLModel, table=True):
 
     __tablename__ = "mail_cursor"
 
-    channel_id: int = Field(foreign_key="channel.id", primary_key=True)
+    channel_id: int = Field(foreign_key="channel.id", primary_key=True, sa_type=BigId)
     folder: str = Field(primary_key=True, max_length=255)
     uidvalidity: int = Field(default=0)
     uid: int = Field(default=0)
     moved_at: datetime = utc()
+
+
+def receipt_of(tx: Tx, message: Message) -> Receipt | None:
+    """The raw thing a message was made from."""
+    return None if message.receipt_id is None else tx.get(Receipt, message.receipt_id)
+
+
+def message_of(tx: Tx, receipt_id: int) -> Message | None:
+    """What became of a receipt."""
+    return tx.exec(select(Message).where(Message.receipt_id == receipt_id).order_by(col(Message.id))).first()

@@ -100,7 +100,7 @@ def _sqlite_value(value: Any) -> Any:
 
 
 def _psycopg_value(value: Any) -> Any:
-    if isinstance(value, dict):
+    if isinstance(value, dict | list):
         return json.dumps(value)
     if isinstance(value, datetime) and value.tzinfo is None:
         return _naive(value)

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Index, text
 from sqlmodel import Field, SQLModel, col, select
 
-from storage.columns import json, key, ref, utc
+from storage.columns import BigId, json, key, ref, utc
 from storage.store import Tx
 
 LIVE = ("queued", "offered", "assigned")
@@ -52,9 +52,9 @@ class WorkItem(SQLModel, table=True):
 
 
 class Offer(SQLModel, table=True):
-    """A ring at one agent. `state` is offered, accepted, declined, expired, rescinded or cancelled; only the first changes.
+    """A ring at one agent. `state` is offered, accepted, declined, expired, rescinded or cancelled.
 
-    `explanation` says why this agent: step, how many were eligible, who was passed over and why, the top candidates.
+    Only offered ever changes. `explanation` says why this agent: step, how many were eligible, who was passed over and why, the top candidates.
     """
 
     __table_args__ = (
@@ -100,8 +100,8 @@ class Assignment(SQLModel, table=True):
 class Cooldown(SQLModel, table=True):
     """Don't offer this item to this agent again before `until`: it was declined or missed there."""
 
-    work_item_id: int = Field(foreign_key="work_item.id", primary_key=True)
-    agent_id: int = Field(foreign_key="agent.id", primary_key=True)
+    work_item_id: int = Field(foreign_key="work_item.id", primary_key=True, sa_type=BigId)
+    agent_id: int = Field(foreign_key="agent.id", primary_key=True, sa_type=BigId)
     until: datetime = utc()
 
 

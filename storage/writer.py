@@ -36,7 +36,9 @@ class Writer:
     There are no savepoints: when a batch fails, its units run again one by one, so a failing unit fails alone.
     """
 
-    def __init__(self, run: Callable[[Sequence[Callable[[Any], Any]]], list[Any]], batch: int = 64, waiting: int = 2000):
+    def __init__(
+        self, run: Callable[[Sequence[Callable[[Any], Any]]], list[Any]], batch: int = 64, waiting: int = 2000
+    ):
         self._run = run
         self._batch = batch
         self._waiting = waiting

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "storage": {"config"},
     "channels": {"config"},
     "routing": {"storage"},
-    "hub": {"storage", "channels", "routing"},
+    "hub": {"config", "storage", "channels", "routing"},
     "analytics": {"storage", "routing"},
     "sandbox": {"channels", "config", "storage", "hub"},
     **dict.fromkeys(DOORS, BELOW_DOORS),

@@ -1,0 +1,24 @@
+"""Facts as the outside knows them: one set of dotted names and one shape for webhooks and the API's event list."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from storage.facts import Fact, FactRow
+
+_WORD = re.compile(r"[A-Z][a-z0-9]*")
+
+
+def type_of(fact_name: str) -> str:
+    """The public name of a fact: "MessageReceived" is "message.received", "OptOutChanged" is "opt_out.changed"."""
+    *subject, verb = (word.lower() for word in _WORD.findall(fact_name))
+    return f"{'_'.join(subject)}.{verb}"
+
+
+TYPES = {type_of(name): name for name in Fact.kinds}
+
+
+def event(row: FactRow) -> dict[str, Any]:
+    """A fact as JSON. `id` is its place in the one order of all facts."""
+    return {"id": row.id, "type": type_of(row.name), "timestamp": row.at.isoformat(), "data": row.data}

@@ -1,0 +1,69 @@
+"""Readers of facts that make deliveries of them: Slack notices, outbound webhooks, whatever comes next."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from hub.pump import Happened, facts_after, latest_fact
+from storage import Tx
+from storage.leases import take_lease
+
+if TYPE_CHECKING:
+    from hub.hub import Hub
+
+logger = logging.getLogger(__name__)
+
+Follow = Callable[["Hub", Tx, Sequence[Happened]], None]
+BATCH = 200
+LEASE_SECONDS = 10.0
+
+
+class Followers:
+    """Each follower has a durable cursor, moved in the unit that writes what it made of the facts."""
+
+    def __init__(self, hub: Hub, followers: Mapping[str, Follow], holder: str):
+        self.hub = hub
+        self.followers = followers
+        self.holder = holder
+
+    def loop(self, stop: threading.Event) -> None:
+        """Run until told to stop: at once after a commit, and each second anyway."""
+        bell, seen = self.hub.store.bell, -1
+        while not stop.is_set():
+            try:
+                if self.run_once() >= BATCH:
+                    continue
+            except Exception:
+                logger.exception("following the facts failed; trying again")
+                stop.wait(1)
+            seen = bell.wait(seen, 1.0)
+
+    def run_once(self) -> int:
+        """Let every follower catch up by one batch; the largest number of facts any of them read."""
+        return max((self._advance(name, follow) for name, follow in self.followers.items()), default=0)
+
+    def _advance(self, name: str, follow: Follow) -> int:
+        with self.hub.store.read() as tx:
+            row = tx.sql("SELECT fact_id FROM follower WHERE name = ?", name).fetchone()
+            if row is not None and latest_fact(tx) <= row[0]:
+                return 0
+
+        def unit(tx: Tx) -> int:
+            if take_lease(tx, f"follower:{name}", self.holder, LEASE_SECONDS) is None:
+                return 0
+            lock = " FOR UPDATE" if tx.dialect == "postgresql" else ""
+            cursor = tx.sql(f"SELECT fact_id FROM follower WHERE name = ?{lock}", name).fetchone()
+            if cursor is None:
+                # A new follower starts now: it must not announce the whole past.
+                tx.sql("INSERT INTO follower(name, fact_id, moved_at) VALUES(?, ?, ?)", name, latest_fact(tx), tx.now)
+                return 0
+            facts = facts_after(tx, cursor[0], BATCH)
+            if facts:
+                follow(self.hub, tx, facts)
+                tx.sql("UPDATE follower SET fact_id = ?, moved_at = ? WHERE name = ?", facts[-1].id, tx.now, name)
+            return len(facts)
+
+        return self.hub.store.submit(unit)

@@ -1,0 +1,139 @@
+"""One running process's view of the desk: its settings, its store and the channels it has open."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from channels import open_channel
+from channels.base import Channel, NotConfigured
+from config.settings import Settings, SettingsError, resolve_secret
+from hub.pump import Pump
+from hub.tokens import Tokens
+from storage import Store
+from storage.access import NotFound
+from storage.blobs import Blobs
+from storage.clock import Clock, utcnow
+from storage.desk import ChannelAccount, active_channels, desk_version
+from storage.listener import Listener
+
+LOOK_AGAIN_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A configured account with the channel that speaks for it, or the sentence why it can't be opened."""
+
+    account: ChannelAccount
+    channel: Channel | None
+    problem: str = ""
+
+    @property
+    def id(self) -> int:
+        assert self.account.id is not None
+        return self.account.id
+
+    def must(self) -> Channel:
+        """The channel. Raises NotConfigured with the sentence when its settings don't work."""
+        if self.channel is None:
+            raise NotConfigured(self.problem)
+        return self.channel
+
+
+class Hub:
+    """Composed once per process by app.py; doors find it as `current_app.extensions["hub"]`."""
+
+    def __init__(self, settings: Settings, clock: Clock = utcnow):
+        self.settings = settings
+        self.store = Store(settings.url, clock)
+        self.blobs = Blobs(settings.data_dir / "blobs")
+        self.tokens = Tokens(settings.secret_key)
+        self.pump = Pump(self.store)
+        self.listener = Listener(self.store)
+        self._opened: dict[int, Opened] = {}
+        self._version = -1
+        self._looked_at = 0.0
+        self._opening = threading.Lock()
+
+    def channels(self) -> list[Opened]:
+        """Every active account, opened. Follows changes of the desk within a second."""
+        if time.monotonic() - self._looked_at > LOOK_AGAIN_SECONDS:
+            self.look_again()
+        return list(self._opened.values())
+
+    def channel(self, channel_id: int) -> Opened:
+        """Raises NotFound."""
+        for opened in self.channels():
+            if opened.id == channel_id:
+                return opened
+        raise NotFound(f"There is no active channel {channel_id}.")
+
+    def channel_named(self, name: str) -> Opened:
+        """Raises NotFound."""
+        for opened in self.channels():
+            if opened.account.name == name:
+                return opened
+        raise NotFound(f"There is no active channel called {name!r}.")
+
+    def channels_of_kind(self, kind: str) -> list[Opened]:
+        """The accounts of one kind, oldest first."""
+        return [opened for opened in self.channels() if opened.account.kind == kind]
+
+    def look_again(self) -> None:
+        """Read the desk's channels now; changed ones are opened anew."""
+        with self._opening:
+            with self.store.read() as tx:
+                version = desk_version(tx)
+                accounts = active_channels(tx) if version != self._version else None
+            if accounts is not None:
+                self._opened = {account.id or 0: self._kept_or_opened(account) for account in accounts}
+                self._version = version
+            self._looked_at = time.monotonic()
+
+    def start_web(self) -> None:
+        """Begin what a process that serves browsers needs: the thread that feeds live streams."""
+        self.listener.start()
+        self.pump.start()
+
+    def stop(self) -> None:
+        """End every thread and connection of this process."""
+        self.pump.stop()
+        self.listener.stop()
+        self.store.close()
+
+    def _kept_or_opened(self, account: ChannelAccount) -> Opened:
+        before = self._opened.get(account.id or 0)
+        if before is not None and before.channel is not None and _same(before.account, account):
+            return Opened(account, before.channel)
+        try:
+            settings = {name: resolve_secret(value) for name, value in account.settings.items()}
+            settings = {**self._defaults(account), **settings}
+            return Opened(account, open_channel(account.kind, account.name, account.address, settings))
+        except (NotConfigured, SettingsError) as error:
+            return Opened(account, None, f"channel {account.name!r}: {error}")
+
+    def _defaults(self, account: ChannelAccount) -> dict[str, Any]:
+        """What a kind needs to know that is the process's to say, or the same for all accounts of a provider."""
+        settings = self.settings
+        if account.kind in ("sms", "whatsapp"):
+            given = {
+                "account_sid": settings.twilio_account_sid,
+                "auth_token": settings.twilio_auth_token,
+                "base_url": settings.twilio_base_url,
+                "status_url": f"{settings.base_url}/webhooks/twilio/status",
+            }
+        elif account.kind == "slack":
+            given = {
+                "bot_token": settings.slack_bot_token,
+                "signing_secret": settings.slack_signing_secret,
+                "base_url": settings.slack_base_url,
+            }
+        else:
+            given = {}
+        return {name: value for name, value in given.items() if value}
+
+
+def _same(one: ChannelAccount, other: ChannelAccount) -> bool:
+    return (one.kind, one.name, one.address, one.settings) == (other.kind, other.name, other.address, other.settings)

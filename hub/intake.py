@@ -1,0 +1,347 @@
+"""The way in: raw bytes become durable, then a message in the right person's history, exactly once."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+from dataclasses import dataclass
+
+import psycopg
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from channels.base import DeliveryUpdate, File, Hears, Inbound, Raw, SignedRequest, Unreadable
+from hub.delivery import settle_update
+from hub.hub import Hub, Opened
+from hub.identity import Known, identify
+from hub.optout import note_command
+from hub.threads import Thread, thread
+from routing.work import Arrival, enqueue
+from storage import Busy, Tx
+from storage.access import Actor, Conflict, NotFound
+from storage.facts import (
+    ConversationOpened,
+    ConversationReopened,
+    ConversationWoken,
+    MessageReceived,
+    ReceiptQuarantined,
+)
+from storage.receipts import INLINE_BYTES, Receipt
+
+logger = logging.getLogger(__name__)
+
+OUTAGES = (Busy, OperationalError, PoolTimeout, psycopg.OperationalError, sqlite3.OperationalError)
+DROPPED = {"own": "our own mail came back", "spam": "the honeypot field was filled in"}
+
+NEW_RECEIPT = (
+    "INSERT INTO receipt(channel_id, dedupe_key, origin, state, why, attempts, content_type, headers, body, sha256, "
+    "size, received_at) VALUES(?, ?, 'message', ?, ?, 0, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (channel_id, dedupe_key) DO NOTHING RETURNING id"
+)
+NEW_CONVERSATION = (
+    "INSERT INTO conversation(contact_id, subject, state, channel, priority, last_at, last_message_id, "
+    "last_inbound_id, preview, message_count, created_at) VALUES(?, ?, 'open', ?, 0, ?, 0, 0, '', 0, ?) RETURNING id"
+)
+NEW_MESSAGE = (
+    "INSERT INTO message(conversation_id, kind, channel_id, channel, contact_id, identity_id, receipt_id, to_address, "
+    "cc, subject, text, html, quoted_at, fields, external_id, refs, why, automatic, flags, state, state_why, sent_at, "
+    "created_at) VALUES(?, 'inbound', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?) RETURNING id"
+)
+HEARD = (
+    "UPDATE conversation SET state = 'open', snoozed_until = NULL, channel = ?, last_at = ?, last_message_id = ?, "
+    "last_inbound_id = ?, preview = ?, message_count = message_count + 1, "
+    "waiting_since = COALESCE(waiting_since, ?) WHERE id = ?"
+)
+NOTED = "UPDATE conversation SET last_message_id = ?, message_count = message_count + 1 WHERE id = ?"
+NEW_FILE = (
+    "INSERT INTO attachment(message_id, name, content_type, size, sha256, cid, inline, source_url, created_at) "
+    "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of something that arrived. `state` is accepted, duplicate, ignored or quarantined."""
+
+    state: str
+    receipt_id: int | None = None
+    message_id: int | None = None
+    conversation_id: int | None = None
+    contact_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """An attachment whose bytes are durable, or media that is still to be fetched from `source_url`."""
+
+    file: File
+    sha256: str
+    source_url: str = ""
+
+
+def hear(hub: Hub, opened: Opened, request: SignedRequest) -> list[Taken]:
+    """A provider calls: verify, take in each message, settle each delivery update.
+
+    Raises NotAuthentic, NotConfigured, or one of OUTAGES when nothing could be stored (answer 503).
+    """
+    channel = opened.must()
+    if not isinstance(channel, Hears):
+        raise NotFound(f"Channel {opened.account.name!r} takes no calls.")
+    taken = []
+    for heard in channel.hear(request):
+        if isinstance(heard, DeliveryUpdate):
+            taken.append(Taken(settle_update(hub.store, opened.id, heard)))
+        else:
+            taken.append(take_in(hub, opened, heard))
+    return taken
+
+
+def take_in(hub: Hub, opened: Opened, raw: Raw) -> Taken:
+    """Store the bytes and what they mean in one unit; durable when it returns.
+
+    What can't be read is kept as a quarantined receipt. Raises only OUTAGES: then nothing was stored.
+    """
+    try:
+        inbound = opened.must().parse(raw)
+        files = store_files(hub, inbound)
+    except OUTAGES:
+        raise
+    except Exception as error:
+        return _quarantine(hub, opened, raw, error)
+    body, digest = shelve(hub, raw.body)
+    signed = signed_conversations(hub, inbound)
+
+    def unit(tx: Tx) -> Taken:
+        receipt_id = _note_receipt(tx, opened, raw, body, digest, *_verdict(inbound))
+        if receipt_id is None:
+            return Taken("duplicate")
+        return receive(tx, opened, inbound, receipt_id, files, signed)
+
+    try:
+        return hub.store.submit(unit)
+    except OUTAGES:
+        raise
+    except Exception as error:
+        logger.exception("channel %s: a message could not be filed", opened.account.name)
+        return _quarantine(hub, opened, raw, error)
+
+
+def receive(
+    tx: Tx, opened: Opened, inbound: Inbound, receipt_id: int, files: tuple[StoredFile, ...], signed: tuple[int, ...]
+) -> Taken:
+    """One message on its way in: who wrote, where it belongs, what work it makes."""
+    if inbound.automatic in DROPPED:
+        return Taken("ignored", receipt_id)
+    kind = opened.account.kind
+    sender = identify(tx, inbound.sender)
+    found = thread(tx, sender.person_id, inbound, kind, signed)
+    conversation_id = found.conversation_id if found else _open(tx, sender, inbound, kind)
+    why = found.why if found else "new conversation"
+    message_id = _write(tx, opened, sender, inbound, conversation_id, receipt_id, why)
+    for stored in files:
+        _attach(tx, message_id, stored)
+    if inbound.command:
+        note_command(tx, sender, inbound, opened)
+    quiet = bool(inbound.command) or (bool(inbound.automatic) and found is not None)
+    if quiet:
+        tx.sql(NOTED, message_id, conversation_id)
+    else:
+        _hear(tx, found, conversation_id, message_id, inbound, kind)
+        if found is None or not found.has_work:
+            enqueue(tx, _arrival(opened, sender, inbound, conversation_id))
+    tx.emit(MessageReceived(conversation_id, sender.contact_id, message_id, kind, why, inbound.automatic))
+    return Taken("accepted", receipt_id, message_id, conversation_id, sender.contact_id)
+
+
+def retry_receipt(hub: Hub, actor: Actor, receipt_id: int) -> Taken:
+    """Read a quarantined or still unread receipt again, from its raw bytes.
+
+    Raises NotFound, or Conflict when it needs no retry.
+    """
+    with hub.store.read() as tx:
+        receipt = tx.get(Receipt, receipt_id)
+    if receipt is None:
+        raise NotFound(f"There is no receipt {receipt_id}.")
+    if receipt.state not in ("quarantined", "received"):
+        raise Conflict(f"This one is {receipt.state} already.")
+    return read_receipt(hub, hub.channel(receipt.channel_id), receipt)
+
+
+def read_receipt(hub: Hub, opened: Opened, receipt: Receipt) -> Taken:
+    """Turn a stored receipt into a message; whatever goes wrong quarantines it with the reason."""
+    raw = Raw(receipt.dedupe_key, raw_bytes(hub, receipt), receipt.content_type, receipt.headers)
+    receipt_id = receipt.id or 0
+    try:
+        inbound = opened.must().parse(raw)
+        files = store_files(hub, inbound)
+        signed = signed_conversations(hub, inbound)
+        state, why = _verdict(inbound)
+
+        def unit(tx: Tx) -> Taken:
+            claimed = tx.sql(
+                "UPDATE receipt SET state = ?, why = ?, attempts = attempts + 1 "
+                "WHERE id = ? AND state IN ('received','quarantined')",
+                state, why, receipt_id,
+            )  # fmt: skip
+            if claimed.rowcount == 0:
+                return Taken("duplicate", receipt_id)
+            return receive(tx, opened, inbound, receipt_id, files, signed)
+
+        return hub.store.submit(unit)
+    except OUTAGES:
+        raise
+    except Exception as error:
+        if not isinstance(error, Unreadable):
+            logger.exception("receipt %s could not be filed", receipt_id)
+        return hub.store.submit(lambda tx: _mark_quarantined(tx, receipt_id, opened, sentence(error)))
+
+
+def raw_bytes(hub: Hub, receipt: Receipt) -> bytes:
+    """What arrived, to the byte."""
+    return receipt.body if receipt.body is not None else hub.blobs.get(receipt.sha256)
+
+
+def shelve(hub: Hub, body: bytes) -> tuple[bytes | None, str]:
+    """Where the bytes of a receipt go: into its row, or when large into a blob that is durable before the row."""
+    return (body, "") if len(body) <= INLINE_BYTES else (None, hub.blobs.put(body))
+
+
+def store_files(hub: Hub, inbound: Inbound) -> tuple[StoredFile, ...]:
+    """Make attachments durable before the unit that refers to them."""
+    stored = [StoredFile(file, hub.blobs.put(file.data)) for file in inbound.files]
+    if "media" in inbound.flags:
+        stored += [StoredFile(file, "", url) for file, url in _media(inbound)]
+    return tuple(stored)
+
+
+def _media(inbound: Inbound) -> list[tuple[File, str]]:
+    """Files a provider keeps for us; a duty of the worker fetches them (`hub.media`)."""
+    found = []
+    for name, url in inbound.fields.items():
+        if name.startswith("media.") and not name.endswith(".type"):
+            content_type = inbound.fields.get(f"{name}.type", "application/octet-stream")
+            found.append((File(f"{name.replace('.', '-')}", content_type, b""), url))
+    return found
+
+
+def signed_conversations(hub: Hub, inbound: Inbound) -> tuple[int, ...]:
+    """Conversations that valid tokens in addresses or our own Message-IDs in references name, best first."""
+    ids = [hub.tokens.read(token) for token in inbound.tokens]
+    ids += [hub.tokens.conversation_of(reference) for reference in inbound.references if reference.startswith("<sy.")]
+    return tuple(dict.fromkeys(number for number in ids if number is not None))
+
+
+def sentence(error: BaseException) -> str:
+    """What the receipts page says about an error."""
+    return str(error)[:500] if isinstance(error, Unreadable) else f"{type(error).__name__}: {error}"[:500]
+
+
+def note_receipt(tx: Tx, opened: Opened, raw: Raw, body: bytes | None, digest: str) -> int | None:
+    """Keep the raw thing for later reading; None when it was here before."""
+    return _note_receipt(tx, opened, raw, body, digest, "received", "")
+
+
+def _note_receipt(
+    tx: Tx, opened: Opened, raw: Raw, body: bytes | None, digest: str, state: str, why: str
+) -> int | None:
+    headers = json.dumps(dict(raw.headers)) if raw.headers else "{}"
+    rows = tx.sql(
+        NEW_RECEIPT, opened.id, raw.dedupe_key[:255], state, why, raw.content_type[:200], headers, body, digest,
+        len(raw.body), tx.now,
+    ).fetchall()  # fmt: skip
+    return int(rows[0][0]) if rows else None
+
+
+def _verdict(inbound: Inbound) -> tuple[str, str]:
+    why = DROPPED.get(inbound.automatic)
+    return ("ignored", why) if why else ("accepted", "")
+
+
+def _quarantine(hub: Hub, opened: Opened, raw: Raw, error: Exception) -> Taken:
+    body, digest = shelve(hub, raw.body)
+
+    def unit(tx: Tx) -> Taken:
+        receipt_id = _note_receipt(tx, opened, raw, body, digest, "quarantined", sentence(error))
+        if receipt_id is None:
+            return Taken("duplicate")
+        tx.emit(ReceiptQuarantined(receipt_id, opened.account.kind))
+        return Taken("quarantined", receipt_id)
+
+    return hub.store.submit(unit)
+
+
+def _mark_quarantined(tx: Tx, receipt_id: int, opened: Opened, why: str) -> Taken:
+    tx.sql("UPDATE receipt SET state = 'quarantined', why = ?, attempts = attempts + 1 WHERE id = ?", why, receipt_id)
+    tx.emit(ReceiptQuarantined(receipt_id, opened.account.kind))
+    return Taken("quarantined", receipt_id)
+
+
+def _open(tx: Tx, sender: Known, inbound: Inbound, kind: str) -> int:
+    subject = readable(inbound.subject or inbound.text.strip().partition("\n")[0])[:200] or "(no text)"
+    rows = tx.sql(NEW_CONVERSATION, sender.contact_id, subject, kind, tx.now, tx.now).fetchall()
+    conversation_id = int(rows[0][0])
+    tx.emit(ConversationOpened(conversation_id, sender.contact_id, kind))
+    return conversation_id
+
+
+def _write(
+    tx: Tx, opened: Opened, sender: Known, inbound: Inbound, conversation_id: int, receipt_id: int, why: str
+) -> int:
+    flags = inbound.flags
+    if why == "signed reference" and not _took_part(tx, conversation_id, sender.person_id):
+        flags = (*flags, "new_participant")
+    rows = tx.sql(
+        NEW_MESSAGE, conversation_id, opened.id, opened.account.kind, sender.contact_id, sender.identity_id, receipt_id,
+        inbound.to[:320], json.dumps(inbound.others) if inbound.others else "[]", readable(inbound.subject)[:998],
+        readable(inbound.text), readable(inbound.html), inbound.quoted_at,
+        json.dumps(dict(inbound.fields)) if inbound.fields else "{}", inbound.external_id[:998],
+        json.dumps(inbound.references) if inbound.references else "[]", why, inbound.automatic,
+        json.dumps(flags) if flags else "[]", inbound.sent_at, tx.now,
+    ).fetchall()  # fmt: skip
+    return int(rows[0][0])
+
+
+def _took_part(tx: Tx, conversation_id: int, person_id: int) -> bool:
+    row = tx.sql(
+        "SELECT 1 FROM conversation v JOIN contact c ON c.id = v.contact_id WHERE v.id = ? AND c.person_id = ?",
+        conversation_id, person_id,
+    ).fetchone()  # fmt: skip
+    return row is not None
+
+
+def _attach(tx: Tx, message_id: int, stored: StoredFile) -> None:
+    file = stored.file
+    tx.sql(
+        NEW_FILE, message_id, file.name[:200], file.content_type[:200], len(file.data), stored.sha256, file.cid[:200],
+        file.inline, stored.source_url, tx.now,
+    )  # fmt: skip
+
+
+def _hear(tx: Tx, found: Thread | None, conversation_id: int, message_id: int, inbound: Inbound, kind: str) -> None:
+    text = inbound.text if inbound.quoted_at is None else inbound.text[: inbound.quoted_at]
+    preview = " ".join(readable(text[:400]).split())[:140] or readable(inbound.subject)[:140]
+    tx.sql(HEARD, kind, tx.now, message_id, message_id, preview, tx.now, conversation_id)
+    if found is not None and found.state == "snoozed":
+        tx.emit(ConversationWoken(conversation_id, "the customer wrote"))
+    elif found is not None and found.state == "resolved":
+        tx.emit(ConversationReopened(conversation_id, "the customer wrote"))
+
+
+def _arrival(opened: Opened, sender: Known, inbound: Inbound, conversation_id: int) -> Arrival:
+    return Arrival(
+        conversation_id=conversation_id,
+        contact_id=sender.contact_id,
+        channel=opened.account.kind,
+        channel_name=opened.account.name,
+        subject=inbound.subject,
+        text=inbound.text,
+        attributes={**sender.attributes, "language": sender.language, "name": sender.name},
+    )
+
+
+def readable(text: str) -> str:
+    """Text that both databases and JSON can hold: no NUL, no lone surrogate. The raw bytes keep what was there."""
+    if text.isascii():
+        return text.replace("\x00", "") if "\x00" in text else text
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()

@@ -1,0 +1,85 @@
+"""Where a conversation stands: snoozed, woken, resolved, reopened."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlmodel import col, select
+
+from routing.work import Arrival, close, enqueue
+from storage import Tx
+from storage.access import SYSTEM, Actor, Conflict, conversation_for
+from storage.conversations import Conversation
+from storage.facts import ConversationReopened, ConversationResolved, ConversationSnoozed, ConversationWoken
+from storage.people import Contact
+
+
+def snooze(tx: Tx, actor: Actor, conversation_id: int, until: datetime | None) -> Conversation:
+    """Out of sight until a moment, or with None until the customer writes. Its owner keeps it.
+
+    Raises Conflict when the moment is past or the conversation is resolved.
+    """
+    conversation = conversation_for(tx, actor, conversation_id)
+    if conversation.state == "resolved":
+        raise Conflict("This conversation is resolved; reopen it first.")
+    if until is not None and until <= tx.now:
+        raise Conflict("Choose a moment in the future.")
+    conversation.state, conversation.snoozed_until = "snoozed", until
+    tx.add(conversation)
+    tx.emit(ConversationSnoozed(conversation_id, until.isoformat() if until else "", by=actor.by))
+    return conversation
+
+
+def wake(tx: Tx, actor: Actor, conversation_id: int, why: str = "woken by hand") -> Conversation:
+    """Back into the list. Waking what is awake changes nothing."""
+    conversation = conversation_for(tx, actor, conversation_id)
+    if conversation.state == "snoozed":
+        conversation.state, conversation.snoozed_until = "open", None
+        tx.add(conversation)
+        tx.emit(ConversationWoken(conversation_id, why, by=actor.by))
+    return conversation
+
+
+def wake_due(tx: Tx) -> int:
+    """Wake everything whose time has come; how many that were."""
+    due = tx.exec(
+        select(Conversation.id).where(Conversation.state == "snoozed", col(Conversation.snoozed_until) <= tx.now)
+    ).all()
+    for conversation_id in due:
+        wake(tx, SYSTEM, conversation_id or 0, "its time came")
+    return len(due)
+
+
+def resolve(tx: Tx, actor: Actor, conversation_id: int) -> Conversation:
+    """Done: the work ends and the agent's room is free again. Resolving twice changes nothing."""
+    conversation = conversation_for(tx, actor, conversation_id)
+    if conversation.state == "resolved":
+        return conversation
+    conversation.state, conversation.snoozed_until, conversation.waiting_since = "resolved", None, None
+    tx.add(conversation)
+    tx.flush()
+    close(tx, actor.by, conversation_id, "resolve")
+    tx.emit(ConversationResolved(conversation_id, by=actor.by))
+    tx.refresh(conversation)
+    return conversation
+
+
+def reopen(tx: Tx, actor: Actor, conversation_id: int) -> Conversation:
+    """Open again, as new work that waits to be matched. Reopening what is open changes nothing."""
+    conversation = conversation_for(tx, actor, conversation_id)
+    if conversation.state != "resolved":
+        return conversation
+    conversation.state = "open"
+    tx.add(conversation)
+    tx.emit(ConversationReopened(conversation_id, "reopened by hand", by=actor.by))
+    contact = tx.get_one(Contact, conversation.contact_id)
+    enqueue(
+        tx,
+        Arrival(
+            conversation_id=conversation_id, contact_id=conversation.contact_id, channel=conversation.channel,
+            channel_name="", subject=conversation.subject, text=conversation.preview,
+            attributes={**contact.attributes, "language": contact.language, "name": contact.name},
+        ),
+    )  # fmt: skip
+    tx.refresh(conversation)
+    return conversation

@@ -1,0 +1,69 @@
+"""The sender "channel": an outbound message handed to the channel it was written for."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlmodel import col, select
+
+from channels.base import Accepted, File, NotConfigured, Outbound, Reconciles, SendFailed
+from hub.delivery import SendResult
+from hub.hub import Hub, Opened
+from hub.optout import refusal
+from storage.access import NotFound
+from storage.conversations import Attachment, Message
+from storage.deliveries import Delivery
+from storage.people import Agent, Identity
+
+
+def send_message(hub: Hub, delivery: Delivery) -> SendResult:
+    """Hand a reply to its channel. Raises SendFailed or SendUncertain; runs in no transaction."""
+    opened, outbound = _prepared(hub, delivery)
+    accepted = opened.must().send(outbound)
+    return SendResult(accepted.external_id, accepted.state)
+
+
+def reconcile_message(hub: Hub, delivery: Delivery) -> SendResult | None:
+    """Ask the provider whether a hand-over that a crash left open took place. None means: certainly not.
+
+    Raises when nobody can tell, which makes the message uncertain.
+    """
+    opened, outbound = _prepared(hub, delivery)
+    channel = opened.must()
+    if opened.account.kind == "chat":
+        return None  # nothing leaves the house: sending again shows nothing twice
+    if not isinstance(channel, Reconciles):
+        raise LookupError("the mail server can't be asked")
+    accepted: Accepted | None = channel.outcome(outbound, delivery.created_at - timedelta(minutes=5))
+    return None if accepted is None else SendResult(accepted.external_id, accepted.state)
+
+
+def _prepared(hub: Hub, delivery: Delivery) -> tuple[Opened, Outbound]:
+    with hub.store.read() as tx:
+        message = tx.get_one(Message, delivery.message_id)
+        identity = tx.get(Identity, message.identity_id) if message.identity_id else None
+        if identity is not None and (why := refusal(tx, identity.kind, identity.value)):
+            raise SendFailed(why, permanent=True)
+        author = tx.get(Agent, message.agent_id) if message.agent_id else None
+        files = list(
+            tx.exec(select(Attachment).where(Attachment.message_id == message.id).order_by(col(Attachment.id)))
+        )
+    try:
+        opened = hub.channel(message.channel_id or 0)
+        opened.must()
+    except (NotFound, NotConfigured) as error:
+        raise SendFailed(f"The channel can't send: {error}") from None
+    outbound = Outbound(
+        id=message.uuid or "", to=(message.to_address,), cc=tuple(message.cc), text=message.text, html=message.html,
+        subject=message.subject, sender_name=author.name if author else "", external_id=message.external_id,
+        references=tuple(message.refs), files=tuple(_file(hub, file) for file in files),
+        automatic=bool(message.automatic),
+    )  # fmt: skip
+    return opened, outbound
+
+
+def _file(hub: Hub, file: Attachment) -> File:
+    try:
+        return File(file.name, file.content_type, hub.blobs.get(file.sha256), cid=file.cid, inline=file.inline)
+    except FileNotFoundError:
+        raise SendFailed(f"The attachment {file.name!r} is missing from the store.", permanent=True) from None

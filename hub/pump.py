@@ -1,0 +1,308 @@
+"""Live streams: one thread follows the committed facts and writes them to every open browser (WHATWG server-sent events).
+
+A stream costs no thread: under gunicorn's gthread worker the view hands its socket over and is done. Other servers
+get an ordinary generator, which holds a thread, so their number is capped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import select
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from flask import Request, Response
+
+from storage import Store, Tx
+from storage.columns import moment
+
+ENDLESS = str(1 << 50)  # a length, or gunicorn would frame the stream in chunks and end it with a terminator
+BUFFER_BYTES = 256 * 1024  # a slower reader is cut; it comes back with Last-Event-ID
+PING_SECONDS = 15
+POLL_SECONDS = 1.0
+REPLAY = 500
+MAX_GENERATORS = 24
+
+FACTS = "SELECT id, name, at, conversation_id, contact_id, data FROM fact WHERE id > ? ORDER BY id LIMIT ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """A committed fact as a stream sees it."""
+
+    id: int
+    name: str
+    at: datetime
+    conversation_id: int | None
+    contact_id: int | None
+    data: dict[str, Any]
+
+
+Wants = Callable[[Happened], "bytes | None"]
+
+
+def frame(fact: Happened, event: str, data: object) -> bytes:
+    """One event on the wire; its id lets a browser resume where it was cut."""
+    return f"id: {fact.id}\nevent: {event}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
+
+
+def facts_after(tx: Tx, after: int, limit: int = REPLAY) -> list[Happened]:
+    """Committed facts in commit order."""
+    rows = tx.sql(FACTS, after, limit).fetchall()
+    return [
+        Happened(r[0], r[1], moment(r[2]) or tx.now, r[3], r[4], json.loads(r[5]) if isinstance(r[5], str) else r[5])
+        for r in rows
+    ]
+
+
+def latest_fact(tx: Tx) -> int:
+    """The id of the newest fact; 0 when there is none."""
+    row = tx.sql("SELECT max(id) FROM fact").fetchone()
+    return int(row[0] or 0)
+
+
+class _Stream:
+    """An open browser: where it is and what it has not taken yet."""
+
+    def __init__(self, wants: Wants, after: int):
+        self.wants = wants
+        self.after = after
+        self.waiting = bytearray()
+
+    def take(self, facts: list[Happened]) -> bytes:
+        fresh = [fact for fact in facts if fact.id > self.after]
+        if fresh:
+            self.after = fresh[-1].id
+        return b"".join(data for fact in fresh if (data := self.wants(fact)))
+
+
+class _SocketStream(_Stream):
+    def __init__(self, wants: Wants, after: int, connection: socket.socket):
+        super().__init__(wants, after)
+        self.connection = connection
+
+
+class _QueueStream(_Stream):
+    def __init__(self, wants: Wants, after: int):
+        super().__init__(wants, after)
+        self.frames: queue.Queue[bytes | None] = queue.Queue(1000)
+
+
+class Pump:
+    """All live streams of one process. Frames of `wants` are made once per stream and fact."""
+
+    def __init__(self, store: Store):
+        self._store = store
+        self._streams: dict[int, _SocketStream] = {}
+        self._generators: set[_QueueStream] = set()
+        self._new: deque[_SocketStream] = deque()
+        self._lock = threading.Lock()
+        self._stopping = False
+        self._threads: list[threading.Thread] = []
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+
+    @property
+    def open_streams(self) -> int:
+        """How many browsers are listening."""
+        return len(self._streams) + len(self._generators)
+
+    def start(self) -> None:
+        """Begin to feed streams; called in the process that serves, after any fork. Starting twice is harmless."""
+        with self._lock:
+            if self._threads or self._stopping:
+                return
+            self._threads = [
+                threading.Thread(target=self._ring_on_commit, name="pump-bell", daemon=True),
+                threading.Thread(target=self._loop, name="pump", daemon=True),
+            ]
+            for thread in self._threads:
+                thread.start()
+
+    def stop(self) -> None:
+        """Close every stream; browsers reconnect by themselves."""
+        self._stopping = True
+        self._store.bell.ring()
+        self._poke()
+        for thread in self._threads:
+            thread.join(5)
+
+    def response(self, request: Request, wants: Wants, after: int | None = None) -> Response:
+        """The answer of a view that streams. `Last-Event-ID` (or `after`) replays what was missed first."""
+        self.start()
+        resume = request.headers.get("Last-Event-ID", "") or request.args.get("after", "")
+        if resume.isdigit():
+            after = int(resume)
+        if after is None:
+            with self._store.read() as tx:
+                after = latest_fact(tx)
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        connection = request.environ.get("gunicorn.socket")
+        if connection is None or (request.environ.get("wsgi.url_scheme") == "https" and _is_tls(connection)):
+            return self._generated(wants, after, headers)
+        stream = _SocketStream(wants, after, connection)
+        headers |= {"Connection": "close", "Content-Length": ENDLESS}
+        return Response(self._hand_over(stream), mimetype="text/event-stream", headers=headers)
+
+    def _hand_over(self, stream: _SocketStream) -> Iterator[bytes]:
+        yield b"retry: 1000\n: open\n\n"  # once this is out, the headers are, and the socket is ours
+        stream.connection = socket.socket(fileno=os.dup(stream.connection.fileno()))
+        self._new.append(stream)
+        self._poke()
+
+    def _generated(self, wants: Wants, after: int, headers: dict[str, str]) -> Response:
+        if len(self._generators) >= MAX_GENERATORS:
+            return Response("too many live streams; try again later\n", 503, {"Retry-After": "10"})
+        stream = _QueueStream(wants, after)
+
+        def frames() -> Iterator[bytes]:
+            with self._lock:
+                self._generators.add(stream)
+            self._poke()
+            try:
+                yield b"retry: 1000\n: open\n\n"
+                while not self._stopping:
+                    try:
+                        data = stream.frames.get(timeout=PING_SECONDS)
+                    except queue.Empty:
+                        yield b": ping\n\n"
+                        continue
+                    if data is None:
+                        return
+                    yield data
+            finally:
+                with self._lock:
+                    self._generators.discard(stream)
+
+        return Response(frames(), mimetype="text/event-stream", headers=headers)
+
+    def _poke(self) -> None:
+        try:
+            os.write(self._wake_write, b"x")
+        except BlockingIOError:
+            return  # it is awake already
+
+    def _ring_on_commit(self) -> None:
+        seen = self._store.bell.rung
+        while not self._stopping:
+            seen = self._store.bell.wait(seen, POLL_SECONDS)
+            self._poke()
+
+    def _loop(self) -> None:
+        poller = select.poll()
+        poller.register(self._wake_read, select.POLLIN)
+        pinged = 0
+        while not self._stopping:
+            for number, happened in poller.poll(PING_SECONDS * 1000):
+                if number == self._wake_read:
+                    _drain(self._wake_read)
+                elif number in self._streams:
+                    self._on_socket(poller, number, happened)
+            self._welcome(poller)
+            self._feed(poller)
+            pinged += 1
+            if pinged % PING_SECONDS == 0:  # the bell thread pokes at least once a second
+                for number in list(self._streams):
+                    self._write(poller, number, b": ping\n\n")
+        for stream in self._streams.values():
+            stream.connection.close()
+        for waiting in list(self._generators):
+            _offer(waiting, None)
+
+    def _welcome(self, poller: select.poll) -> None:
+        while self._new:
+            stream = self._new.popleft()
+            stream.connection.setblocking(False)
+            number = stream.connection.fileno()
+            self._streams[number] = stream
+            poller.register(number, select.POLLIN)
+
+    def _feed(self, poller: select.poll) -> None:
+        everyone: list[_Stream] = [*self._streams.values(), *self._generators]
+        if not everyone:
+            return
+        oldest = min(stream.after for stream in everyone)
+        try:
+            with self._store.read() as tx:
+                facts = facts_after(tx, oldest)
+        except Exception:  # the database is away: streams stay open and catch up when it is back
+            return
+        if not facts:
+            return
+        for number, stream in list(self._streams.items()):
+            if data := self._taken(stream, facts):
+                self._write(poller, number, data)
+        for waiting in list(self._generators):
+            if data := self._taken(waiting, facts):
+                _offer(waiting, data)
+        if len(facts) == REPLAY:
+            self._poke()
+
+    def _taken(self, stream: _Stream, facts: list[Happened]) -> bytes:
+        try:
+            return stream.take(facts)
+        except Exception:  # one stream's reader must not end the others'
+            return b""
+
+    def _on_socket(self, poller: select.poll, number: int, happened: int) -> None:
+        stream = self._streams[number]
+        if happened & select.POLLOUT and stream.waiting:
+            self._write(poller, number, b"")
+        if number in self._streams and happened & (select.POLLIN | select.POLLHUP | select.POLLERR):
+            try:
+                gone = not stream.connection.recv(4096)
+            except BlockingIOError:
+                return
+            except OSError:
+                gone = True
+            if gone:
+                self._drop(poller, number)
+
+    def _write(self, poller: select.poll, number: int, data: bytes) -> None:
+        stream = self._streams[number]
+        stream.waiting += data
+        if len(stream.waiting) > BUFFER_BYTES:
+            return self._drop(poller, number)
+        try:
+            sent = stream.connection.send(stream.waiting)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return self._drop(poller, number)
+        del stream.waiting[:sent]
+        poller.modify(number, select.POLLIN | (select.POLLOUT if stream.waiting else 0))
+        return None
+
+    def _drop(self, poller: select.poll, number: int) -> None:
+        poller.unregister(number)
+        self._streams.pop(number).connection.close()
+
+
+def _offer(stream: _QueueStream, data: bytes | None) -> None:
+    try:
+        stream.frames.put_nowait(data)
+    except queue.Full:
+        # A reader that far behind is let go; it resumes by Last-Event-ID.
+        while not stream.frames.empty():
+            stream.frames.get_nowait()
+        stream.frames.put_nowait(None)
+
+
+def _drain(number: int) -> None:
+    try:
+        while os.read(number, 65536):
+            pass
+    except BlockingIOError:
+        return
+
+
+def _is_tls(connection: socket.socket) -> bool:
+    return hasattr(connection, "cipher")

@@ -1,0 +1,288 @@
+"""Answers: written in one unit, taken back within the undo window, tried again when they failed."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlmodel import col, select
+
+from channels.base import DeliveryState
+from hub.delivery import deliver
+from hub.lifecycle import resolve
+from hub.optout import refusal
+from hub.tokens import Tokens
+from routing.work import answered, claim
+from storage import Tx
+from storage.access import Actor, Conflict, Forbidden, NotFound, conversation_for
+from storage.columns import moment
+from storage.conversations import Attachment, Conversation, Draft, Message
+from storage.desk import ChannelAccount, active_channels
+from storage.facts import DeliveryChanged, NoteAdded, ReplyQueued, ReplyUndone
+from storage.people import Contact, Identity, identities_of
+from storage.work import open_assignment
+
+# Which identity kinds a kind of channel can reach.
+REACHES = {"email": ("email",), "sms": ("phone",), "whatsapp": ("whatsapp",), "chat": ("chat",), "slack": ("slack",)}
+REFERENCES_KEPT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyChoice:
+    """One way to answer: an account, the identity it reaches, and why it is closed if it is."""
+
+    channel_id: int
+    kind: str
+    name: str
+    address: str
+    identity_id: int
+    value: str
+    shown: str
+    verified: bool
+    blocked: str = ""
+
+
+def reply_choices(tx: Tx, conversation_id: int) -> list[ReplyChoice]:
+    """Every way to answer, the one the customer used last first."""
+    conversation = tx.get_one(Conversation, conversation_id)
+    contact = tx.get_one(Contact, conversation.contact_id)
+    last = _last_inbound(tx, conversation_id)
+    choices = []
+    for account in active_channels(tx):
+        for identity in identities_of(tx, contact.person_id or 0):
+            if identity.kind in REACHES.get(account.kind, ()):
+                choices.append(_choice(tx, account, identity))
+
+    def closeness(choice: ReplyChoice) -> tuple[bool, ...]:
+        same_channel = last is not None and choice.channel_id == last.channel_id
+        same_identity = last is not None and choice.identity_id == last.identity_id
+        return (not (same_channel and same_identity), bool(choice.blocked), not same_identity, not choice.verified)
+
+    return sorted(choices, key=closeness)
+
+
+def reply(
+    tx: Tx, actor: Actor, conversation_id: int, *, text: str, tokens: Tokens, channel_id: int | None = None,
+    identity_id: int | None = None, html: str = "", cc: Sequence[str] = (), seen_message_id: int | None = None,
+    attachment_ids: Sequence[int] = (), then: str = "", undo_seconds: int = 10,
+) -> Message:  # fmt: skip
+    """Answer the customer on a channel; leaves after the undo window. `then="resolve"` closes the matter too.
+
+    Raises Conflict when the customer wrote something newer than `seen_message_id`, when the channel is closed to
+    this person, or when the text is empty or too long for it.
+    """
+    conversation = conversation_for(tx, actor, conversation_id)
+    if seen_message_id is not None and conversation.last_inbound_id > seen_message_id:
+        raise Conflict("The customer wrote again meanwhile. Read it, then send.")
+    if not text.strip() and not attachment_ids:
+        raise Conflict("The reply is empty.")
+    choice = _chosen(reply_choices(tx, conversation_id), channel_id, identity_id)
+    if open_assignment(tx, conversation_id) is None and actor.agent_id is not None:
+        claim(tx, actor, conversation_id)
+    message = _compose(tx, actor, conversation, choice, text, html, cc, tokens)
+    message.send_after = tx.now + timedelta(seconds=undo_seconds)
+    tx.add(message)
+    tx.flush()
+    _take_attachments(tx, actor, message, attachment_ids)
+    _drop_draft(tx, actor, conversation_id, "reply")
+    _note_on_conversation(tx, conversation, message, answered_it=True)
+    deliver(
+        tx, "channel", f"channel:{choice.channel_id}", message.uuid or "", {"message_id": message.id},
+        due_at=message.send_after, message_id=message.id,
+    )  # fmt: skip
+    tx.emit(ReplyQueued(conversation_id, message.id or 0, choice.kind, by=actor.by))
+    answered(tx, conversation_id, actor.agent_id)
+    if then == "resolve":
+        resolve(tx, actor, conversation_id)
+    return message
+
+
+def note(tx: Tx, actor: Actor, conversation_id: int, text: str) -> Message:
+    """A remark that only the team sees. Raises Conflict when it is empty."""
+    conversation = conversation_for(tx, actor, conversation_id)
+    if not text.strip():
+        raise Conflict("The note is empty.")
+    message = Message(
+        conversation_id=conversation_id, kind="note", agent_id=actor.agent_id, text=text.strip(), created_at=tx.now
+    )
+    tx.add(message)
+    tx.flush()
+    _drop_draft(tx, actor, conversation_id, "note")
+    _note_on_conversation(tx, conversation, message, answered_it=False)
+    tx.emit(NoteAdded(conversation_id, message.id or 0, by=actor.by))
+    return message
+
+
+def undo(tx: Tx, actor: Actor, message_id: int) -> Message:
+    """Take a reply back into its author's draft. Raises Conflict when it has left already."""
+    message = _own_outbound(tx, actor, message_id)
+    taken_back = tx.sql(
+        "UPDATE delivery SET state = 'cancelled', ended_at = ? WHERE message_id = ? AND state = 'queued' AND attempts = 0",
+        tx.now, message_id,
+    )  # fmt: skip
+    if taken_back.rowcount == 0:
+        raise Conflict("Too late: this reply has left already.")
+    message.state, message.state_at = DeliveryState.DRAFT.value, tx.now
+    tx.add(message)
+    if message.agent_id is not None:
+        _keep_draft(tx, message.agent_id, message)
+    conversation = tx.get_one(Conversation, message.conversation_id)
+    if conversation.waiting_since is None:
+        conversation.waiting_since = _waited_since(tx, conversation.id or 0, message_id)
+        tx.add(conversation)
+    tx.emit(ReplyUndone(message.conversation_id, message_id, by=actor.by))
+    return message
+
+
+def retry(tx: Tx, actor: Actor, message_id: int) -> Message:
+    """Send a failed or uncertain message again, because a person says so. Raises Conflict otherwise."""
+    message = _own_outbound(tx, actor, message_id)
+    if message.state not in (DeliveryState.FAILED, DeliveryState.UNCERTAIN):
+        raise Conflict(f"This message is {message.state}; only failed or uncertain ones can be sent again.")
+    again = tx.sql(
+        "UPDATE delivery SET state = 'queued', due_at = ?, attempts = 0, error = '', ended_at = NULL "
+        "WHERE message_id = ? AND state IN ('failed','uncertain','sent')",
+        tx.now, message_id,
+    )  # fmt: skip
+    if again.rowcount == 0:
+        raise Conflict("This message is being sent already.")
+    message.state, message.state_why, message.state_at = DeliveryState.QUEUED.value, "", tx.now
+    tx.add(message)
+    tx.emit(DeliveryChanged(message.conversation_id, message_id, "queued", by=actor.by))
+    return message
+
+
+def attach(tx: Tx, actor: Actor, name: str, content_type: str, size: int, sha256: str) -> Attachment:
+    """Remember an uploaded file until its author sends it with a reply."""
+    file = Attachment(
+        name=name[:200] or "file", content_type=content_type[:200], size=size, sha256=sha256,
+        uploaded_by=actor.agent_id, created_at=tx.now,
+    )  # fmt: skip
+    tx.add(file)
+    tx.flush()
+    return file
+
+
+def _chosen(choices: list[ReplyChoice], channel_id: int | None, identity_id: int | None) -> ReplyChoice:
+    fitting = [
+        choice
+        for choice in choices
+        if channel_id in (None, choice.channel_id) and identity_id in (None, choice.identity_id)
+    ]
+    if not fitting:
+        raise Conflict("There is no way to reach this person on that channel.")
+    if fitting[0].blocked and channel_id is None:
+        fitting = [choice for choice in fitting if not choice.blocked] or fitting
+    if fitting[0].blocked:
+        raise Conflict(fitting[0].blocked)
+    return fitting[0]
+
+
+def _choice(tx: Tx, account: ChannelAccount, identity: Identity) -> ReplyChoice:
+    return ReplyChoice(
+        account.id or 0, account.kind, account.name, account.address, identity.id or 0, identity.value,
+        identity.shown or identity.value, identity.verified, refusal(tx, identity.kind, identity.value),
+    )  # fmt: skip
+
+
+def _compose(
+    tx: Tx, actor: Actor, conversation: Conversation, choice: ReplyChoice, text: str, html: str, cc: Sequence[str],
+    tokens: Tokens,
+) -> Message:  # fmt: skip
+    own = str(uuid.uuid4())
+    last = _last_inbound(tx, conversation.id or 0, choice.channel_id)
+    subject, external_id, refs = "", "", []
+    if choice.kind == "email":
+        wanted = (last.subject if last else "") or conversation.subject
+        subject = wanted if wanted.lower().startswith("re:") else f"Re: {wanted}"
+        external_id = tokens.message_id(own, conversation.id or 0, choice.address.partition("@")[2])
+        refs = _references(last)
+    return Message(
+        conversation_id=conversation.id or 0, kind="outbound", channel_id=choice.channel_id, channel=choice.kind,
+        agent_id=actor.agent_id, identity_id=choice.identity_id, to_address=_address(choice, last), cc=list(cc),
+        subject=subject, text=text.strip(), html=html, external_id=external_id, refs=refs, uuid=own,
+        state=DeliveryState.QUEUED.value, state_at=tx.now, created_at=tx.now,
+    )  # fmt: skip
+
+
+def _address(choice: ReplyChoice, last: Message | None) -> str:
+    """Where it goes. Slack answers go into the thread that was written in, not to the person."""
+    if choice.kind == "slack" and last is not None:
+        return str(last.fields.get("thread", choice.value))
+    return choice.value
+
+
+def _references(last: Message | None) -> list[str]:
+    """RFC 5322 3.6.4: the parent's references, oldest first, then the parent."""
+    if last is None or not last.external_id:
+        return []
+    older = [ref for ref in reversed(last.refs) if ref != last.external_id]
+    return [*older[-REFERENCES_KEPT:], last.external_id]
+
+
+def _last_inbound(tx: Tx, conversation_id: int, channel_id: int | None = None) -> Message | None:
+    query = select(Message).where(Message.conversation_id == conversation_id, Message.kind == "inbound")
+    if channel_id is not None:
+        query = query.where(Message.channel_id == channel_id)
+    return tx.exec(query.order_by(col(Message.id).desc()).limit(1)).first()
+
+
+def _note_on_conversation(tx: Tx, conversation: Conversation, message: Message, *, answered_it: bool) -> None:
+    conversation.last_message_id = message.id or 0
+    conversation.message_count += 1
+    conversation.last_at = tx.now
+    if answered_it:
+        conversation.waiting_since = None
+        conversation.preview = " ".join(message.text.split())[:140]
+    tx.add(conversation)
+    tx.flush()
+
+
+def _take_attachments(tx: Tx, actor: Actor, message: Message, ids: Sequence[int]) -> None:
+    for number in ids:
+        file = tx.get(Attachment, number)
+        if file is None or file.message_id is not None or file.uploaded_by != actor.agent_id:
+            raise NotFound("An attached file is not there any more; attach it again.")
+        file.message_id = message.id
+        tx.add(file)
+
+
+def _own_outbound(tx: Tx, actor: Actor, message_id: int) -> Message:
+    message = tx.get(Message, message_id)
+    if message is None or message.kind != "outbound":
+        raise NotFound(f"There is no reply {message_id}.")
+    conversation_for(tx, actor, message.conversation_id)
+    if message.agent_id not in (None, actor.agent_id) and not actor.sees_all:
+        raise Forbidden("Only its author or a supervisor can do this.")
+    return message
+
+
+def _drop_draft(tx: Tx, actor: Actor, conversation_id: int, kind: str) -> None:
+    tx.sql(
+        "DELETE FROM draft WHERE agent_id = ? AND conversation_id = ? AND kind = ?",
+        actor.agent_id,
+        conversation_id,
+        kind,
+    )
+
+
+def _keep_draft(tx: Tx, agent_id: int, message: Message) -> None:
+    tx.merge(
+        Draft(
+            agent_id=agent_id, conversation_id=message.conversation_id, kind="reply", text=message.text,
+            channel_id=message.channel_id, saved_at=tx.now,
+        )
+    )  # fmt: skip
+
+
+def _waited_since(tx: Tx, conversation_id: int, taken_back: int) -> datetime | None:
+    """When the oldest customer message came that no remaining reply has answered."""
+    row = tx.sql(
+        "SELECT min(created_at) FROM message WHERE conversation_id = ? AND kind = 'inbound' AND automatic = '' AND id > "
+        "COALESCE((SELECT max(id) FROM message WHERE conversation_id = ? AND kind = 'outbound' AND state <> 'draft' "
+        "AND id <> ?), 0)",
+        conversation_id, conversation_id, taken_back,
+    ).fetchone()  # fmt: skip
+    return moment(row[0]) if row else None

@@ -1,0 +1,208 @@
+"""Full text over messages, the same small query language on SQLite (FTS5) and PostgreSQL (tsvector).
+
+`is:open from:mara channel:sms lamp "two words"`: every word must be there, as the beginning of a word.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from sqlalchemy import ColumnElement, Connection, Select, column, or_, table, text
+from sqlmodel import col, select
+
+from storage.access import Actor, visible
+from storage.conversations import Conversation, Message
+from storage.people import Contact, Identity
+from storage.store import Store, Tx
+
+STATES = ("open", "snoozed", "resolved")
+TEXT_CHARS = 100_000  # of a message that PostgreSQL indexes: a tsvector holds at most 1 MB
+BATCH = 500
+MAX_WORDS = 12
+
+_SQLITE = (
+    "CREATE VIRTUAL TABLE IF NOT EXISTS message_search USING fts5("
+    "subject, text, content='message', content_rowid='id', tokenize='unicode61', prefix='2 3')",
+)
+_POSTGRES = (
+    "ALTER TABLE message ADD COLUMN IF NOT EXISTS search tsvector GENERATED ALWAYS AS "
+    f"(to_tsvector('simple', left(subject, 1000) || ' ' || left(text, {TEXT_CHARS}))) STORED",
+    "CREATE INDEX IF NOT EXISTS ix_message_search ON message USING gin (search)",
+)
+_INDEX = (
+    "INSERT INTO message_search(rowid, subject, text) SELECT id, subject, text FROM message "
+    "WHERE id > (SELECT COALESCE(MAX(id), 0) FROM message_search_docsize) ORDER BY id LIMIT ?"
+)
+_fts = table("message_search", column("rowid"))
+_TOKEN = re.compile(r'(\w+):"([^"]*)"|"([^"]*)"|(\S+)')
+# Scripts that put no space between words: a run of them is one token, so that only its beginning would be found.
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What somebody typed into the search box, taken apart."""
+
+    words: tuple[str, ...] = ()
+    state: str = ""
+    sender: str = ""
+    channel: str = ""
+    unknown: tuple[str, ...] = field(default=())  # filters nobody knows; shown to the person, not searched for
+
+    @property
+    def empty(self) -> bool:
+        return not (self.words or self.state or self.sender or self.channel)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A conversation and the newest message in it that matches; none when it was found by its contact."""
+
+    conversation: Conversation
+    message: Message | None
+
+
+def create_search(connection: Connection) -> None:
+    """Create the index over the existing message table; calling it twice is harmless."""
+    for statement in _SQLITE if connection.dialect.name == "sqlite" else _POSTGRES:
+        connection.exec_driver_sql(statement)
+
+
+def drop_search(connection: Connection) -> None:
+    """Remove what `create_search` made."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("DROP TABLE IF EXISTS message_search")
+    else:
+        connection.exec_driver_sql("ALTER TABLE message DROP COLUMN IF EXISTS search")
+
+
+def index_new_messages(store: Store) -> int:
+    """Bring the index up to the last message and answer how many were new. PostgreSQL does it by itself.
+
+    Message ids are given in commit order on SQLite, so the last indexed id is all there is to remember.
+    """
+    if not store.embedded:
+        return 0
+    total = 0
+    while True:
+        done = store.submit(lambda tx: tx.sql(_INDEX, BATCH).rowcount)
+        total += max(done, 0)
+        if done < BATCH:
+            return total
+
+
+def parse_query(typed: str) -> Query:
+    """Take a query apart; words beyond the twelfth are dropped."""
+    words: list[str] = []
+    filters: dict[str, str] = {}
+    unknown: list[str] = []
+    for name, value, phrase, plain in _TOKEN.findall(typed[:500]):
+        if not name and plain.count(":") == 1 and not plain.startswith(":"):
+            name, _, value = plain.partition(":")
+        name = name.lower()
+        if name in ("is", "from", "channel") and value:
+            filters[name] = value
+        elif name and name.isalpha() and value and not value.startswith("//"):
+            unknown.append(f"{name}:{value}")
+        elif term := (phrase or plain).strip().replace("\x00", ""):
+            words.append(term)
+    state = filters.get("is", "").lower()
+    if state and state not in STATES:
+        unknown.append(f"is:{state}")
+        state = ""
+    return Query(
+        tuple(words[:MAX_WORDS]), state, filters.get("from", ""), filters.get("channel", "").lower(), tuple(unknown)
+    )
+
+
+def search(tx: Tx, actor: Actor, query: Query, *, before: int | None = None, limit: int = 50) -> list[Hit]:
+    """What this actor may see that matches, newest message first; conversations found by their contact's name follow.
+
+    `before` is the message id of the last hit of the page before. Call `index_new_messages` first.
+    """
+    if query.empty:
+        return []
+    if tx.dialect == "postgresql":
+        # A generic plan walks the primary key backwards over the whole table: 1 ms becomes a second.
+        tx.sql("SET LOCAL plan_cache_mode = force_custom_plan")
+    if not query.words:
+        return [Hit(found, None) for found in _conversations(tx, actor, query, before, limit)]
+    hits: dict[int, Hit] = {}
+    for conversation, message in tx.exec(_by_text(tx, actor, query, before).limit(limit * 4)):
+        hits.setdefault(conversation.id or 0, Hit(conversation, message))
+        if len(hits) == limit:
+            return list(hits.values())
+    if before is None:
+        for conversation in _conversations(tx, actor, query, None, limit):
+            hits.setdefault(conversation.id or 0, Hit(conversation, None))
+    return list(hits.values())[:limit]
+
+
+def _by_text(tx: Tx, actor: Actor, query: Query, before: int | None) -> Select[tuple[Conversation, Message]]:
+    statement = (
+        select(Conversation, Message)
+        .join(Message, col(Message.conversation_id) == col(Conversation.id))
+        .where(visible(actor), Message.state != "draft", *_filters(query))
+    )
+    spaced = [word for word in query.words if not _UNSPACED.search(word)]
+    for word in query.words:
+        if _UNSPACED.search(word):
+            statement = statement.where(col(Message.text).contains(word, autoescape=True))
+    order = col(Message.id)
+    if spaced and tx.dialect == "sqlite":
+        statement = statement.join(_fts, _fts.c.rowid == Message.id)
+        statement = statement.where(text("message_search MATCH :words").bindparams(words=_fts5(spaced)))
+        order = _fts.c.rowid
+    elif spaced:
+        statement = statement.where(
+            text("message.search @@ to_tsquery('simple', :words)").bindparams(words=_tsquery(spaced))
+        )
+    if before is not None:
+        statement = statement.where(order < before)
+    return statement.order_by(order.desc())
+
+
+def _conversations(tx: Tx, actor: Actor, query: Query, before: int | None, limit: int) -> list[Conversation]:
+    statement = select(Conversation).where(visible(actor), *_filters(query))
+    if query.words:
+        statement = statement.where(_written_by(" ".join(query.words)))
+    if before is not None:
+        statement = statement.where(col(Conversation.last_message_id) < before)
+    return list(tx.exec(statement.order_by(col(Conversation.last_message_id).desc()).limit(limit)))
+
+
+def _filters(query: Query) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if query.state:
+        conditions.append(col(Conversation.state) == query.state)
+    if query.channel:
+        conditions.append(col(Conversation.channel) == query.channel)
+    if query.sender:
+        conditions.append(_written_by(query.sender))
+    return conditions
+
+
+def _written_by(typed: str) -> ColumnElement[bool]:
+    """Conversations of persons with this in their name or in one of their addresses, over merged records."""
+    named = select(Contact.person_id).where(col(Contact.name).icontains(typed, autoescape=True))
+    reached = (
+        select(Contact.person_id)
+        .join(Identity, col(Identity.contact_id) == col(Contact.id))
+        .where(
+            or_(
+                col(Identity.value).icontains(typed, autoescape=True),
+                col(Identity.shown).icontains(typed, autoescape=True),
+            )
+        )
+    )
+    persons = select(Contact.id).where(or_(col(Contact.person_id).in_(named), col(Contact.person_id).in_(reached)))
+    return col(Conversation.contact_id).in_(persons)
+
+
+def _fts5(words: list[str]) -> str:
+    return " ".join('"' + word.replace('"', '""') + '"*' for word in words)
+
+
+def _tsquery(words: list[str]) -> str:
+    return " & ".join("'" + word.replace("\\", "\\\\").replace("'", "''") + "':*" for word in words)

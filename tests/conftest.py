@@ -1,0 +1,76 @@
+"""What every test may ask for: an empty, migrated database of each kind and a clock that obeys."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from storage import Store
+from storage.migrations import upgrade
+from tests.clock import Clock
+from tests.support import postgres
+
+os.environ.setdefault("SWITCHYARD_CHEAP_PASSWORDS", "1")  # argon2 at full strength would take half the suite's time
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy."""
+    path = tmp_path_factory.mktemp("template") / "hub.db"
+    store = Store(f"sqlite:///{path}")
+    upgrade(store)
+    with store.engine.connect() as connection:
+        connection.exec_driver_sql("COMMIT")
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.exec_driver_sql("BEGIN")
+    store.close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """A real PostgreSQL for this test process."""
+    with postgres.server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> str:
+    """The name of a migrated database to copy."""
+    url = postgres.database(postgres_server)
+    store = Store(url)
+    upgrade(store)
+    store.close()
+    return str(store.url.database)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Tuesday, 24 November 2026, 10:00 UTC, until moved."""
+    return Clock()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty, migrated database of each kind in turn."""
+    if request.param == "sqlite":
+        path = tmp_path / "hub.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        yield f"sqlite:///{path}"
+    else:
+        server, template = request.getfixturevalue("postgres_server"), request.getfixturevalue("postgres_template")
+        url = postgres.database(server, template)
+        yield url
+        postgres.drop(url)
+
+
+@pytest.fixture
+def store(database_url: str, clock: Clock) -> Iterator[Store]:
+    """The unit of work on an empty database, on each kind of database in turn."""
+    opened = Store(database_url, clock)
+    yield opened
+    opened.close()
