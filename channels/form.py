@@ -105,7 +105,7 @@ class FormChannel:
         points = _claims(found.get("email", ""), found.get("phone", ""), raw.headers.get("region", ""))
         text = found.get("text", "") or "\n".join(f"{name}: {value}" for name, value in fields.items() if value)
         return Inbound(
-            Sender(points, line(found.get("name", ""))[:MAX_LINE]),
+            Sender(points or (_nobody(raw),), line(found.get("name", ""))[:MAX_LINE]),
             text,
             subject=line(found.get("subject", ""))[:MAX_LINE],
             files=files,
@@ -134,6 +134,11 @@ def _claims(email: str, number: str, region: str) -> tuple[ContactPoint, ...]:
     if len(number) <= 60 and (value := phone.normalise(number, region)):
         points.append(ContactPoint("phone", value, Strength.CLAIMED, line(number)))
     return tuple(points)
+
+
+def _nobody(raw: Raw) -> ContactPoint:
+    """Whoever left no address is only known by this one submission."""
+    return ContactPoint("external", f"form:{raw.dedupe_key}"[:320], Strength.COOKIE)
 
 
 @lru_cache(maxsize=512)

@@ -59,6 +59,13 @@ def test_every_usual_way_to_post_makes_the_same_message(body: bytes, content_typ
     assert list(inbound.fields) == list(MARA) and inbound.flags == () and inbound.automatic == ""
 
 
+def test_who_leaves_no_address_is_known_by_the_submission_alone() -> None:
+    inbound = read(json.dumps({"email": "not an address", "phone": "none", "message": "Hi"}).encode())
+    (point,) = inbound.sender.points
+    assert (point.kind, point.value, point.strength) == ("external", "form:key", Strength.COOKIE)
+    assert inbound.flags == ("no_address",)
+
+
 def test_the_mapping_finds_answers_by_odd_names_and_by_jmespath() -> None:
     posted = {
         "your-email": "mara.lindqvist@example.com",
