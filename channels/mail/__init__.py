@@ -1,0 +1,75 @@
+"""E-mail: fetched by IMAP, sent by SMTP."""
+
+from __future__ import annotations
+
+import smtplib
+from collections.abc import Iterator
+from email.utils import localtime
+from typing import ClassVar
+
+from channels.base import Accepted, CheckFailed, Cursor, Inbound, Limits, Outbound, Raw, SendFailed, Settings
+from channels.mail.compose import compose, own_id
+from channels.mail.headers import normalised
+from channels.mail.mailbox import ConnectionLost, Mailbox
+from channels.mail.parse import parse
+from channels.mail.settings import explain, read_settings
+from channels.mail.submit import session, submit
+
+__all__ = ["ConnectionLost", "EmailChannel"]
+
+MAX_FILE_BYTES = 25 * 1024 * 1024
+
+
+class EmailChannel:
+    """One mail account. Polls raise ConnectionLost; the next one connects again."""
+
+    kind: ClassVar[str] = "email"
+    limits: ClassVar[Limits] = Limits(html=True, subject=True, files=True, max_file_bytes=MAX_FILE_BYTES)
+
+    def __init__(self, *, name: str, address: str, settings: Settings) -> None:
+        """Nothing is connected yet. Raises NotConfigured."""
+        self.name = name
+        self.address = address
+        self._settings = read_settings(name, settings)
+        self._mailbox = Mailbox(self._settings, address)
+
+    @staticmethod
+    def parse(raw: Raw) -> Inbound:
+        """Read a mail. Pure; raises Unreadable."""
+        return parse(raw)
+
+    def send(self, message: Outbound) -> Accepted:
+        """Hand it to the SMTP server, once. Raises SendFailed or SendUncertain."""
+        if sum(len(each.data) for each in message.files) > MAX_FILE_BYTES:
+            raise SendFailed("The files are larger than 25 MB together; send them by a link.", permanent=True)
+        if not message.to:
+            raise SendFailed("The mail has no recipient; choose one.", permanent=True)
+        data = compose(message, self._settings.from_name, self.address, localtime())
+        recipients = dict.fromkeys(normalised(each) for each in (*message.to, *message.cc))
+        submit(self._settings.smtp, self.address, tuple(recipients), data)
+        return Accepted(external_id=own_id(message, self.address))
+
+    def poll(self, cursor: Cursor) -> Iterator[tuple[Raw | None, Cursor]]:
+        """Mails after `cursor`, oldest first. Raises ConnectionLost."""
+        return self._mailbox.poll(cursor)
+
+    def wait(self, seconds: float) -> bool:
+        """Until the server announces new mail (IDLE), at most `seconds`; True when it did. Raises ConnectionLost."""
+        return self._mailbox.wait(seconds)
+
+    def settled(self, cursor: Cursor) -> None:
+        """Mark what was read up to `cursor` as seen, where mark_seen is set. Never raises."""
+        self._mailbox.settled(cursor)
+
+    def close(self) -> None:
+        """Drop the connection, from any thread: a waiting or reading one comes back at once. Never raises."""
+        self._mailbox.close()
+
+    def check(self) -> None:
+        """Log in to both servers and open the folder. Raises CheckFailed."""
+        self._mailbox.check()
+        try:
+            with session(self._settings.smtp) as smtp:
+                smtp.noop()
+        except (smtplib.SMTPException, OSError) as error:
+            raise CheckFailed(explain(self._settings.smtp, error)) from error

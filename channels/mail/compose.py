@@ -1,0 +1,167 @@
+"""An Outbound to the bytes of a mail, safe against two faults of the standard library's header writing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from email import policy
+from email.headerregistry import Address, HeaderRegistry, UnstructuredHeader
+from email.message import EmailMessage
+from email.utils import format_datetime
+from typing import Any, cast
+
+from channels.base import File, Outbound, SendFailed
+from channels.mail.automatic import LOOP_HEADER
+from channels.mail.filenames import safe_name
+from channels.mail.headers import line, normalised
+
+MAX_REFERENCES = 10  # besides the first, which starts the thread
+FOLD_AT = 76
+ID = re.compile(r"<[!-;=?-~]{3,900}>")
+CONTENT_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+\-]{0,60}/[a-z0-9][a-z0-9!#$&^_.+\-]{0,60}")
+MIME_NAMES = ("Content-Type", "Content-Transfer-Encoding", "MIME-Version")
+
+
+class IdsHeader(UnstructuredHeader):
+    """Message ids, broken between ids only.
+
+    The standard library writes an id of more than 70 characters as an encoded word, which no mailer reads back
+    (cpython issues 79986 and 100991); every id of Microsoft 365 is that long.
+    """
+
+    name: str
+    max_count = 1
+
+    def fold(self, *, policy: policy.Policy) -> str:
+        lines = [f"{self.name}:"]
+        for each in str(self).split():
+            if len(lines[-1]) + 1 + len(each) > FOLD_AT and lines[-1] != f"{self.name}:":
+                lines.append("")
+            lines[-1] += f" {each}"
+        return policy.linesep.join(lines) + policy.linesep
+
+
+def _registry() -> HeaderRegistry:
+    registry = HeaderRegistry()
+    for name in ("message-id", "in-reply-to", "references"):
+        registry.map_to_type(name, cast(Any, IdsHeader))  # it becomes a BaseHeader when it is mixed in
+    return registry
+
+
+# 7bit: so that the mail passes servers without 8BITMIME and keeps a DKIM signature.
+POLICY = policy.SMTP.clone(header_factory=_registry(), cte_type="7bit")
+
+
+def compose(message: Outbound, from_name: str, address: str, now: datetime) -> bytes:
+    """The mail as it goes over the wire, CRLF lines, 7 bit.
+
+    `address` is our own; `message.external_id` becomes the Message-ID. Raises SendFailed (permanent) where an address
+    or the Message-ID can't stand in a header.
+    """
+    mail = EmailMessage(policy=POLICY)
+    fields = _fields(message, from_name, address, now)
+    for name, content in fields.items():
+        mail[name] = content
+    mail.set_content(_lines(message.text))
+    files = list(message.files)
+    if message.html:
+        mail.add_alternative(_lines(message.html), subtype="html")
+        inline = [each for each in files if each.cid and f"cid:{each.cid}" in message.html]
+        for each in inline:
+            _embed(mail, each)
+        files = [each for each in files if each not in inline]
+    for each in files:
+        _attach(mail, each)
+    data = mail.as_bytes()
+    _check_names(data, fields)
+    return data
+
+
+def _fields(
+    message: Outbound, from_name: str, address: str, now: datetime
+) -> dict[str, str | Address | tuple[Address, ...]]:
+    chain = [each for each in message.references if ID.fullmatch(each)]
+    fields: dict[str, str | Address | tuple[Address, ...]] = {
+        "From": _address(message.sender_name or from_name, address),
+        "To": tuple(_address("", each) for each in message.to),
+        "Cc": tuple(_address("", each) for each in message.cc),
+        "Subject": _title(message.subject),
+        "Date": format_datetime(now),
+        "Message-ID": own_id(message, address),
+        "In-Reply-To": chain[-1] if chain else "",
+        "References": " ".join(_capped(chain)),
+        "Auto-Submitted": "auto-replied" if message.automatic else "",
+        "X-Auto-Response-Suppress": "All" if message.automatic else "",
+        LOOP_HEADER: "1",
+    }
+    return {name: content for name, content in fields.items() if content or name == "Subject"}
+
+
+def _capped(chain: list[str]) -> list[str]:
+    return chain if len(chain) <= MAX_REFERENCES + 1 else [chain[0], *chain[-MAX_REFERENCES:]]
+
+
+def own_id(message: Outbound, address: str) -> str:
+    """The Message-ID: the one chosen before the first try, or one made of the message's uuid. Raises SendFailed."""
+    own = message.external_id or f"<{message.id}@{address.rpartition('@')[2]}>"
+    if not ID.fullmatch(own):
+        raise SendFailed(f"The Message-ID {own[:100]!r} can't stand in a header; write the reply anew.", permanent=True)
+    return own
+
+
+def _title(written: str) -> str:
+    """Text for a header. Whatever looks like an encoded word is broken up with a zero-width space.
+
+    Otherwise `=?utf-8?q?a=0D=0ABcc:_x@y?=`, quoted from a customer's subject, writes a Bcc field (CVE-2024-6923).
+    """
+    return line(written).replace("=?", "=\u200b?")
+
+
+def _address(name: str, written: str) -> Address:
+    address = normalised(written)
+    local, _, domain = address.rpartition("@")
+    if not address or not local.isascii() or any(ord(each) < 33 for each in local):
+        raise SendFailed(
+            f"{written[:100]!r} is no address that mail can be sent to; correct it in the contact.", permanent=True
+        )
+    return Address(display_name=_title(name), username=local, domain=domain)
+
+
+def _lines(content: str) -> str:
+    return content.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "").rstrip("\n") + "\n"
+
+
+def _kind(file: File) -> tuple[str, str]:
+    """Type and subtype; what MIME would have us nest or encode otherwise travels as plain bytes."""
+    written = file.content_type.lower()
+    if not CONTENT_TYPE.fullmatch(written) or written.startswith(("multipart/", "message/")):
+        written = "application/octet-stream"
+    maintype, _, subtype = written.partition("/")
+    return maintype, subtype
+
+
+def _embed(mail: EmailMessage, file: File) -> None:
+    maintype, subtype = _kind(file)
+    html = cast(list[EmailMessage], mail.get_payload())[-1]
+    name = _title(safe_name(file.name, file.content_type))
+    html.add_related(file.data, maintype, subtype, cid=f"<{line(file.cid)}>", filename=name, disposition="inline")
+
+
+def _attach(mail: EmailMessage, file: File) -> None:
+    maintype, subtype = _kind(file)
+    mail.add_attachment(file.data, maintype, subtype, filename=_title(safe_name(file.name, file.content_type)))
+
+
+def _check_names(data: bytes, fields: Iterable[str]) -> None:
+    """The last gate against header injection, whatever the interpreter's version does."""
+    head = data.partition(b"\r\n\r\n")[0]
+    written = [
+        each.partition(b":")[0].decode("ascii") for each in head.split(b"\r\n") if not each.startswith((b" ", b"\t"))
+    ]
+    allowed = {*fields, *MIME_NAMES}
+    if len(written) != len(set(written)) or not set(written) <= allowed:
+        raise SendFailed(
+            "The mail's header came out with fields that nobody asked for; shorten the subject or the sender's name.",
+            permanent=True,
+        )

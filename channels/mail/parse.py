@@ -1,0 +1,128 @@
+"""A mail exactly as it arrived (RFC 5322, MIME, and what mailers make of them) to an Inbound."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from email.message import Message
+from email.parser import BytesHeaderParser
+
+from channels.base import ContactPoint, File, Inbound, Raw, Sender, Strength, Unreadable
+from channels.mail.automatic import automatic
+from channels.mail.headers import Mailbox, addresses, date, message_id, references, text, value, values
+from channels.mail.parts import Body, body_of, charset_hint
+from channels.mail.quotes import quoted_at
+
+MAX_BYTES = 40 * 1024 * 1024  # the standard library needs about 7 MB of memory per MB of mail
+MAX_SUBJECT = 1000
+MAX_OTHERS = 100
+MAX_TOKENS = 20
+HEADER = re.compile(rb"[!-9;-~]+[ \t]*:")
+ENVELOPE = ("Delivered-To", "X-Original-To", "Envelope-To")
+CLOCK_SLACK = timedelta(days=1)
+
+
+def parse(raw: Raw) -> Inbound:
+    """Read a mail. `raw.headers` may carry what the mailbox knows: our `address` and the `internaldate` (ISO 8601).
+
+    Whatever can't be understood is left out and named in `flags`; the raw mail stays the reference. Raises Unreadable
+    only where there is nothing to read.
+    """
+    if not raw.body.strip():
+        raise Unreadable("The mail is empty: not even a header arrived. Ask the sender to send it again.")
+    message, body = _structure(raw)
+    sender, flags = _sender(message)
+    own = raw.headers.get("address", "").lower()
+    envelope = _recipients(message, ENVELOPE)
+    written = _recipients(message, ("To", "Cc"))
+    to = _written_to(own, envelope, written)
+    address = sender.points[0].value if sender.points else ""
+    content = body.text
+    return Inbound(
+        sender=sender,
+        text=content,
+        to=to,
+        subject=text(value(message, "subject"), charset_hint(message))[:MAX_SUBJECT],
+        html=body.html,
+        sent_at=date(message, _latest(raw)),
+        external_id=message_id(message),
+        references=references(message),
+        tokens=_tokens(envelope + written),
+        others=tuple(each for each in written if _untagged(each) not in (_untagged(own), _untagged(to)))[:MAX_OTHERS],
+        files=tuple(body.files),
+        quoted_at=len(content) if "encrypted" in body.flags else quoted_at(content),
+        automatic=automatic(message, address),
+        flags=tuple(flags + body.flags),
+    )
+
+
+def _structure(raw: Raw) -> tuple[Message, Body]:
+    """The parsed mail, or its header alone where the rest is too large or too deep to be taken apart."""
+    if raw.headers.get("too_large") or len(raw.body) > MAX_BYTES:
+        return BytesHeaderParser().parsebytes(_from_header(raw.body[:1_000_000])), Body(flags=["too_large"])
+    try:
+        message = message_from_bytes(_from_header(raw.body))
+        return message, body_of(message)
+    except RecursionError:
+        whole = File(name="message.eml", content_type="message/rfc822", data=raw.body)
+        return BytesHeaderParser().parsebytes(_from_header(raw.body)), Body(files=[whole], flags=["unparsed_structure"])
+
+
+def _from_header(body: bytes) -> bytes:
+    """Without what some relays put before the first header line: blank lines, a byte order mark, a line of noise."""
+    body = body.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+    lines = body[:2000].splitlines(keepends=True)[:3]
+    for number, each in enumerate(lines):
+        if HEADER.match(each) or (number == 0 and each.startswith(b"From ")):
+            return body[sum(map(len, lines[:number])) :]
+        if not each.strip():
+            break
+    return body
+
+
+def _sender(message: Message) -> tuple[Sender, list[str]]:
+    """Who wrote, and flags. Without a From the envelope sender is only a claim; without both nobody is named."""
+    hint = charset_hint(message)
+    fields = values(message, "from")
+    named = addresses(fields, hint)
+    reachable = [each for each in named if each.address]
+    flags = ["multi_from"] if len(fields) > 1 or len({each.address for each in reachable}) > 1 else []
+    if reachable:
+        return _person(reachable[0], Strength.MAIL), flags
+    name = named[0].name if named else ""
+    for each in addresses(values(message, "sender"), hint) + addresses(values(message, "return-path")):
+        if each.address:
+            return _person(each._replace(name=name or each.name), Strength.CLAIMED), [*flags, "no_from"]
+    return Sender(points=(), name=name), [*flags, "no_from"]
+
+
+def _person(mailbox: Mailbox, strength: Strength) -> Sender:
+    return Sender(points=(ContactPoint("email", mailbox.address, strength, mailbox.shown),), name=mailbox.name)
+
+
+def _recipients(message: Message, names: tuple[str, ...]) -> list[str]:
+    found = addresses([field for name in names for field in values(message, name)])
+    return list(dict.fromkeys(each.address for each in found if each.address))
+
+
+def _written_to(own: str, envelope: list[str], written: list[str]) -> str:
+    if own and (_untagged(own) in map(_untagged, envelope + written) or not envelope):
+        return own
+    return next(iter(envelope + written), own)
+
+
+def _untagged(address: str) -> str:
+    local, _, domain = address.rpartition("@")
+    return f"{local.partition('+')[0]}@{domain}"
+
+
+def _tokens(recipients: list[str]) -> tuple[str, ...]:
+    locals_ = (address.rpartition("@")[0] for address in recipients)
+    return tuple(dict.fromkeys(local.partition("+")[2] for local in locals_ if local.partition("+")[2]))[:MAX_TOKENS]
+
+
+def _latest(raw: Raw) -> datetime | None:
+    """No sender's clock may be more than a day ahead of the mailbox's."""
+    arrived = raw.headers.get("internaldate")
+    return datetime.fromisoformat(arrived).astimezone(UTC) + CLOCK_SLACK if arrived else None

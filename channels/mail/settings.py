@@ -1,0 +1,163 @@
+"""What a mailbox's row of configuration says, checked, and sentences for what goes wrong with it."""
+
+from __future__ import annotations
+
+import imaplib
+import smtplib
+import socket
+import ssl
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, Literal
+
+from imapclient.exceptions import LoginError
+
+from channels.base import NotConfigured, Settings
+
+Tls = Literal["tls", "starttls", "none"]
+PORTS: dict[tuple[str, str], int] = {
+    ("imap", "tls"): 993,
+    ("imap", "starttls"): 143,
+    ("imap", "none"): 143,
+    ("smtp", "tls"): 465,
+    ("smtp", "starttls"): 587,
+    ("smtp", "none"): 25,
+}
+KEYS = (
+    *("imap_host", "imap_port", "imap_tls", "username", "password", "oauth_token", "folder", "mark_seen", "max_bytes"),
+    *("smtp_host", "smtp_port", "smtp_tls", "smtp_username", "smtp_password", "from_name", "timeout", "ca_file"),
+)
+MAX_BYTES = 40 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One of the account's two servers. Without a username there is no login."""
+
+    side: Literal["imap", "smtp"]
+    host: str
+    port: int
+    tls: Tls
+    username: str
+    password: str = field(repr=False)
+    oauth_token: str = field(repr=False)
+    timeout: float
+    ca_file: str = ""
+
+    def context(self) -> ssl.SSLContext:
+        """Verifies the certificate and the host name, against `ca_file` where one is set."""
+        return ssl.create_default_context(cafile=self.ca_file or None)
+
+
+@dataclass(frozen=True, slots=True)
+class MailSettings:
+    """An account: where mail is fetched, where it is handed over."""
+
+    imap: Server
+    smtp: Server
+    folder: str
+    from_name: str
+    mark_seen: bool
+    max_bytes: int
+
+
+def read_settings(name: str, settings: Settings) -> MailSettings:
+    """Check the settings of the channel `name`. Raises NotConfigured with the key to mend."""
+    for key in settings:
+        if key not in KEYS:
+            near = get_close_matches(key, KEYS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(KEYS)}."
+            raise NotConfigured(f"channel {name!r}: unknown setting {key!r}; {hint}")
+    if not settings.get("username"):
+        raise NotConfigured(f"channel {name!r}: set username to the mailbox's login, often its address.")
+    if bool(settings.get("password")) == bool(settings.get("oauth_token")):
+        raise NotConfigured(f"channel {name!r}: set either password or oauth_token, not both and not neither.")
+    return MailSettings(
+        imap=_server(name, settings, "imap", "tls"),
+        smtp=_server(name, settings, "smtp", "starttls"),
+        folder=str(settings.get("folder") or "INBOX"),
+        from_name=str(settings.get("from_name") or ""),
+        mark_seen=_switch(name, settings, "mark_seen"),
+        max_bytes=int(_number(name, settings, "max_bytes", MAX_BYTES)),
+    )
+
+
+def _server(name: str, settings: Settings, side: Literal["imap", "smtp"], default: Tls) -> Server:
+    host = str(settings.get(f"{side}_host") or "")
+    if not host:
+        raise NotConfigured(f"channel {name!r}: set {side}_host to the {side.upper()} server's host name.")
+    tls = settings.get(f"{side}_tls", default)
+    if tls not in ("tls", "starttls", "none"):
+        raise NotConfigured(f"channel {name!r}: {side}_tls is {tls!r}; use tls, starttls or none.")
+    own_login = side == "smtp" and "smtp_username" in settings
+    if own_login and settings["smtp_username"] and not settings.get("smtp_password"):
+        raise NotConfigured(f"channel {name!r}: smtp_username is set, so smtp_password has to be set too.")
+    return Server(
+        side=side,
+        host=host,
+        port=int(_number(name, settings, f"{side}_port", PORTS[side, tls])),
+        tls=tls,
+        username=str(settings["smtp_username"] or "" if own_login else settings["username"]),
+        password=str(settings.get("smtp_password") or "" if own_login else settings.get("password") or ""),
+        oauth_token="" if own_login else str(settings.get("oauth_token") or ""),
+        timeout=_number(name, settings, "timeout", 30),
+        ca_file=str(settings.get("ca_file") or ""),
+    )
+
+
+def _number(name: str, settings: Settings, key: str, default: float) -> float:
+    written: Any = settings.get(key, default)
+    try:
+        number = float(written)
+    except (TypeError, ValueError):
+        number = 0
+    if number <= 0:
+        raise NotConfigured(f"channel {name!r}: {key} is {written!r}; use a number above 0.")
+    return number
+
+
+def _switch(name: str, settings: Settings, key: str) -> bool:
+    written = settings.get(key, False)
+    if not isinstance(written, bool):
+        raise NotConfigured(f"channel {name!r}: {key} is {written!r}; use true or false.")
+    return written
+
+
+def explain(server: Server, error: Exception) -> str:
+    """What went wrong with one of the servers, and which setting to look at."""
+    side, place = server.side, f"{server.side.upper()} server {server.host}:{server.port}"
+    if isinstance(error, LoginError | smtplib.SMTPAuthenticationError):
+        keys = "oauth_token" if server.oauth_token else "username and password"
+        return f"{place} refused the login ({said(error)}). Check {keys}{_own_keys(server)}."
+    if isinstance(error, ssl.SSLCertVerificationError):
+        reason = error.verify_message
+        return f"{place} has a certificate that can't be trusted ({reason}). Check {side}_host, or set ca_file."
+    if isinstance(error, ssl.SSLError | smtplib.SMTPNotSupportedError):
+        return f"{place} does not speak {server.tls} on this port ({said(error)}). Check {side}_tls and {side}_port."
+    if isinstance(error, socket.gaierror):
+        return f"{place}: no such host. Check {side}_host."
+    if isinstance(error, ConnectionRefusedError):
+        return f"{place}: nothing listens there. Check {side}_port, and that the server is up."
+    if isinstance(error, TimeoutError):
+        return f"{place} did not answer within {server.timeout:g} s. Check {side}_host and {side}_port, or try later."
+    if isinstance(error, imaplib.IMAP4.abort | smtplib.SMTPServerDisconnected | OSError):
+        return f"{place}: the connection was lost ({said(error)}). It is tried again by itself."
+    return f"{place} answered with an error ({said(error)})."
+
+
+def _own_keys(server: Server) -> str:
+    return " (or smtp_username and smtp_password)" if server.side == "smtp" else ""
+
+
+def said(error: Exception) -> str:
+    """A server's own words, on one line and not too many."""
+    words: object = error
+    if isinstance(error, smtplib.SMTPResponseException):
+        words = f"{error.smtp_code} {_words(error.smtp_error)}"
+    elif error.args and isinstance(error.args[-1], bytes):
+        words = _words(error.args[-1])
+    return " ".join(str(words).split())[:200] or type(error).__name__
+
+
+def _words(reply: object) -> str:
+    return reply.decode("utf-8", "replace") if isinstance(reply, bytes) else str(reply)
