@@ -54,6 +54,9 @@ class Conversation(SQLModel, table=True):
     created_at: datetime = utc()
 
 
+_CHAT_SQL = text("channel = 'chat'")
+
+
 class Message(SQLModel, table=True):
     """One message. `kind` is inbound, outbound or note; `state` is a DeliveryState for outbound ones, else empty.
 
@@ -64,6 +67,7 @@ class Message(SQLModel, table=True):
     __table_args__ = (
         Index("ix_message_conversation", "conversation_id", "id"),
         Index("ix_message_external", "external_id"),
+        Index("ix_message_chat", "identity_id", "id", sqlite_where=_CHAT_SQL, postgresql_where=_CHAT_SQL),
     )
 
     id: int | None = key()
