@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sqlmodel import col, select
+
+from routing.agents import agent_names, hold_agents, load_drift, take_load
+from routing.moves import cool_down, disown, end_offer, hold, own, refresh, requeue
+from routing.presence import acting_agent, set_status
+from routing.reasons import Explanation, why_assigned, why_waiting
 from routing.rules import rule_book
+from routing.sla import first_reply_due, record_first_reply
+from storage.access import Actor, Conflict, Forbidden, NotFound, conversation_for
+from storage.conversations import Conversation
 from storage.facts import ConversationQueued
+from storage.people import Agent
 from storage.store import Tx
+from storage.work import Assignment, Offer, WorkItem, live_item, open_assignment
+
+__all__ = [
+    "Arrival",
+    "Explanation",
+    "accept",
+    "answered",
+    "assign",
+    "claim",
+    "close",
+    "decline",
+    "enqueue",
+    "load_drift",
+    "release",
+    "set_status",
+    "transfer",
+    "why_assigned",
+    "why_waiting",
+]
 
 _INSERT_ITEM = (
     "INSERT INTO work_item(conversation_id, queue_id, channel, weight, skills, priority, state, enqueued_at, "
@@ -38,7 +68,7 @@ def enqueue(tx: Tx, arrival: Arrival) -> int:
     """
     book = rule_book(tx)
     place = book.place(_values(arrival))
-    due_at = tx.now + place.queue.first_reply
+    due_at = first_reply_due(place.queue, tx.now)
     row = tx.sql(
         _INSERT_ITEM,
         arrival.conversation_id, place.queue.id, arrival.channel, book.weight(arrival.channel), place.skills,
@@ -53,6 +83,257 @@ def enqueue(tx: Tx, arrival: Arrival) -> int:
     )  # fmt: skip
     tx.emit(ConversationQueued(arrival.conversation_id, int(row[0]), place.queue.id, place.why))
     return int(row[0])
+
+
+def accept(tx: Tx, actor: Actor, offer_id: int) -> Assignment:
+    """Take what rings. Accepting again what one has accepted changes nothing.
+
+    Raises Conflict when it has run out or gone elsewhere, NotFound when it never rang at this agent.
+    """
+    offer = _own_offer(tx, actor, offer_id)
+    if offer.state == "accepted":
+        current = open_assignment(tx, offer.conversation_id)
+        if current is not None and current.agent_id == offer.agent_id:
+            return current
+    if offer.state != "offered" or offer.expires_at <= tx.now:
+        raise Conflict(_what_became_of(tx, offer))
+    end_offer(tx, offer.work_item_id, "accepted", actor.by)
+    tx.sql("UPDATE agent SET missed_offers = 0 WHERE id = ?", offer.agent_id)
+    item = tx.get_one(WorkItem, offer.work_item_id)
+    return _owned(tx, item, offer.agent_id, "offer", actor.by, offer.explanation)
+
+
+def decline(tx: Tx, actor: Actor, offer_id: int) -> None:
+    """Let somebody else take what rings; the conversation keeps its age. Declining twice changes nothing.
+
+    Raises Conflict when it was accepted or went elsewhere, NotFound when it never rang at this agent.
+    """
+    offer = _own_offer(tx, actor, offer_id)
+    if offer.state in ("declined", "expired"):
+        return
+    if offer.state != "offered":
+        raise Conflict(_what_became_of(tx, offer))
+    end_offer(tx, offer.work_item_id, "declined", actor.by)
+    cool_down(tx, offer.work_item_id, offer.agent_id)
+    requeue(tx, offer.work_item_id, offer.conversation_id)
+    _reread(tx, offer.conversation_id, offer.agent_id)
+
+
+def claim(tx: Tx, actor: Actor, conversation_id: int) -> Assignment:
+    """Take a conversation that nobody has, also while it rings at somebody else. Claiming one's own changes nothing.
+
+    Raises Conflict when somebody has it, when it is resolved or when the agent has no room; Forbidden without an
+    agent; NotFound when the agent may not see it.
+    """
+    agent = acting_agent(tx, actor)
+    agent_id = int(agent.id or 0)
+    item, owned = _held(tx, actor, conversation_id)
+    if owned is not None:
+        if owned.agent_id == agent_id:
+            return owned
+        raise Conflict(f"{_name(tx, owned.agent_id)} has it already.")
+    offer = _live_offer(tx, item)
+    if offer is not None and offer.agent_id == agent_id and offer.expires_at > tx.now:
+        return accept(tx, actor, int(offer.id or 0))
+    if not _make_room(tx, item, agent_id, actor):
+        raise Conflict(_no_room(tx, agent_id, item.weight, "You have"))
+    return _owned(tx, item, agent_id, "claim", actor.by, {})
+
+
+def assign(tx: Tx, actor: Actor, conversation_id: int, agent_id: int) -> Assignment:
+    """Give a conversation to an agent. Assigning it to its owner changes nothing.
+
+    Supervisors and admins may exceed the agent's capacity, which is recorded. An agent may hand over conversations
+    that are unassigned or own, to a colleague who is signed in and has room. Raises Conflict, Forbidden, NotFound.
+    """
+    may_exceed = actor.role in ("supervisor", "admin", "system")
+    if not may_exceed and actor.agent_id == agent_id:
+        return claim(tx, actor, conversation_id)
+    item, owned = _held(tx, actor, conversation_id)
+    if owned is not None and owned.agent_id == agent_id:
+        return owned
+    _may_hand_over(tx, actor, owned)
+    target = tx.get(Agent, agent_id)
+    if target is None or not target.active:
+        raise NotFound(f"There is no agent {agent_id}.")
+    if not may_exceed and target.status == "offline":
+        raise Conflict(f"{target.name} is offline: choose somebody else or transfer it to a queue.")
+    if not _make_room(tx, item, agent_id, actor, may_exceed=may_exceed):
+        raise Conflict(_no_room(tx, agent_id, item.weight, f"{target.name} has"))
+    disown(tx, conversation_id, "transfer", actor.by)
+    load, capacity = tx.sql("SELECT load, capacity FROM agent WHERE id = ?", agent_id).fetchone()
+    via = "assign" if owned is None else "transfer"
+    return _owned(tx, item, agent_id, via, actor.by, {}, max(0, load - capacity))
+
+
+def transfer(tx: Tx, actor: Actor, conversation_id: int, queue_id: int) -> None:
+    """Put a conversation into another queue, with its age; the new queue's first-reply target counts from the start.
+
+    Skills that nobody in the new queue has are no longer required. Transferring into its own queue releases it.
+    Raises NotFound for an unknown queue, Forbidden and Conflict like `assign`.
+    """
+    queue = rule_book(tx).queues.get(queue_id)
+    if queue is None:
+        raise NotFound(f"There is no active queue {queue_id}.")
+    item, owned = _held(tx, actor, conversation_id)
+    if item.queue_id == queue_id:
+        return release(tx, actor, conversation_id)
+    _may_hand_over(tx, actor, owned)
+    _set_free(tx, actor, item, "transfer")
+    skills = _skills_served(tx, item.skills, queue_id)
+    dropped = sorted(set(item.skills) - set(skills))
+    step = {"step": "transfer", "by": actor.by, "queue_id": queue.id, "queue": queue.name, "dropped": dropped}
+    due_at = first_reply_due(queue, item.enqueued_at) if item.first_reply_at is None else item.due_at
+    tx.sql(
+        "UPDATE work_item SET queue_id = ?, skills = ?, due_at = ?, trace = ? WHERE id = ?",
+        queue_id, skills, due_at, json.dumps([*item.trace, step]), item.id,
+    )  # fmt: skip
+    shown = due_at if item.first_reply_at is None else None
+    tx.sql("UPDATE conversation SET queue_id = ?, due_at = ? WHERE id = ?", queue_id, shown, conversation_id)
+    tx.emit(ConversationQueued(conversation_id, int(item.id or 0), queue_id, "transfer", actor.by))
+    _reread(tx, conversation_id, item.agent_id)
+
+
+def release(tx: Tx, actor: Actor, conversation_id: int) -> None:
+    """Give a conversation back to its queue; its owner is not asked again for a while. Raises like `assign`.
+
+    Releasing what nobody has changes nothing.
+    """
+    item, owned = _held(tx, actor, conversation_id)
+    if owned is None:
+        return
+    _may_hand_over(tx, actor, owned)
+    _set_free(tx, actor, item, "unassign")
+    tx.emit(ConversationQueued(conversation_id, int(item.id or 0), item.queue_id, "unassign", actor.by))
+    _reread(tx, conversation_id, owned.agent_id)
+
+
+def close(tx: Tx, by: str, conversation_id: int, why: str) -> None:
+    """End the episode under way: what rings is cancelled, the owner's room is free. Closing twice changes nothing.
+
+    The conversation keeps its last owner, so that resolved ones are found under the agent who resolved them.
+    """
+    hold(tx, [conversation_id])
+    item = live_item(tx, conversation_id)
+    if item is None:
+        return
+    tx.refresh(item)
+    end_offer(tx, int(item.id or 0), "cancelled", by)
+    owner = disown(tx, conversation_id, why, by)
+    tx.sql(
+        "UPDATE work_item SET state = ?, closed_at = ?, version = version + 1 WHERE id = ?",
+        "cancelled" if owner is None else "closed", tx.now, item.id,
+    )  # fmt: skip
+    tx.sql("UPDATE conversation SET due_at = NULL WHERE id = ?", conversation_id)
+    tx.refresh(item)
+    _reread(tx, conversation_id, owner)
+
+
+def answered(tx: Tx, conversation_id: int, agent_id: int | None) -> None:
+    """The customer got an answer: the first one of an episode stops its clock. None when a program answered."""
+    record_first_reply(tx, conversation_id, agent_id)
+    refresh(tx, Conversation, conversation_id)
+
+
+def _held(tx: Tx, actor: Actor, conversation_id: int) -> tuple[WorkItem, Assignment | None]:
+    """The live item and open assignment of a conversation this actor may see, locked and as they are now."""
+    conversation_for(tx, actor, conversation_id)
+    hold(tx, [conversation_id])
+    item = live_item(tx, conversation_id)
+    if item is None:
+        raise Conflict("This conversation is resolved: reopen it first.")
+    tx.refresh(item)
+    owned = open_assignment(tx, conversation_id)
+    if owned is not None:
+        tx.refresh(owned)
+    return item, owned
+
+
+def _own_offer(tx: Tx, actor: Actor, offer_id: int) -> Offer:
+    """An offer that rings or rang at the actor, locked and as it is now."""
+    offer = tx.get(Offer, offer_id)
+    if offer is None or actor.agent_id is None or offer.agent_id != actor.agent_id:
+        raise NotFound("This offer does not ring at you.")
+    hold(tx, [offer.conversation_id])
+    tx.refresh(offer)
+    return offer
+
+
+def _live_offer(tx: Tx, item: WorkItem) -> Offer | None:
+    offer = tx.exec(select(Offer).where(Offer.work_item_id == item.id, col(Offer.state) == "offered")).first()
+    if offer is not None:
+        tx.refresh(offer)
+    return offer
+
+
+def _owned(tx: Tx, item: WorkItem, agent_id: int, via: str, by: str, why: dict[str, Any], over: int = 0) -> Assignment:
+    assignment_id = own(tx, int(item.id or 0), item.conversation_id, agent_id, item.weight, via, by, why, over)
+    tx.refresh(item)
+    _reread(tx, item.conversation_id, agent_id)
+    return tx.get_one(Assignment, assignment_id)
+
+
+def _set_free(tx: Tx, actor: Actor, item: WorkItem, why: str) -> None:
+    """Back to queued, without owner or ring."""
+    end_offer(tx, int(item.id or 0), "rescinded", actor.by)
+    owner = disown(tx, item.conversation_id, why, actor.by)
+    if owner is not None:
+        cool_down(tx, int(item.id or 0), owner)
+    requeue(tx, int(item.id or 0), item.conversation_id)
+
+
+def _make_room(tx: Tx, item: WorkItem, agent_id: int, actor: Actor, *, may_exceed: bool = False) -> bool:
+    """Count the weight at the new owner, then stop what rings. A refusal leaves everything as it was."""
+    hold_agents(tx, [agent_id, item.agent_id or agent_id])
+    offer = _live_offer(tx, item)
+    counted = offer is not None and offer.agent_id == agent_id
+    if not counted and not take_load(tx, agent_id, item.weight, may_exceed=may_exceed):
+        return False
+    end_offer(tx, int(item.id or 0), "rescinded", actor.by)
+    return not counted or take_load(tx, agent_id, item.weight, may_exceed=True)
+
+
+def _may_hand_over(tx: Tx, actor: Actor, owned: Assignment | None) -> None:
+    if owned is not None and owned.agent_id != actor.agent_id and not actor.sees_all:
+        raise Forbidden(f"{_name(tx, owned.agent_id)} has it: ask {_name(tx, owned.agent_id)} or a supervisor.")
+
+
+def _skills_served(tx: Tx, skills: dict[str, int], queue_id: int) -> dict[str, int]:
+    """Those of the required skills that somebody who serves the queue has."""
+    rows = tx.sql(
+        "SELECT skill.name, max(agent_skill.level) FROM agent_skill JOIN skill ON skill.id = agent_skill.skill_id "
+        "JOIN agent ON agent.id = agent_skill.agent_id AND agent.active "
+        "JOIN agent_queue ON agent_queue.agent_id = agent.id AND agent_queue.queue_id = ? GROUP BY skill.name",
+        queue_id,
+    ).fetchall()
+    best = {name: level for name, level in rows}
+    return {name: level for name, level in skills.items() if best.get(name, 0) >= level}
+
+
+def _what_became_of(tx: Tx, offer: Offer) -> str:
+    owned = open_assignment(tx, offer.conversation_id)
+    if owned is not None:
+        who = "You have" if owned.agent_id == offer.agent_id else f"{_name(tx, owned.agent_id)} has"
+        return f"{who} it already."
+    if live_item(tx, offer.conversation_id) is None:
+        return "This conversation was resolved meanwhile."
+    return "It rang too long and went back to the queue: claim it if it still waits there."
+
+
+def _no_room(tx: Tx, agent_id: int, weight: int, who_has: str) -> str:
+    load, capacity = tx.sql("SELECT load, capacity FROM agent WHERE id = ?", agent_id).fetchone()
+    return f"{who_has} no room: {load} of {capacity} in use, and this takes {weight}."
+
+
+def _name(tx: Tx, agent_id: int) -> str:
+    return agent_names(tx, [agent_id])[agent_id]
+
+
+def _reread(tx: Tx, conversation_id: int, agent_id: int | None) -> None:
+    """Callers may hold rows that were changed past the ORM."""
+    refresh(tx, Conversation, conversation_id)
+    if agent_id is not None:
+        refresh(tx, Agent, agent_id)
 
 
 def _values(arrival: Arrival) -> dict[str, Any]:

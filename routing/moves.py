@@ -1,0 +1,121 @@
+"""The single steps of work, shared by people's verbs and the router. Callers hold the conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlmodel import SQLModel
+
+from routing.agents import give_load
+from storage.facts import ConversationAssigned, ConversationReleased, OfferEnded, OfferMade
+from storage.store import Tx
+
+COOLDOWN = timedelta(seconds=60)
+
+
+def hold(tx: Tx, conversation_ids: Iterable[int]) -> None:
+    """Lock conversations in the order of their ids: whatever happens to one's work happens in turn.
+
+    Locks are always taken in the order conversation, work item, offer, agent.
+    """
+    tx.flush()
+    if tx.dialect == "postgresql":
+        ids = sorted(set(conversation_ids))
+        tx.sql("SELECT id FROM conversation WHERE id = ANY(?) ORDER BY id FOR NO KEY UPDATE", ids)
+
+
+def refresh(tx: Tx, kind: type[SQLModel], row_id: int) -> None:
+    """Re-read a row that the caller may have at hand, because it was changed past the ORM."""
+    row = tx.identity_map.get(tx.identity_key(kind, row_id))
+    if row is not None:
+        tx.refresh(row)
+
+
+def ring(tx: Tx, item_id: int, conversation_id: int, agent_id: int, weight: int, until: datetime, why: Any) -> int:
+    """Make an offer for an item that is already marked as offered; its weight counts already. Answers its id."""
+    row = tx.sql(
+        "INSERT INTO offer(work_item_id, conversation_id, agent_id, state, weight, offered_at, expires_at, "
+        "explanation) VALUES(?, ?, ?, 'offered', ?, ?, ?, ?) RETURNING id",
+        item_id, conversation_id, agent_id, weight, tx.now, until, why,
+    ).fetchone()  # fmt: skip
+    tx.sql("UPDATE agent SET idle_since = ? WHERE id = ?", tx.now, agent_id)
+    tx.emit(OfferMade(conversation_id, item_id, int(row[0]), agent_id))
+    return int(row[0])
+
+
+def record_automatic_accept(tx: Tx, item_id: int, conversation_id: int, agent_id: int, weight: int, why: Any) -> None:
+    """Keep the offer that was accepted without ringing, so that every match has one."""
+    tx.sql(
+        "INSERT INTO offer(work_item_id, conversation_id, agent_id, state, weight, offered_at, expires_at, ended_at, "
+        "explanation) VALUES(?, ?, ?, 'accepted', ?, ?, ?, ?, ?)",
+        item_id, conversation_id, agent_id, weight, tx.now, tx.now, tx.now, why,
+    )  # fmt: skip
+
+
+def end_offer(tx: Tx, item_id: int, state: str, by: str) -> int | None:
+    """End the offer that rings for an item; its weight is given back unless it was accepted. Answers its agent.
+
+    None when nothing rings; "expired" only ends an offer whose time is over.
+    """
+    over, values = (" AND expires_at <= ?", (tx.now,)) if state == "expired" else ("", ())
+    row = tx.sql(
+        f"UPDATE offer SET state = ?, ended_at = ? WHERE work_item_id = ? AND state = 'offered'{over} "
+        "RETURNING id, agent_id, weight, conversation_id",
+        state, tx.now, item_id, *values,
+    ).fetchone()  # fmt: skip
+    if row is None:
+        return None
+    offer_id, agent_id, weight, conversation_id = row
+    if state != "accepted":
+        give_load(tx, agent_id, weight)
+    tx.emit(OfferEnded(conversation_id, item_id, offer_id, agent_id, state, by))
+    return int(agent_id)
+
+
+def own(
+    tx: Tx, item_id: int, conversation_id: int, agent_id: int, weight: int, via: str, by: str, why: Any, over: int = 0
+) -> int:
+    """Open an assignment; its weight counts already. Answers its id."""
+    tx.sql(
+        "UPDATE work_item SET state = 'assigned', agent_id = ?, version = version + 1 WHERE id = ?", agent_id, item_id
+    )
+    row = tx.sql(
+        "INSERT INTO assignment(conversation_id, work_item_id, agent_id, weight, via, over_capacity_by, by, "
+        "started_at, ended_why, explanation) VALUES(?, ?, ?, ?, ?, ?, ?, ?, '', ?) RETURNING id",
+        conversation_id, item_id, agent_id, weight, via, over, by, tx.now, why,
+    ).fetchone()  # fmt: skip
+    tx.sql("UPDATE conversation SET assignee_id = ? WHERE id = ?", agent_id, conversation_id)
+    tx.sql("UPDATE agent SET idle_since = ? WHERE id = ?", tx.now, agent_id)
+    tx.emit(ConversationAssigned(conversation_id, item_id, agent_id, via, over, by))
+    return int(row[0])
+
+
+def disown(tx: Tx, conversation_id: int, why: str, by: str) -> int | None:
+    """Close the open assignment and free its weight. Answers who had it; None when nobody did."""
+    row = tx.sql(
+        "UPDATE assignment SET ended_at = ?, ended_why = ? WHERE conversation_id = ? AND ended_at IS NULL "
+        "RETURNING agent_id, weight",
+        tx.now, why, conversation_id,
+    ).fetchone()  # fmt: skip
+    if row is None:
+        return None
+    give_load(tx, row[0], row[1], worked=True)
+    tx.emit(ConversationReleased(conversation_id, row[0], why, by))
+    return int(row[0])
+
+
+def requeue(tx: Tx, item_id: int, conversation_id: int) -> None:
+    """Put an item back into its queue with its age."""
+    tx.sql("UPDATE work_item SET state = 'queued', agent_id = NULL, version = version + 1 WHERE id = ?", item_id)
+    tx.sql("UPDATE conversation SET assignee_id = NULL WHERE id = ?", conversation_id)
+
+
+def cool_down(tx: Tx, item_id: int, agent_id: int) -> None:
+    """Don't offer this item to this agent for a while."""
+    tx.sql(
+        "INSERT INTO cooldown(work_item_id, agent_id, until) VALUES(?, ?, ?) "
+        "ON CONFLICT (work_item_id, agent_id) DO UPDATE SET until = excluded.until",
+        item_id, agent_id, tx.now + COOLDOWN,
+    )  # fmt: skip

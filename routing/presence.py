@@ -1,0 +1,116 @@
+"""Who is there: an agent's status, and what becomes of the work when it changes."""
+
+from __future__ import annotations
+
+from routing.agents import hold_agents
+from routing.moves import cool_down, disown, end_offer, hold, refresh, requeue
+from storage.access import SYSTEM, Actor, Conflict, Forbidden, NotFound
+from storage.facts import AgentStatusChanged, ConversationQueued
+from storage.people import Agent
+from storage.store import Tx
+
+STATUSES = ("available", "away", "offline")
+MISSES = 3  # unanswered offers in a row after which an agent is taken to be away
+BATCH = 200
+
+
+def set_status(tx: Tx, actor: Actor, agent_id: int, status: str, why: str = "") -> None:
+    """Make an agent available, away or offline. Away keeps the work and stops what rings; offline also puts back
+    conversations whose customer waits for an answer.
+
+    Raises Forbidden for somebody else's status unless the actor is a supervisor, NotFound, and Conflict for an
+    unknown status.
+    """
+    if actor.agent_id != agent_id or actor.agent_id is None:
+        actor.must_be("supervisor", "admin")
+    if status not in STATUSES:
+        raise Conflict(f"A status is one of {', '.join(STATUSES)}, not {status!r}.")
+    hold(tx, [row[1] for row in _ringing(tx, agent_id) + _answerable(tx, agent_id)])
+    freed = ", missed_offers = 0, idle_since = ?" if status == "available" else ""
+    moments = (tx.now, tx.now) if status == "available" else (tx.now,)
+    changed = tx.sql(
+        f"UPDATE agent SET status = ?, status_since = ?{freed} WHERE id = ? AND active AND status <> ?",
+        status, *moments, agent_id, status,
+    )  # fmt: skip
+    if changed.rowcount == 0:
+        if (agent := tx.get(Agent, agent_id)) is None:
+            raise NotFound(f"There is no agent {agent_id}.")
+        if not agent.active:
+            raise Conflict(f"{agent.name}'s account is switched off: an admin can switch it on again.")
+        return
+    tx.emit(AgentStatusChanged(agent_id, status, why, actor.by))
+    if status != "available":
+        for item_id, conversation_id, _ in _ringing(tx, agent_id):
+            end_offer(tx, item_id, "rescinded", actor.by)
+            requeue(tx, item_id, conversation_id)
+    if status == "offline":
+        for item_id, conversation_id, queue_id in _answerable(tx, agent_id):
+            disown(tx, conversation_id, "sign_out", actor.by)
+            requeue(tx, item_id, conversation_id)
+            tx.emit(ConversationQueued(conversation_id, item_id, queue_id, "sign_out", actor.by))
+    refresh(tx, Agent, agent_id)
+
+
+def rings_too_long(tx: Tx) -> bool:
+    """Whether some offer's time is over."""
+    row = tx.sql("SELECT 1 FROM offer WHERE state = 'offered' AND expires_at <= ? LIMIT 1", tx.now).fetchone()
+    return row is not None
+
+
+def expire_offers(tx: Tx) -> int:
+    """Take back offers nobody answered in time; answers how many. Their conversations keep their age."""
+    rows = tx.sql(
+        "SELECT work_item_id, conversation_id, agent_id FROM offer WHERE state = 'offered' AND expires_at <= ? "
+        f"ORDER BY expires_at, id LIMIT {BATCH}",
+        tx.now,
+    ).fetchall()
+    hold(tx, [row[1] for row in rows])
+    hold_agents(tx, [row[2] for row in rows])
+    expired = 0
+    for item_id, conversation_id, agent_id in rows:
+        if end_offer(tx, item_id, "expired", "system") is not None:
+            cool_down(tx, item_id, agent_id)
+            requeue(tx, item_id, conversation_id)
+            _note_missed_offer(tx, agent_id)
+            expired += 1
+    return expired
+
+
+def _note_missed_offer(tx: Tx, agent_id: int) -> None:
+    """Count an offer nobody answered; after MISSES in a row its agent is away."""
+    row = tx.sql(
+        "UPDATE agent SET missed_offers = missed_offers + 1 WHERE id = ? RETURNING missed_offers, status", agent_id
+    ).fetchone()
+    if row[0] >= MISSES and row[1] == "available":
+        set_status(tx, SYSTEM, agent_id, "away", "missed offers")
+
+
+def _ringing(tx: Tx, agent_id: int) -> list[tuple[int, int, int]]:
+    rows = tx.sql(
+        "SELECT work_item_id, conversation_id, 0 FROM offer WHERE agent_id = ? AND state = 'offered' "
+        "ORDER BY conversation_id",
+        agent_id,
+    ).fetchall()
+    return list(rows)
+
+
+def _answerable(tx: Tx, agent_id: int) -> list[tuple[int, int, int]]:
+    """Open conversations of an agent in which the customer had the last word."""
+    rows = tx.sql(
+        "SELECT assignment.work_item_id, conversation.id, work_item.queue_id FROM assignment "
+        "JOIN conversation ON conversation.id = assignment.conversation_id "
+        "JOIN work_item ON work_item.id = assignment.work_item_id "
+        "WHERE assignment.agent_id = ? AND assignment.ended_at IS NULL AND conversation.state = 'open' "
+        "AND conversation.waiting_since IS NOT NULL ORDER BY conversation.id",
+        agent_id,
+    ).fetchall()
+    return list(rows)
+
+
+def acting_agent(tx: Tx, actor: Actor) -> Agent:
+    """The agent behind an actor. Raises Forbidden when it is a token or the system."""
+    agent = None if actor.agent_id is None else tx.get(Agent, actor.agent_id)
+    if agent is None or not agent.active:
+        raise Forbidden("Only an agent can take a conversation: sign in as one.")
+    tx.refresh(agent)
+    return agent

@@ -1,0 +1,200 @@
+"""Why this agent, and why nobody yet: plain sentences from what was stored and from how things stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from sqlmodel import col, select
+
+from routing.agents import agent_names, roster
+from routing.engine import Pool, Waiting
+from storage.conversations import Conversation
+from storage.desk import Queue
+from storage.people import ApiToken
+from storage.store import Tx
+from storage.work import Assignment, Cooldown, Offer, WorkItem
+
+Explanation = list[str]  # sentences for people, the most telling first
+
+_REJECTED = {
+    "away": ("is away", "are away"),
+    "offline": ("is offline", "are offline"),
+    "skill": ("lacks the skill", "lack the skill"),
+    "room": ("is full", "are full"),
+    "cooldown": ("passed on it just now", "passed on it just now"),
+}
+_OPS = {
+    "eq": "is",
+    "ne": "is not",
+    "in": "is one of",
+    "not_in": "is none of",
+    "has": "has",
+    "has_any": "has one of",
+    "gte": "is at least",
+    "lte": "is at most",
+    "between": "is between",
+    "prefix": "begins with",
+    "matches": "matches",
+    "exists": "is known:",
+}
+
+
+def why_assigned(tx: Tx, conversation_id: int) -> Explanation:
+    """Why its present or last owner got this conversation, then how it came into its queue."""
+    item = _last_item(tx, conversation_id)
+    if item is None:
+        return ["It was never put into a queue."]
+    owned = tx.exec(
+        select(Assignment).where(Assignment.conversation_id == conversation_id).order_by(col(Assignment.id).desc())
+    ).first()
+    sentences = ["Nobody has had it yet."] if owned is None else _about_owner(tx, owned)
+    return sentences + _about_path(tx, item)
+
+
+def why_waiting(tx: Tx, conversation_id: int) -> Explanation:
+    """What a conversation waits for, as things stand now; who has it when it does not wait."""
+    item = _last_item(tx, conversation_id)
+    conversation = tx.get(Conversation, conversation_id)
+    if item is None or conversation is None:
+        return ["It was never put into a queue."]
+    if item.state == "assigned" and item.agent_id is not None:
+        return [f"It does not wait: {agent_names(tx, [item.agent_id])[item.agent_id]} has it."]
+    if item.state in ("closed", "cancelled"):
+        return ["It does not wait: it is resolved."]
+    if item.state == "offered" and item.agent_id is not None:
+        return [_about_ring(tx, item)]
+    if conversation.state == "snoozed":
+        return ["It is snoozed: it is offered again when it wakes."]
+    queue = tx.get_one(Queue, item.queue_id)
+    waited = f"Waiting in {queue.name} for {_duration(tx.now - item.order_time)}."
+    return [waited, *_about_candidates(tx, item, queue)]
+
+
+def _last_item(tx: Tx, conversation_id: int) -> WorkItem | None:
+    query = select(WorkItem).where(WorkItem.conversation_id == conversation_id).order_by(col(WorkItem.id).desc())
+    item = tx.exec(query).first()
+    if item is not None and not tx.dirty:
+        tx.refresh(item)
+    return item
+
+
+def _about_owner(tx: Tx, owned: Assignment) -> list[str]:
+    name = agent_names(tx, [owned.agent_id])[owned.agent_id]
+    over = f", {owned.over_capacity_by} over capacity" if owned.over_capacity_by else ""
+    if owned.via == "claim":
+        return [f"{name} claimed it."]
+    if owned.via in ("assign", "transfer"):
+        verb = "assigned" if owned.via == "assign" else "handed"
+        return [f"{_who(tx, owned.by)} {verb} it to {name}{over}."]
+    how = f"{name} accepted it." if owned.via == "offer" else f"Given to {name} automatically."
+    return [_about_choice(owned.explanation), *_about_rejected(owned.explanation.get("rejected", {})), how]
+
+
+def _about_choice(why: Mapping[str, Any]) -> str:
+    skills = why.get("skills") or {}
+    needed = f" with {_skills(skills)}" if skills else ""
+    if why.get("eligible") == 1:
+        return f"The only eligible agent{needed}."
+    return f"Longest idle of {why.get('eligible')} eligible agents{needed}."
+
+
+def _about_rejected(rejected: Mapping[str, int]) -> list[str]:
+    if not rejected:
+        return []
+    total = sum(rejected.values())
+    return [f"{total} {'other was' if total == 1 else 'others were'} passed over: {_counts(rejected)}."]
+
+
+def _about_path(tx: Tx, item: WorkItem) -> list[str]:
+    sentences = []
+    for step in item.trace:
+        if step["step"] == "rule":
+            sentences.append(f"Rule “{step['rule']}” matched: {_leaves(step['leaves'])}.")
+            sentences.append(f"Queue {step['queue']}.")
+        elif step["step"] == "default":
+            sentences.append(f"No rule matched, so it went to the default queue {step['queue']}.")
+        elif step["step"] == "transfer":
+            dropped = f" {', '.join(step['dropped'])} no longer required." if step["dropped"] else ""
+            sentences.append(f"{_who(tx, step['by'])} transferred it to {step['queue']}.{dropped}")
+    return sentences
+
+
+def _about_ring(tx: Tx, item: WorkItem) -> str:
+    name = agent_names(tx, [item.agent_id or 0])[item.agent_id or 0]
+    offer = tx.exec(select(Offer).where(Offer.work_item_id == item.id, Offer.state == "offered")).first()
+    left = timedelta() if offer is None else max(timedelta(), offer.expires_at - tx.now)
+    return f"It rings at {name} for {_duration(left)} more."
+
+
+def _about_candidates(tx: Tx, item: WorkItem, queue: Queue) -> list[str]:
+    cooling = tx.exec(select(Cooldown).where(Cooldown.work_item_id == item.id, col(Cooldown.until) > tx.now)).all()
+    wanted = Waiting(
+        int(item.id or 0), item.conversation_id, item.queue_id, item.channel, item.weight,
+        tuple(sorted(item.skills.items())), item.priority, item.order_time, item.version,
+        frozenset(one.agent_id for one in cooling),
+    )  # fmt: skip
+    verdict = Pool(roster(tx)).judge(wanted)
+    if verdict.eligible:
+        ahead = f"{len(verdict.eligible)} agent{'s' if len(verdict.eligible) > 1 else ''} could take it"
+        return [f"{ahead}: it is next, or what is more urgent goes first."]
+    if not verdict.rejected:
+        return [f"Nobody serves {queue.name}: add an agent to the queue or transfer the conversation."]
+    serving = sum(verdict.rejected.values())
+    skilled = serving - verdict.rejected.get("skill", 0)
+    needed = f" with {_skills(item.skills)}" if item.skills else ""
+    others = {reason: count for reason, count in verdict.rejected.items() if reason != "skill"}
+    if not others:
+        return [
+            f"Nobody in {queue.name} has {_skills(item.skills)}: give somebody the skill or transfer the conversation."
+        ]
+    sentences = [f"{skilled} agent{'s' if skilled > 1 else ''} in {queue.name}{needed}: {_counts(others)}."]
+    if "cooldown" in others:
+        soonest = min(one.until for one in cooling)
+        sentences.append(f"Who passed on it is asked again in {_duration(soonest - tx.now)}.")
+    return sentences
+
+
+def _counts(rejected: Mapping[str, int]) -> str:
+    total = sum(rejected.values())
+    parts = []
+    for reason, count in sorted(rejected.items()):
+        one, many = _REJECTED.get(reason, (f"is {reason}", f"are {reason}"))
+        subject = {1: "it" if total == 1 else "1"}.get(count, "all" if count == total else str(count))
+        parts.append(f"{subject} {one if count == 1 else many}")
+    return ", ".join(parts)
+
+
+def _skills(skills: Mapping[str, int]) -> str:
+    return " and ".join(f"{name} ≥ {level}" for name, level in sorted(skills.items()))
+
+
+def _leaves(leaves: list[dict[str, Any]]) -> str:
+    if not leaves:
+        return "it holds for everything"
+    parts = []
+    for leaf in leaves:
+        value = leaf["value"]
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        parts.append(f"{leaf['field'].replace('item.', '').replace('.', ' ')} {_OPS[leaf['op']]} {shown}")
+    return ", ".join(parts)
+
+
+def _who(tx: Tx, by: str) -> str:
+    kind, _, number = by.partition(":")
+    if kind == "agent":
+        return agent_names(tx, [int(number)])[int(number)]
+    if kind == "token":
+        token = tx.get(ApiToken, int(number))
+        return f"The program {token.name}" if token else f"Program {number}"
+    return "The router"
+
+
+def _duration(length: timedelta) -> str:
+    seconds = int(length.total_seconds())
+    if seconds < 120:
+        return f"{seconds} second{'' if seconds == 1 else 's'}"
+    if seconds < 7200:
+        return f"{seconds // 60} minutes"
+    return f"{seconds // 3600} hours" if seconds < 172_800 else f"{seconds // 86_400} days"

@@ -1,0 +1,213 @@
+"""The router: matches waiting work with agents as soon as anything changes, from one process at a time."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from routing.agents import hold_agents, most_room, roster, take_load
+from routing.engine import Candidate, Decision, Waiting, match
+from routing.moves import hold, own, record_automatic_accept, ring
+from routing.presence import expire_offers, rings_too_long
+from routing.rules import RuleBook, rule_book
+from routing.sla import is_overdue, record_breaches
+from storage import Store, Tx
+from storage.columns import moment
+from storage.leases import drop_lease, holds_lease, take_lease
+
+log = logging.getLogger(__name__)
+
+LEASE = "router"
+LEASE_SECONDS = 10
+RENEW = timedelta(seconds=3)
+SWEEP_SECONDS = 1.0  # how long a missed wake-up, a cooldown's end or an offer's end may go unnoticed
+LONGEST_PAUSE = 0.25
+BATCH = 200
+TRIES = 3
+
+
+class Deposed(Exception):
+    """Another process leads by now: nothing of this batch was written."""
+
+
+class Router:
+    """One per process; the one that holds the lease decides, the others stand by. `holder` names the process."""
+
+    def __init__(self, store: Store, holder: str):
+        self.store = store
+        self.holder = holder
+        self._epoch: int | None = None
+        self._renew_at: datetime | None = None
+
+    def run_once(self) -> int:
+        """Match everything that can be matched now; how many decisions were written. 0 without the lease."""
+        epoch = self.lead()
+        if epoch is None:
+            return 0
+        total, beaten = 0, 0
+        while beaten < TRIES and (decisions := self.decide()):
+            try:
+                made = self.store.submit(partial(self.write, epoch=epoch, decisions=decisions))
+            except Deposed:
+                self._epoch = None
+                break
+            total += made
+            if made < len(decisions):
+                beaten += 1  # somebody was faster: look again, but not for ever
+        return total
+
+    def expire_once(self) -> int:
+        """Take back offers that rang too long; how many."""
+        with self.store.read() as tx:
+            if not rings_too_long(tx):
+                return 0
+        return self.store.submit(expire_offers)
+
+    def breach_once(self) -> int:
+        """Record first-reply targets that ran out; how many."""
+        with self.store.read() as tx:
+            if not is_overdue(tx):
+                return 0
+        return self.store.submit(record_breaches)
+
+    def loop(self, stop: threading.Event) -> None:
+        """Work until `stop` is set: at once after every commit, and every second whatever happens."""
+        swept, timed_out = self.store.clock(), True
+        while not stop.is_set():
+            rung, began = self.store.bell.rung, time.monotonic()
+            try:
+                now = self.store.clock()
+                if (timed_out or abs((now - swept).total_seconds()) >= SWEEP_SECONDS) and self.lead() is not None:
+                    swept = now
+                    self.expire_once()
+                    self.breach_once()
+                self.run_once()
+            except Exception:
+                # A database that is away comes back; the lease may have gone to somebody else meanwhile.
+                log.exception("a router pass failed; the next try is in a second")
+                self._epoch = None
+                stop.wait(SWEEP_SECONDS)
+            # Under load changes are taken together: never more than half of the time is spent deciding.
+            stop.wait(min(time.monotonic() - began, LONGEST_PAUSE))
+            timed_out = self.store.bell.wait(rung, SWEEP_SECONDS) == rung
+        self.resign()
+
+    def lead(self) -> int | None:
+        """The epoch of our lease, taken or renewed when it is time; None while another process leads."""
+        now = self.store.clock()
+        if self._epoch is not None and self._renew_at is not None and now < self._renew_at:
+            return self._epoch
+        if self._epoch is None and self._is_led_by_another():
+            return None
+        self._epoch = self.store.submit(lambda tx: take_lease(tx, LEASE, self.holder, LEASE_SECONDS))
+        self._renew_at = now + RENEW
+        return self._epoch
+
+    def resign(self) -> None:
+        """Give the lease back, so that another process leads at once."""
+        if self._epoch is None:
+            return
+        self._epoch = None
+        try:
+            self.store.submit(lambda tx: drop_lease(tx, LEASE, self.holder))
+        except Exception:
+            log.exception("the router's lease could not be given back: it runs out in %s seconds", LEASE_SECONDS)
+
+    def decide(self) -> list[Decision]:
+        """Look at agents and waiting work, write nothing."""
+        with self.store.read() as tx:
+            room = most_room(tx)
+            if room <= 0:
+                return []
+            candidates = roster(tx)
+            return match(candidates, _waiting(tx, candidates, room), BATCH)
+
+    def write(self, tx: Tx, epoch: int, decisions: Iterable[Decision]) -> int:
+        """Write what still holds; how many did. Raises Deposed when the lease has moved on."""
+        if not holds_lease(tx, LEASE, self.holder, epoch):
+            raise Deposed(f"{self.holder} no longer leads")
+        decisions = list(decisions)
+        hold(tx, [decision.item.conversation_id for decision in decisions])
+        hold_agents(tx, [decision.agent_id for decision in decisions])
+        book = rule_book(tx)
+        return sum(_settle(tx, book, decision) for decision in decisions)
+
+    def _is_led_by_another(self) -> bool:
+        # Asked without writing: a stand-by that tried to take the lease each second would wake everybody.
+        with self.store.read() as tx:
+            row = tx.sql(
+                "SELECT 1 FROM lease WHERE name = ? AND holder <> ? AND expires_at >= ?", LEASE, self.holder, tx.now
+            )
+            return row.fetchone() is not None
+
+
+def _settle(tx: Tx, book: RuleBook, decision: Decision) -> bool:
+    """Write one decision unless the item or the agent has changed; then nothing of it stays."""
+    item, agent_id = decision.item, decision.agent_id
+    rings = book.rings(item.channel)
+    state = "offered" if rings else "assigned"
+    taken = tx.sql(
+        "UPDATE work_item SET state = ?, agent_id = ?, version = version + 1 "
+        "WHERE id = ? AND state = 'queued' AND version = ? AND queue_id = ?",
+        state, agent_id, item.id, item.version, item.queue_id,
+    )  # fmt: skip
+    if taken.rowcount == 0:
+        return False
+    if not take_load(tx, agent_id, item.weight, must_be_available=True):
+        tx.sql(
+            "UPDATE work_item SET state = 'queued', agent_id = NULL, version = ? WHERE id = ?", item.version, item.id
+        )
+        return False
+    why = decision.explanation
+    if rings:
+        queue = book.queues.get(item.queue_id)
+        until = tx.now + (queue.ring if queue else timedelta(seconds=30))
+        ring(tx, item.id, item.conversation_id, agent_id, item.weight, until, why)
+    else:
+        record_automatic_accept(tx, item.id, item.conversation_id, agent_id, item.weight, why)
+        own(tx, item.id, item.conversation_id, agent_id, item.weight, "auto", "system", why)
+    return True
+
+
+def _waiting(tx: Tx, candidates: Iterable[Candidate], room: int) -> list[Waiting]:
+    """Queued work that might fit somebody who is there."""
+    queues = sorted({queue for one in candidates if one.status == "available" for queue in one.queues})
+    if not queues:
+        return []
+    marks = ",".join("?" * len(queues))
+    rows = tx.sql(
+        "SELECT w.id, w.conversation_id, w.queue_id, w.channel, w.weight, w.skills, w.priority, w.order_time, "
+        "w.version FROM work_item w JOIN conversation c ON c.id = w.conversation_id "
+        f"WHERE w.state = 'queued' AND c.state = 'open' AND w.weight <= ? AND w.queue_id IN ({marks})",
+        room, *queues,
+    ).fetchall()  # fmt: skip
+    if not rows:
+        return []
+    cooling: dict[int, set[int]] = {}
+    for item_id, agent_id in tx.sql(
+        "SELECT cooldown.work_item_id, cooldown.agent_id FROM cooldown JOIN work_item "
+        "ON work_item.id = cooldown.work_item_id AND work_item.state = 'queued' WHERE cooldown.until > ?",
+        tx.now,
+    ).fetchall():
+        cooling.setdefault(item_id, set()).add(agent_id)
+    none: frozenset[int] = frozenset()
+    return [
+        Waiting(
+            row[0], row[1], row[2], row[3], row[4], _skills(row[5]), row[6], moment(row[7]) or tx.now, row[8],
+            frozenset(cooling[row[0]]) if row[0] in cooling else none,
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def _skills(document: Any) -> tuple[tuple[str, int], ...]:
+    if document in ("{}", {}):
+        return ()
+    skills = json.loads(document) if isinstance(document, str) else document
+    return tuple(sorted(skills.items()))
