@@ -28,7 +28,7 @@ class Settings:
     port: int = _setting(8000, "Port the server listens on.")
     database_url: str = _setting("", "PostgreSQL (`postgresql+psycopg://…`); empty means SQLite inside `data_dir`.")
     public_base_url: str = _setting("", "How the outside reaches us, with scheme; empty means `http://HOST:PORT`.")
-    data_dir: Path = _setting(Path("data"), "Where the embedded database, attachments and raw mails live.")
+    data_dir: Path = _setting(Path("data"), "Where the embedded database, attachments and raw mails live.")  # noqa: RUF009
     secret_key: str = _setting(
         "", "Signs sessions and reply tokens; empty means one is made and kept in `data_dir`.", secret=True
     )
@@ -154,9 +154,8 @@ def table() -> str:
     lines = ["| hub.toml | environment | default | what for |", "|---|---|---|---|"]
     for item in fields(Settings):
         default = "" if item.metadata["secret"] else str(item.default)
-        lines.append(
-            f"| `{item.name}` | `{item.name.upper()}` | {f'`{default}`' if default else '–'} | {item.metadata['sentence']} |"
-        )
+        shown = f"`{default}`" if default else "–"
+        lines.append(f"| `{item.name}` | `{item.name.upper()}` | {shown} | {item.metadata['sentence']} |")
     return "\n".join(lines)
 
 

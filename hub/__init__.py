@@ -1,5 +1,5 @@
 """What happens to a message on its way in and out: receive, identify, thread, reply, deliver, merge, snooze."""
 
-from hub.hub import Hub, Opened
+from hub.hub import AlreadyRunning, Hub, Opened
 
-__all__ = ["Hub", "Opened"]
+__all__ = ["AlreadyRunning", "Hub", "Opened"]

@@ -49,8 +49,8 @@ SETTLE = (
     "WHERE id = ? AND state = 'sending' AND attempts = ?"
 )
 FORWARD = (
-    "UPDATE message SET state = ?, state_why = ?, state_at = ? WHERE id = ? AND kind = 'outbound' AND state IN ({lower}) "
-    "RETURNING conversation_id"
+    "UPDATE message SET state = ?, state_why = ?, state_at = ? "
+    "WHERE id = ? AND kind = 'outbound' AND state IN ({lower}) RETURNING conversation_id"
 )
 
 
@@ -218,8 +218,8 @@ def _apply_update(tx: Tx, channel_id: int, update: DeliveryUpdate) -> str:
     state, why = ("accepted", "") if message_id else ("ignored", "no such message of ours")
     raw = update.raw
     rows = tx.sql(
-        "INSERT INTO receipt(channel_id, dedupe_key, origin, state, why, attempts, content_type, headers, body, sha256, "
-        "size, received_at) VALUES(?, ?, 'status', ?, ?, 0, ?, ?, ?, '', ?, ?) "
+        "INSERT INTO receipt(channel_id, dedupe_key, origin, state, why, attempts, content_type, headers, body, "
+        "sha256, size, received_at) VALUES(?, ?, 'status', ?, ?, 0, ?, ?, ?, '', ?, ?) "
         "ON CONFLICT (channel_id, dedupe_key) DO NOTHING RETURNING id",
         channel_id, raw.dedupe_key[:255], state, why, raw.content_type[:200], json.dumps(dict(raw.headers)), raw.body,
         len(raw.body), tx.now,

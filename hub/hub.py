@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 from channels import open_channel
 from channels.base import Channel, NotConfigured
@@ -20,6 +21,10 @@ from storage.desk import ChannelAccount, active_channels, desk_version
 from storage.listener import Listener
 
 LOOK_AGAIN_SECONDS = 1.0
+
+
+class AlreadyRunning(Exception):
+    """A second process wants an embedded database. The sentence says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ class Hub:
         self._version = -1
         self._looked_at = 0.0
         self._opening = threading.Lock()
+        self._claim: TextIO | None = None
 
     def channels(self) -> list[Opened]:
         """Every active account, opened. Follows changes of the desk within a second."""
@@ -92,6 +98,25 @@ class Hub:
                 self._version = version
             self._looked_at = time.monotonic()
 
+    def occupy(self) -> None:
+        """On SQLite, claim the data directory for this process until it ends. Raises AlreadyRunning.
+
+        PostgreSQL takes any number of processes, so nothing is claimed there.
+        """
+        if not self.settings.embedded:
+            return
+        self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+        claim = (self.settings.data_dir / "hub.lock").open("a")
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            claim.close()
+            raise AlreadyRunning(
+                f"Another process is running on {self.settings.data_dir} already. SQLite serves one process: stop the "
+                "other one, choose another DATA_DIR, or set DATABASE_URL to a PostgreSQL for several processes."
+            ) from None
+        self._claim = claim
+
     def start_web(self) -> None:
         """Begin what a process that serves browsers needs: the thread that feeds live streams."""
         self.listener.start()
@@ -102,6 +127,8 @@ class Hub:
         self.pump.stop()
         self.listener.stop()
         self.store.close()
+        if self._claim is not None:
+            self._claim.close()
 
     def _kept_or_opened(self, account: ChannelAccount) -> Opened:
         before = self._opened.get(account.id or 0)

@@ -194,7 +194,8 @@ def read_receipt(hub: Hub, opened: Opened, receipt: Receipt) -> Taken:
     except Exception as error:
         if not isinstance(error, Unreadable):
             logger.exception("receipt %s could not be filed", receipt_id)
-        return hub.store.submit(lambda tx: _mark_quarantined(tx, receipt_id, opened, sentence(error)))
+        broken = sentence(error)
+        return hub.store.submit(lambda tx: _mark_quarantined(tx, receipt_id, opened, broken))
 
 
 def raw_bytes(hub: Hub, receipt: Receipt) -> bytes:

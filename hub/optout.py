@@ -8,7 +8,10 @@ from hub.identity import Known
 from storage import Tx
 from storage.facts import OptOutChanged
 
-STOP = "INSERT INTO suppression(kind, value, reason, source, at) VALUES(?, ?, ?, ?, ?) ON CONFLICT (kind, value) DO NOTHING"
+STOP = (
+    "INSERT INTO suppression(kind, value, reason, source, at) VALUES(?, ?, ?, ?, ?) "
+    "ON CONFLICT (kind, value) DO NOTHING"
+)
 
 
 def note_command(tx: Tx, sender: Known, inbound: Inbound, opened: Opened) -> None:

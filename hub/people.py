@@ -43,20 +43,24 @@ class Session:
 
 
 @cache
-def _hasher(cost: str) -> PasswordHasher:
-    if cost == "low":
+def _hasher(cheap: bool) -> PasswordHasher:
+    if cheap:
         return PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     return PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
 
 
 def hasher() -> PasswordHasher:
-    """Argon2id as RFC 9106 4 recommends; PASSWORD_COST=low makes it worthless and quick, for tests only."""
-    return _hasher(os.environ.get("PASSWORD_COST", ""))
+    """Argon2id as RFC 9106 4 recommends; SWITCHYARD_CHEAP_PASSWORDS=1 makes it worthless and quick, for tests only."""
+    return _hasher(_cheap())
 
 
 @cache
-def _nobodys_hash(cost: str) -> str:
-    return _hasher(cost).hash(secrets.token_hex())
+def _nobodys_hash(cheap: bool) -> str:
+    return _hasher(cheap).hash(secrets.token_hex())
+
+
+def _cheap() -> bool:
+    return os.environ.get("SWITCHYARD_CHEAP_PASSWORDS") == "1"
 
 
 def create_agent(
@@ -121,7 +125,7 @@ def check_password(agent: Agent | None, password: str) -> bool:
     if len(password) > MAX_PASSWORD:
         return False
     known = agent is not None and bool(agent.password_hash)
-    stored = agent.password_hash if agent is not None and known else _nobodys_hash(os.environ.get("PASSWORD_COST", ""))
+    stored = agent.password_hash if agent is not None and known else _nobodys_hash(_cheap())
     try:
         hasher().verify(stored, password)
     except (VerificationError, InvalidHashError):

@@ -1,4 +1,4 @@
-"""Live streams: one thread follows the committed facts and writes them to every open browser (WHATWG server-sent events).
+"""Live streams (WHATWG server-sent events): one thread writes the committed facts to every open browser.
 
 A stream costs no thread: under gunicorn's gthread worker the view hands its socket over and is done. Other servers
 get an ordinary generator, which holds a thread, so their number is capped.

@@ -119,7 +119,8 @@ def undo(tx: Tx, actor: Actor, message_id: int) -> Message:
     """Take a reply back into its author's draft. Raises Conflict when it has left already."""
     message = _own_outbound(tx, actor, message_id)
     taken_back = tx.sql(
-        "UPDATE delivery SET state = 'cancelled', ended_at = ? WHERE message_id = ? AND state = 'queued' AND attempts = 0",
+        "UPDATE delivery SET state = 'cancelled', ended_at = ? "
+        "WHERE message_id = ? AND state = 'queued' AND attempts = 0",
         tx.now, message_id,
     )  # fmt: skip
     if taken_back.rowcount == 0:
@@ -280,9 +281,9 @@ def _keep_draft(tx: Tx, agent_id: int, message: Message) -> None:
 def _waited_since(tx: Tx, conversation_id: int, taken_back: int) -> datetime | None:
     """When the oldest customer message came that no remaining reply has answered."""
     row = tx.sql(
-        "SELECT min(created_at) FROM message WHERE conversation_id = ? AND kind = 'inbound' AND automatic = '' AND id > "
-        "COALESCE((SELECT max(id) FROM message WHERE conversation_id = ? AND kind = 'outbound' AND state <> 'draft' "
-        "AND id <> ?), 0)",
+        "SELECT min(created_at) FROM message WHERE conversation_id = ? AND kind = 'inbound' AND automatic = '' "
+        "AND id > COALESCE((SELECT max(id) FROM message WHERE conversation_id = ? AND kind = 'outbound' "
+        "AND state <> 'draft' AND id <> ?), 0)",
         conversation_id, conversation_id, taken_back,
     ).fetchone()  # fmt: skip
     return moment(row[0]) if row else None

@@ -108,6 +108,15 @@ class Message(SQLModel, table=True):
 class Attachment(SQLModel, table=True):
     """A file of a message; its bytes are the blob `sha256`."""
 
+    __table_args__ = (
+        Index(
+            "ix_attachment_waiting",
+            "id",
+            sqlite_where=text("source_url <> ''"),
+            postgresql_where=text("source_url <> ''"),
+        ),
+    )
+
     id: int | None = key()
     message_id: int | None = ref("message.id", index=True, nullable=True)
     name: str

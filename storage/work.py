@@ -54,7 +54,8 @@ class WorkItem(SQLModel, table=True):
 class Offer(SQLModel, table=True):
     """A ring at one agent. `state` is offered, accepted, declined, expired, rescinded or cancelled.
 
-    Only offered ever changes. `explanation` says why this agent: step, how many were eligible, who was passed over and why, the top candidates.
+    Only offered ever changes. `explanation` says why this agent: how many were eligible, who was passed over and
+    why, the top candidates.
     """
 
     __table_args__ = (

@@ -23,7 +23,8 @@ MAY_IMPORT = {
     "analytics": {"storage", "routing"},
     "sandbox": {"channels", "config", "storage", "hub"},
     **dict.fromkeys(DOORS, BELOW_DOORS),
-    "app": BELOW_DOORS | DOORS | {"sandbox", "worker"},
+    "app": BELOW_DOORS | DOORS | {"sandbox", "worker", "cli"},
+    "cli": BELOW_DOORS | DOORS | {"sandbox", "worker", "app"},
     "worker": BELOW_DOORS | DOORS,
 }
 SCAFFOLDING = {"tests", "bench"}  # may import everything; nobody imports them

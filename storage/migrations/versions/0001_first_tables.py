@@ -94,6 +94,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_follower")),
     )
     op.create_table(
+        "idempotency_key",
+        sa.Column("by", sa.String(32), nullable=False),
+        sa.Column("value", sa.String(255), nullable=False),
+        sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("message_id", BigId, nullable=True),
+        sa.Column("at", UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("by", "value", name=op.f("pk_idempotency_key")),
+    )
+    op.create_table(
         "lease",
         sa.Column("name", sa.String(128), nullable=False),
         sa.Column("holder", sa.String(), nullable=False),
@@ -395,6 +404,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("uuid", name=op.f("uq_message_uuid")),
     )
     with op.batch_alter_table("message", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_message_chat",
+            ["identity_id", "id"],
+            unique=False,
+            sqlite_where=sa.text("channel = 'chat'"),
+            postgresql_where=sa.text("channel = 'chat'"),
+        )
         batch_op.create_index("ix_message_conversation", ["conversation_id", "id"], unique=False)
         batch_op.create_index("ix_message_external", ["external_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_message_receipt_id"), ["receipt_id"], unique=False)
@@ -512,6 +528,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("attachment", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_attachment_message_id"), ["message_id"], unique=False)
+        batch_op.create_index(
+            "ix_attachment_waiting",
+            ["id"],
+            unique=False,
+            sqlite_where=sa.text("source_url <> ''"),
+            postgresql_where=sa.text("source_url <> ''"),
+        )
 
     op.create_table(
         "cooldown",
@@ -615,6 +638,11 @@ def downgrade() -> None:
     op.drop_table("delivery")
     op.drop_table("cooldown")
     with op.batch_alter_table("attachment", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_attachment_waiting",
+            sqlite_where=sa.text("source_url <> ''"),
+            postgresql_where=sa.text("source_url <> ''"),
+        )
         batch_op.drop_index(batch_op.f("ix_attachment_message_id"))
 
     op.drop_table("attachment")
@@ -642,6 +670,9 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_message_receipt_id"))
         batch_op.drop_index("ix_message_external")
         batch_op.drop_index("ix_message_conversation")
+        batch_op.drop_index(
+            "ix_message_chat", sqlite_where=sa.text("channel = 'chat'"), postgresql_where=sa.text("channel = 'chat'")
+        )
 
     op.drop_table("message")
     op.drop_table("draft")
@@ -697,6 +728,7 @@ def downgrade() -> None:
     op.drop_table("saved_reply")
     op.drop_table("queue")
     op.drop_table("lease")
+    op.drop_table("idempotency_key")
     op.drop_table("follower")
     with op.batch_alter_table("fact", schema=None) as batch_op:
         batch_op.drop_index("ix_fact_conversation_id")

@@ -1,0 +1,49 @@
+"""Composes the hub: `create_app()` for gunicorn, and the command line for the people who run it."""
+
+from __future__ import annotations
+
+import sys
+
+from apiflask import APIFlask
+
+import api
+import chatops
+import inbox
+import webhooks
+from config import Settings, load
+from hub import Hub
+from inbox import assets
+from sandbox import page as sandbox_page
+from storage.migrations import upgrade
+
+
+def create_app(settings: Settings | None = None, hub: Hub | None = None) -> APIFlask:
+    """The web application. Starts no thread: the server's hooks do, in the process that serves.
+
+    Raises SettingsError, or AlreadyRunning when another process has this SQLite database.
+    """
+    settings = settings or (hub.settings if hub else load())
+    if hub is None:
+        hub = Hub(settings)
+        hub.occupy()
+        upgrade(hub.store)
+    app = APIFlask(
+        "switchyard", static_folder=None, template_folder=None, spec_path="/api/v1/openapi.json", docs_path=None,
+        title="Switchyard", version="1",
+    )  # fmt: skip
+    app.extensions["hub"] = hub
+    app.secret_key = settings.secret_key
+    assets.register(app)
+    app.register_blueprint(webhooks.create_blueprint())
+    app.register_blueprint(chatops.create_blueprint())
+    app.register_blueprint(api.create_blueprint())
+    app.register_blueprint(inbox.create_blueprint())
+    if settings.demo:
+        app.register_blueprint(sandbox_page.create_blueprint())
+    return app
+
+
+if __name__ == "__main__":
+    from cli import main
+
+    sys.exit(main())

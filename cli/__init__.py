@@ -1,0 +1,102 @@
+"""The command line: `python app.py --help`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from cli import desk, doctor, serve
+from config import Settings, SettingsError, load
+from hub import AlreadyRunning
+from hub.desk import DeskError
+from inbox.assets import AssetsMissing
+from storage.access import Conflict, Forbidden, NotFound
+
+STOPS = (SettingsError, AlreadyRunning, AssetsMissing, DeskError, Conflict, Forbidden, NotFound)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command with its sentence."""
+    top = argparse.ArgumentParser(
+        prog="python app.py",
+        description="Switchyard, an omnichannel contact-centre hub. Without a command it runs: web and worker in one "
+        "process, on SQLite in DATA_DIR unless DATABASE_URL names a PostgreSQL.",
+    )
+    top.add_argument("--config", type=Path, metavar="FILE", help="settings file (default: hub.toml, if there is one)")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+
+    def command(name: str, sentence: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=sentence, description=sentence)
+
+    command("run", "Serve the inbox, the API and the webhooks, with all background work inside.")
+    command("worker", "Do the background work in a process of its own, beside gunicorn (needs PostgreSQL).")
+    command("demo", "Run with a demo desk, sample conversations and a sandbox that plays the customers.")
+
+    db = command("db", "Look after the database.").add_subparsers(dest="action", required=True, metavar="ACTION")
+    db.add_parser("upgrade", help="Bring the database to the newest shape.")
+
+    channel = command("channel", "Look after channels.").add_subparsers(dest="action", required=True, metavar="ACTION")
+    check = channel.add_parser("check", help="Log in to every channel (or the named one) for real.")
+    check.add_argument("name", nargs="?")
+
+    apply = command("apply", "Make the desk what a file says: shows the differences, then asks.")
+    apply.add_argument("file", type=Path)
+    apply.add_argument("--yes", action="store_true", help="apply without asking")
+    apply.add_argument("--dry-run", action="store_true", help="only show the differences")
+    export = command("export", "Write the desk as a file that apply takes.")
+    export.add_argument("file", type=Path, nargs="?", help="where to (default: standard output)")
+
+    command("doctor", "Check settings, database, files and channels, and say what to mend.")
+    command("settings", "List every setting with its default, as the README has it.")
+
+    token = command("token", "API tokens.").add_subparsers(dest="action", required=True, metavar="ACTION")
+    create = token.add_parser("create", help="Make an API token and print it once.")
+    create.add_argument("--name", required=True)
+    create.add_argument("--role", default="admin", choices=("agent", "supervisor", "admin"))
+    create.add_argument("--days", type=int, help="valid for so many days (default: until revoked)")
+
+    user = command("user", "Agents who sign in.").add_subparsers(dest="action", required=True, metavar="ACTION")
+    new = user.add_parser("create", help="Make an agent, or give an existing one a new password.")
+    new.add_argument("--name", required=True)
+    new.add_argument("--email", required=True)
+    new.add_argument("--role", default="agent", choices=("agent", "supervisor", "admin"))
+    new.add_argument("--queue", action="append", default=[], help="serves this queue (repeatable; default: all)")
+    new.add_argument("--password", help="asked for when left out")
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the exit code. What a person can mend is one sentence on standard error, never a trace."""
+    given = parser().parse_args(arguments)
+    try:
+        return _dispatch(given, load(given.config))
+    except STOPS as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _dispatch(given: argparse.Namespace, settings: Settings) -> int:
+    if given.command in (None, "run"):
+        return serve.run(settings)
+    if given.command == "demo":
+        return serve.demo(settings)
+    if given.command == "worker":
+        return serve.worker(settings)
+    if given.command == "settings":
+        return desk.print_settings()
+    if given.command == "doctor":
+        return doctor.examine(settings)
+    if given.command == "db":
+        return desk.upgrade_database(settings)
+    if given.command == "channel":
+        return doctor.check_channels(settings, given.name)
+    if given.command == "apply":
+        return desk.apply_file(settings, given.file, ask=not given.yes, dry_run=given.dry_run)
+    if given.command == "export":
+        return desk.export_file(settings, given.file)
+    if given.command == "token":
+        return desk.create_api_token(settings, given.name, given.role, given.days)
+    return desk.create_user(settings, given.name, given.email, given.role, given.queue, given.password)

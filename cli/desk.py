@@ -1,0 +1,138 @@
+"""Commands that change or show the desk and end."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlmodel import col, select
+
+from config import Settings, SettingsError
+from config.settings import table
+from hub import desk
+from hub.people import create_agent, create_token, set_password
+from storage import Store, Tx
+from storage.access import SYSTEM, Actor, NotFound
+from storage.desk import Queue
+from storage.migrations import current, upgrade
+from storage.people import agent_by_email
+
+OPERATOR = Actor(by="operator", role="admin")
+
+
+class _Preview(Exception):
+    """Ends a unit whose changes were only to be looked at."""
+
+
+@contextmanager
+def opened_store(settings: Settings) -> Iterator[Store]:
+    """The database, brought to the newest shape."""
+    if settings.embedded:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    store = Store(settings.url, pool_size=5)
+    try:
+        upgrade(store)
+        yield store
+    finally:
+        store.close()
+
+
+def print_settings() -> int:
+    """The table that the README has."""
+    print(table())
+    return 0
+
+
+def upgrade_database(settings: Settings) -> int:
+    """Bring the database to the newest shape and say where it is."""
+    with opened_store(settings) as store:
+        print(f"The database is at revision {current(store)}.")
+    return 0
+
+
+def apply_file(settings: Settings, file: Path, *, ask: bool, dry_run: bool) -> int:
+    """Show what would change; then change it, all or nothing."""
+    try:
+        document = desk.read(file.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{file} can't be read: {error.strerror}") from None
+    with opened_store(settings) as store:
+        changes = _preview(store, document)
+        for change in changes:
+            print(change)
+        if not changes:
+            print("Nothing to change: the desk is as the file says.")
+            return 0
+        if dry_run:
+            return 0
+        if ask and input(f"Apply these {len(changes)} changes? [y/N] ").strip().lower() not in ("y", "yes"):
+            print("Nothing was changed.")
+            return 1
+        with store.write() as tx:
+            desk.apply(tx, OPERATOR, document)
+    print(f"Applied {len(changes)} changes.")
+    return 0
+
+
+def export_file(settings: Settings, file: Path | None) -> int:
+    """The desk as YAML."""
+    with opened_store(settings) as store, store.read() as tx:
+        text = desk.export(tx)
+    if file is None:
+        sys.stdout.write(text)
+    else:
+        file.write_text(text, "utf-8")
+        print(f"Written to {file}.")
+    return 0
+
+
+def create_api_token(settings: Settings, name: str, role: str, days: int | None) -> int:
+    """Print a new token; it can't be shown again."""
+    with opened_store(settings) as store, store.write() as tx:
+        token = create_token(tx, name=name, role=role, days=days)
+    print(token)
+    return 0
+
+
+def create_user(settings: Settings, name: str, email: str, role: str, queues: list[str], password: str | None) -> int:
+    """A new agent, or a new password for the one who has this address."""
+    password = password or _ask_password()
+    with opened_store(settings) as store, store.write() as tx:
+        agent = agent_by_email(tx, email)
+        if agent is not None:
+            set_password(tx, agent, password)
+            print(f"{agent.name} has a new password.")
+            return 0
+        agent = create_agent(tx, name=name, email=email, role=role, password=password, queues=_queues(tx, queues))
+        print(f"{agent.name} can sign in as {agent.email} ({agent.role}).")
+    return 0
+
+
+def _queues(tx: Tx, names: list[str]) -> list[str]:
+    known = list(tx.exec(select(Queue.name).where(col(Queue.active))))
+    for name in names:
+        if name not in known:
+            raise NotFound(f"There is no queue {name!r}; known are {', '.join(known)}.")
+    return names or known
+
+
+def _ask_password() -> str:
+    if not sys.stdin.isatty():
+        raise SettingsError("Give the password with --password, or run this at a terminal to be asked for it.")
+    first = getpass.getpass("Password: ")
+    if first != getpass.getpass("Again: "):
+        raise SettingsError("The two passwords differ; nothing was changed.")
+    return first
+
+
+def _preview(store: Store, document: dict[str, object]) -> list[desk.Change]:
+    changes: list[desk.Change] = []
+    try:
+        with store.write() as tx:
+            changes = desk.apply(tx, SYSTEM, document)
+            raise _Preview
+    except _Preview:
+        return changes

@@ -1,0 +1,119 @@
+"""Commands that look and tell: is everything in order, do the channels log in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from channels.base import CheckFailed, Checks, NotConfigured
+from config import Settings
+from hub import Hub, Opened
+from inbox import assets
+from routing.agents import load_drift
+from storage.access import NotFound
+from storage.migrations import current, head
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. `mend` says what to do when it is not well."""
+
+    what: str
+    well: bool
+    told: str = ""
+    mend: str = ""
+
+    def __str__(self) -> str:
+        mark = "ok  " if self.well else "BAD "
+        line = f"{mark} {self.what}{': ' + self.told if self.told else ''}"
+        return line if self.well or not self.mend else f"{line}\n     {self.mend}"
+
+
+def examine(settings: Settings) -> int:
+    """Look at everything; 0 when all is well, 1 otherwise."""
+    well = True
+    for finding in findings(settings):
+        print(finding)
+        well = well and finding.well
+    return 0 if well else 1
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """Settings, files, database, desk, channels, in the order in which one needs the other."""
+    yield Finding("database", True, "SQLite in one process" if settings.embedded else "PostgreSQL")
+    yield _public_address(settings)
+    yield _folder(settings)
+    missing = assets.missing()
+    yield Finding("browser assets", not missing, ", ".join(missing), "Run `make run` once with a network.")
+    hub = Hub(settings)
+    try:
+        try:
+            at = current(hub.store)
+        except SQLAlchemyError as error:
+            yield Finding("connection", False, type(error).__name__, "Is DATABASE_URL right and the server up?")
+            return
+        yield Finding("schema", at == head(), at or "empty", "Run `python app.py db upgrade`.")
+        if at != head():
+            return
+        yield _drift(hub)
+        yield from _quarantined(hub)
+        for opened in hub.channels():
+            yield _channel(opened)
+    finally:
+        hub.stop()
+
+
+def check_channels(settings: Settings, name: str | None) -> int:
+    """Log in to every channel, or to one; 0 when all passed."""
+    hub = Hub(settings)
+    try:
+        chosen = [hub.channel_named(name)] if name else hub.channels()
+        if not chosen:
+            raise NotFound("There are no channels yet: describe them in a desk.yaml and run `python app.py apply`.")
+        results = [_channel(opened) for opened in chosen]
+    finally:
+        hub.stop()
+    for finding in results:
+        print(finding)
+    return 0 if all(finding.well for finding in results) else 1
+
+
+def _public_address(settings: Settings) -> Finding:
+    local = not settings.public_base_url
+    told = f"{settings.base_url}{' (not set: only this machine reaches it)' if local else ''}"
+    return Finding("public address", True, told)
+
+
+def _folder(settings: Settings) -> Finding:
+    folder = settings.data_dir
+    usable = os.access(folder if folder.exists() else folder.absolute().parent, os.W_OK)
+    return Finding("data folder", usable, str(folder), "The process must be able to write there; set DATA_DIR.")
+
+
+def _drift(hub: Hub) -> Finding:
+    with hub.store.read() as tx:
+        drift = load_drift(tx)
+    told = ", ".join(f"agent {number} has {load}, should have {due}" for number, (load, due) in drift.items())
+    return Finding("agents' load", not drift, told, "Please report this with the log of the last day.")
+
+
+def _quarantined(hub: Hub) -> Iterator[Finding]:
+    with hub.store.read() as tx:
+        row = tx.sql("SELECT count(*) FROM receipt WHERE state = 'quarantined'").fetchone()
+    told = f"{row[0]} could not be read" if row[0] else ""
+    yield Finding("receipts", row[0] == 0, told, "Open Unreadable in the inbox: each has its reason and a Retry.")
+
+
+def _channel(opened: Opened) -> Finding:
+    what = f"channel {opened.account.name} ({opened.account.kind})"
+    try:
+        channel = opened.must()
+        if not isinstance(channel, Checks):
+            return Finding(what, True, "nothing to log in to")
+        channel.check()
+    except (CheckFailed, NotConfigured) as error:
+        return Finding(what, False, str(error))
+    return Finding(what, True, "logged in")

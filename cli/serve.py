@@ -1,0 +1,133 @@
+"""Commands that stay: the whole hub in one process under an embedded gunicorn, or the worker alone."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+
+import worker as duties
+from config import Settings, SettingsError
+from config.logs import set_up_logging
+
+CONFIG = Path(__file__).resolve().parent.parent / "gunicorn.conf.py"
+
+
+class Embedded(BaseApplication):  # type: ignore[misc]
+    """gunicorn with one worker process that has the background duties inside."""
+
+    def __init__(self, settings: Settings, demo: bool):
+        self.settings = settings
+        self.demo = demo
+        super().__init__()
+
+    def load_config(self) -> None:
+        os.environ["HOST"], os.environ["PORT"] = self.settings.host, str(self.settings.port)
+        os.environ.setdefault("PIN_CPU", "on" if self.settings.pin_cpu else "off")
+        for name, value in runpy.run_path(str(CONFIG)).items():
+            if name in self.cfg.settings:
+                self.cfg.set(name, value)
+        start, end = self.cfg.post_worker_init, self.cfg.worker_exit
+        self.cfg.set("wsgi_app", None)
+        self.cfg.set("workers", 1)
+        self.cfg.set("loglevel", "warning")
+
+        def begin(process: Any) -> None:
+            start(process)
+            self.worker.start()
+            _welcome(self.settings, self.demo)
+
+        def finish(server: Any, process: Any) -> None:
+            if hasattr(self, "worker"):
+                self.worker.stop()
+            if self.doubles is not None:
+                self.doubles.stop()
+            end(server, process)
+
+        self.cfg.set("post_worker_init", begin)
+        self.cfg.set("worker_exit", finish)
+
+    doubles: Any = None
+
+    def load(self) -> Any:
+        """Called in the serving process, after the fork: threads and connections are made here."""
+        from app import create_app
+
+        settings = self.settings
+        set_up_logging(settings)
+        if self.demo:
+            from sandbox import demo
+
+            self.doubles = demo.start_doubles(settings)
+            settings = self.doubles.settings
+        application = create_app(settings)
+        hub = application.extensions["hub"]
+        if self.demo:
+            self.doubles.furnish(hub)
+        self.worker = duties.Worker(hub)
+        return application
+
+
+def run(settings: Settings) -> int:
+    """Serve until stopped."""
+    return _serve(settings, demo=False)
+
+
+def demo(settings: Settings) -> int:
+    """Serve a demo desk with a sandbox that plays the customers; its data lies apart from a real desk's."""
+    if not settings.embedded:
+        raise SettingsError("The demo runs on SQLite: unset DATABASE_URL.")
+    apart = settings.changed(demo=True, data_dir=settings.data_dir / "demo")
+    apart.data_dir.mkdir(parents=True, exist_ok=True)
+    return _serve(apart, demo=True)
+
+
+def worker(settings: Settings) -> int:
+    """The background duties alone."""
+    return duties.run(settings)
+
+
+def _serve(settings: Settings, *, demo: bool) -> int:
+    _must_be_free(settings)
+    _must_be_alone(settings)
+    Embedded(settings, demo).run()
+    return 0
+
+
+def _must_be_alone(settings: Settings) -> None:
+    """Say it before the server starts, not from inside it."""
+    from hub import Hub
+
+    hub = Hub(settings)
+    try:
+        hub.occupy()
+    finally:
+        hub.stop()
+
+
+def _must_be_free(settings: Settings) -> None:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise SettingsError(
+                f"{settings.host}:{settings.port} can't be used ({error.strerror}): something else listens there, or "
+                "the address is not this machine's. Set PORT to another number, e.g. PORT=8001."
+            ) from None
+
+
+def _welcome(settings: Settings, demo: bool) -> None:
+    lines = [f"Switchyard is running: {settings.base_url}"]
+    if demo:
+        from sandbox.demo import PASSWORD
+
+        lines.append(f"Sign in as jonas@example.com (agent) or ines@example.com (admin), password {PASSWORD}")
+        lines.append(f"Play the customers: {settings.base_url}/sandbox")
+    print("\n".join(lines), file=sys.stdout, flush=True)

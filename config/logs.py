@@ -1,0 +1,33 @@
+"""How the program logs: one line an event to standard error, ids only; JSON where a collector reads it."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+from config.settings import Settings
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        document = {
+            "at": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname,
+            "where": record.name,
+            "what": record.getMessage(),
+        }
+        if record.exc_info:
+            document["trace"] = self.formatException(record.exc_info)
+        return json.dumps(document)
+
+
+def set_up_logging(settings: Settings) -> None:
+    """Called once per process, before anything logs."""
+    output = logging.StreamHandler()
+    plain = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
+    output.setFormatter(JsonLines() if settings.log_json else plain)
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[output], force=True)
+    for noisy in ("apscheduler", "urllib3", "twilio", "slack_sdk", "imapclient", "alembic", "mail.log", "pymap"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

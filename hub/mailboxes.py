@@ -1,0 +1,154 @@
+"""Reading mailboxes: one leader per account, raw mails durable with the cursor, then understood one by one."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable
+from datetime import timedelta
+from itertools import islice
+
+from sqlmodel import col, select
+
+from channels.base import Cursor, Polls, Raw
+from hub.hub import Hub, Opened
+from hub.intake import note_receipt, read_receipt, shelve
+from storage import Tx
+from storage.leases import drop_lease, holds_lease, take_lease
+from storage.receipts import MailCursor, Receipt
+
+logger = logging.getLogger(__name__)
+
+BATCH = 50
+LEASE_SECONDS = 120.0
+BACKOFF_SECONDS = (1, 2, 5, 10, 30, 60)
+
+MOVE = (
+    "INSERT INTO mail_cursor(channel_id, folder, uidvalidity, uid, moved_at) VALUES(?, ?, ?, ?, ?) "
+    "ON CONFLICT (channel_id, folder) DO UPDATE SET uidvalidity = excluded.uidvalidity, uid = excluded.uid, "
+    "moved_at = excluded.moved_at"
+)
+
+
+class LeaseLost(Exception):
+    """Another process reads this mailbox now; nothing was stored."""
+
+
+class Mailbox:
+    """Follows one account for as long as this process leads it."""
+
+    def __init__(self, hub: Hub, opened: Opened, holder: str):
+        self.hub = hub
+        self.opened = opened
+        self.lease = f"mailbox:{opened.account.name}"
+        self.holder = holder
+        self.epoch: int | None = None
+
+    def loop(self, stop: threading.Event) -> None:
+        """Poll, then wait for news, until told to stop. A lost connection is mended with growing pauses."""
+        failures = 0
+        while not stop.is_set():
+            try:
+                if not self._lead():
+                    stop.wait(5)
+                    continue
+                self.read_new()
+                self._healthy(failures)
+                failures = 0
+                self._channel().wait(min(self.hub.settings.mail_poll_seconds, LEASE_SECONDS / 3))
+            except Exception as error:
+                failures += 1
+                self._note_problem(error, failures)
+                stop.wait(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS)) - 1])
+        self._channel().close()
+        self.hub.store.submit(lambda tx: drop_lease(tx, self.lease, self.holder))
+
+    def read_new(self) -> int:
+        """Store everything after the cursor, in batches; then file it. Returns how many mails were new.
+
+        Raises LeaseLost, or the channel's own error when the connection breaks: what was stored stays stored.
+        """
+        arrivals = self._channel().poll(self._cursor())
+        count = 0
+        while batch := list(islice(arrivals, BATCH)):
+            count += self._store(batch)
+            self._channel().settled(batch[-1][1])
+        return count
+
+    def _store(self, batch: list[tuple[Raw | None, Cursor]]) -> int:
+        """One unit: the raw mails and how far the folder has been read."""
+        kept = [(raw, *shelve(self.hub, raw.body)) for raw, _ in batch if raw is not None]
+        reached = batch[-1][1]
+
+        def unit(tx: Tx) -> list[int]:
+            if self.epoch is not None and not holds_lease(tx, self.lease, self.holder, self.epoch):
+                raise LeaseLost(f"another process reads {self.opened.account.name} now")
+            numbers = [note_receipt(tx, self.opened, raw, body, digest) for raw, body, digest in kept]
+            tx.sql(MOVE, self.opened.id, reached.folder, reached.uidvalidity, reached.uid, tx.now)
+            return [number for number in numbers if number is not None]
+
+        numbers = self.hub.store.submit(unit)
+        file_receipts(self.hub, numbers)
+        return len(numbers)
+
+    def _channel(self) -> Polls:
+        channel = self.opened.must()
+        assert isinstance(channel, Polls)
+        return channel
+
+    def _cursor(self) -> Cursor:
+        with self.hub.store.read() as tx:
+            row = tx.exec(
+                select(MailCursor).where(MailCursor.channel_id == self.opened.id).order_by(col(MailCursor.folder))
+            ).first()
+        folder = str(self.opened.account.settings.get("folder", "INBOX"))
+        return Cursor(folder, row.uidvalidity, row.uid) if row and row.folder == folder else Cursor(folder)
+
+    def _lead(self) -> bool:
+        self.epoch = self.hub.store.submit(lambda tx: take_lease(tx, self.lease, self.holder, LEASE_SECONDS))
+        return self.epoch is not None
+
+    def _healthy(self, failures: int) -> None:
+        if failures or self.opened.account.problem:
+            self._write_problem("")
+
+    def _note_problem(self, error: Exception, failures: int) -> None:
+        logger.warning("mailbox %s: %s (%s in a row)", self.opened.account.name, type(error).__name__, failures)
+        if failures <= 2:
+            self._write_problem(str(error)[:500] or type(error).__name__)
+
+    def _write_problem(self, problem: str) -> None:
+        def unit(tx: Tx) -> None:
+            tx.sql("UPDATE channel SET problem = ?, checked_at = ? WHERE id = ?", problem, tx.now, self.opened.id)
+
+        try:
+            self.hub.store.submit(unit)
+        except Exception:  # the database is what is away: the loop's own pause covers it
+            logger.warning("mailbox %s: its state could not be written", self.opened.account.name)
+        else:
+            self.opened.account.problem = problem
+
+
+def file_receipts(hub: Hub, numbers: Iterable[int]) -> None:
+    """Understand stored receipts. One bad mail never stops the next: it is quarantined."""
+    for number in numbers:
+        with hub.store.read() as tx:
+            receipt = tx.get(Receipt, number)
+        if receipt is not None and receipt.state == "received":
+            read_receipt(hub, hub.channel(receipt.channel_id), receipt)
+
+
+def file_left_over(hub: Hub, older_than_seconds: float = 30.0) -> int:
+    """Receipts that a crash left between stored and understood; how many were taken up."""
+    with hub.store.read() as tx:
+        before = tx.now - timedelta(seconds=older_than_seconds)
+        left = list(
+            tx.exec(
+                select(Receipt.id)
+                .where(Receipt.state == "received", Receipt.received_at < before)
+                .order_by(col(Receipt.id))
+                .limit(200)
+            )
+        )
+    file_receipts(hub, [number for number in left if number is not None])
+    return len(left)

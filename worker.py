@@ -1,0 +1,172 @@
+"""The background duties of a hub: reading mailboxes, matching work, carrying deliveries, waking what sleeps.
+
+`python worker.py` runs them in a process of their own beside gunicorn; `python app.py` runs them inside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+
+from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from channels.base import Polls
+from chatops import notices
+from config import Settings, SettingsError, load
+from config.logs import set_up_logging
+from hub import Hub, Opened
+from hub.delivery import Courier, Sender
+from hub.followers import Follow, Followers
+from hub.lifecycle import wake_due
+from hub.mailboxes import Mailbox, file_left_over
+from hub.media import fetch_waiting
+from hub.outbound import reconcile_message, send_message
+from hub.people import forget_old_failures
+from routing.router import Router
+from storage.search import index_new_messages
+from webhooks import outgoing
+
+logger = logging.getLogger(__name__)
+
+SENDERS: dict[str, Sender] = {"channel": send_message, "slack": notices.send, "webhook": outgoing.send}
+FOLLOWERS: dict[str, Follow] = {"slack": notices.follow, "webhooks": outgoing.follow}
+
+
+class Worker:
+    """Everything a hub does without being asked. Any number may run on one PostgreSQL: leases share out the duties."""
+
+    def __init__(self, hub: Hub):
+        self.hub = hub
+        self.holder = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(3).hex()}"
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._mailboxes: dict[int, tuple[Opened, Mailbox, threading.Event, threading.Thread]] = {}
+        self._scheduler = BackgroundScheduler(
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}, timezone="UTC"
+        )
+
+    def start(self) -> None:
+        """Begin every duty."""
+        hub = self.hub
+        hub.listener.start()
+        courier = Courier(hub, SENDERS, reconcile_message)
+        followers = Followers(hub, FOLLOWERS, self.holder)
+        router = Router(hub.store, self.holder)
+        for name, loop in (("courier", courier.loop), ("followers", followers.loop), ("router", router.loop)):
+            self._run(name, loop)
+        self._run("indexer", self._index)
+        self._every(1, self._watch_mailboxes)
+        self._every(1, self._wake_snoozed)
+        self._every(2, lambda: fetch_waiting(hub))
+        self._every(15, lambda: file_left_over(hub))
+        self._every(600, self._forget)
+        self._scheduler.add_listener(_log_job_error, EVENT_JOB_ERROR)
+        self._scheduler.start()
+        self._watch_mailboxes()
+
+    def stop(self) -> None:
+        """Let every duty finish what it holds; leases are given back."""
+        self._stop.set()
+        with contextlib.suppress(Exception):
+            self._scheduler.shutdown(wait=False)
+        self.hub.store.bell.ring()
+        for number in list(self._mailboxes):
+            self._close_mailbox(number)
+        for thread in self._threads:
+            thread.join(10)
+
+    @property
+    def alive(self) -> bool:
+        """Whether every thread is still at work."""
+        return all(thread.is_alive() for thread in self._threads)
+
+    def _run(self, name: str, loop: Callable[[threading.Event], None]) -> None:
+        thread = threading.Thread(target=loop, args=(self._stop,), name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _every(self, seconds: int, duty: Callable[[], object]) -> None:
+        self._scheduler.add_job(duty, "interval", seconds=seconds)
+
+    def _index(self, stop: threading.Event) -> None:
+        """New messages become searchable right after they arrive."""
+        bell, seen = self.hub.store.bell, -1
+        while not stop.is_set():
+            try:
+                index_new_messages(self.hub.store)
+            except Exception:
+                logger.exception("indexing failed; trying again")
+                stop.wait(1)
+            seen = bell.wait(seen, 1.0)
+            stop.wait(0.05)  # take a burst together
+
+    def _wake_snoozed(self) -> None:
+        with self.hub.store.read() as tx:
+            due = tx.sql("SELECT 1 FROM conversation WHERE state = 'snoozed' AND snoozed_until <= ? LIMIT 1", tx.now)
+            if due.fetchone() is None:
+                return
+        self.hub.store.submit(wake_due)
+
+    def _forget(self) -> None:
+        self.hub.store.submit(forget_old_failures)
+
+    def _watch_mailboxes(self) -> None:
+        """Follow the desk: a new account gets a reader, a changed or closed one loses its old reader."""
+        wanted = {opened.id: opened for opened in self.hub.channels() if isinstance(opened.channel, Polls)}
+        for number, (opened, *_rest) in list(self._mailboxes.items()):
+            if number not in wanted or wanted[number].channel is not opened.channel:
+                self._close_mailbox(number)
+        for number, opened in wanted.items():
+            if number not in self._mailboxes:
+                mailbox, stop = Mailbox(self.hub, opened, self.holder), threading.Event()
+                thread = threading.Thread(target=mailbox.loop, args=(stop,), name=f"mailbox-{number}", daemon=True)
+                self._mailboxes[number] = (opened, mailbox, stop, thread)
+                thread.start()
+
+    def _close_mailbox(self, number: int) -> None:
+        opened, _mailbox, stop, thread = self._mailboxes.pop(number)
+        stop.set()
+        if isinstance(opened.channel, Polls):
+            opened.channel.close()
+        thread.join(10)
+
+
+def _log_job_error(event: JobExecutionEvent) -> None:
+    logger.error("a duty failed: %s", event.exception)
+
+
+def run(settings: Settings) -> int:
+    """Work until SIGTERM or SIGINT."""
+    if settings.embedded:
+        print(
+            "A separate worker needs PostgreSQL: set DATABASE_URL=postgresql+psycopg://… "
+            "On SQLite `python app.py` does all the work in one process.",
+            file=sys.stderr,
+        )
+        return 2
+    set_up_logging(settings)
+    hub = Hub(settings)
+    worker = Worker(hub)
+    done = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: done.set())
+    worker.start()
+    logger.info("worker %s is at work", worker.holder)
+    done.wait()
+    worker.stop()
+    hub.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(run(load()))
+    except SettingsError as error:
+        sys.exit(str(error))
