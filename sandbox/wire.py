@@ -116,15 +116,19 @@ class Caller:
         self.hub_url, self.public_url = hub_url.rstrip("/"), (public_url or hub_url).rstrip("/")
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        """The status of the hub's answer, 0 when there was none. Like a provider it follows no redirect."""
+        """The status of the hub's answer, 0 when there was none."""
+        return self.ask(url, body, headers)[0]
+
+    def ask(self, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        """Status and body of the hub's answer; (0, b"") when there was none. Like a provider it follows no redirect."""
         target = self.hub_url + url[len(self.public_url) :] if url.startswith(f"{self.public_url}/") else url
         with requests.Session() as session:
             session.trust_env = False
             try:
                 answer = session.post(target, data=body, headers=dict(headers), timeout=PATIENCE, allow_redirects=False)
             except requests.RequestException:
-                return 0
-            return answer.status_code
+                return 0, b""
+            return answer.status_code, answer.content
 
     def post_often(self, times: int, url: str, body: bytes, headers: Mapping[str, str]) -> list[int]:
         """The same request `times` times at once."""
