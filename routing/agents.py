@@ -31,13 +31,6 @@ def give_load(tx: Tx, agent_id: int, weight: int, *, worked: bool = False) -> No
         tx.sql("UPDATE agent SET load = load - ? WHERE id = ?", weight, agent_id)
 
 
-def hold_agents(tx: Tx, agent_ids: Iterable[int]) -> None:
-    """Lock agents in the order of their ids before several change, so that two units can't block each other."""
-    if tx.dialect == "postgresql":
-        ids = sorted(set(agent_ids))
-        tx.sql("SELECT id FROM agent WHERE id = ANY(?) ORDER BY id FOR NO KEY UPDATE", ids)
-
-
 def roster(tx: Tx) -> list[Candidate]:
     """Every active agent with skills and queues, whatever the status."""
     skills: dict[int, dict[str, int]] = defaultdict(dict)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,17 +12,6 @@ from storage.facts import ConversationAssigned, ConversationReleased, OfferEnded
 from storage.store import Tx
 
 COOLDOWN = timedelta(seconds=60)
-
-
-def hold(tx: Tx, conversation_ids: Iterable[int]) -> None:
-    """Lock conversations in the order of their ids: whatever happens to one's work happens in turn.
-
-    Locks are always taken in the order conversation, work item, offer, agent.
-    """
-    tx.flush()
-    if tx.dialect == "postgresql":
-        ids = sorted(set(conversation_ids))
-        tx.sql("SELECT id FROM conversation WHERE id = ANY(?) ORDER BY id FOR NO KEY UPDATE", ids)
 
 
 def refresh(tx: Tx, kind: type[SQLModel], row_id: int) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from routing.agents import hold_agents
-from routing.moves import cool_down, disown, end_offer, hold, refresh, requeue
+from routing.locks import hold, hold_agents
+from routing.moves import cool_down, disown, end_offer, refresh, requeue
 from storage.access import SYSTEM, Actor, Conflict, Forbidden, NotFound
 from storage.facts import AgentStatusChanged, ConversationQueued
 from storage.people import Agent

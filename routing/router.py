@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from routing.agents import hold_agents, most_room, roster, take_load
+from routing.agents import most_room, roster, take_load
 from routing.engine import Candidate, Decision, Waiting, match
-from routing.moves import hold, own, record_automatic_accept, ring
+from routing.locks import hold, hold_agents
+from routing.moves import own, record_automatic_accept, ring
 from routing.presence import expire_offers, rings_too_long
 from routing.rules import RuleBook, rule_book
 from routing.sla import is_overdue, record_breaches

@@ -9,8 +9,9 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from routing.agents import agent_names, hold_agents, load_drift, take_load
-from routing.moves import cool_down, disown, end_offer, hold, own, refresh, requeue
+from routing.agents import agent_names, load_drift, take_load
+from routing.locks import hold, hold_agents
+from routing.moves import cool_down, disown, end_offer, own, refresh, requeue
 from routing.presence import acting_agent, set_status
 from routing.reasons import Explanation, why_assigned, why_waiting
 from routing.rules import rule_book
@@ -237,8 +238,8 @@ def answered(tx: Tx, conversation_id: int, agent_id: int | None) -> None:
 
 def _held(tx: Tx, actor: Actor, conversation_id: int) -> tuple[WorkItem, Assignment | None]:
     """The live item and open assignment of a conversation this actor may see, locked and as they are now."""
-    conversation_for(tx, actor, conversation_id)
     hold(tx, [conversation_id])
+    conversation_for(tx, actor, conversation_id)
     item = live_item(tx, conversation_id)
     if item is None:
         raise Conflict("This conversation is resolved: reopen it first.")
