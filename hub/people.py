@@ -204,6 +204,13 @@ def sign_out(tx: Tx, secret: str) -> None:
     tx.sql("UPDATE sign_in SET revoked_at = ? WHERE token_hash = ? AND revoked_at IS NULL", tx.now, _digest(secret))
 
 
+def forget_old_failures(tx: Tx) -> int:
+    """Drop wrong passwords that no longer count, and sign-ins a month after their end; how many rows that were."""
+    failures = tx.sql("DELETE FROM sign_in_failure WHERE at < ?", tx.now - WINDOW).rowcount
+    sign_ins = tx.sql("DELETE FROM sign_in WHERE expires_at < ?", tx.now - timedelta(days=30)).rowcount
+    return failures + sign_ins
+
+
 def create_token(tx: Tx, *, name: str, role: str = "admin", days: int | None = None) -> str:
     """A bearer token for the API, shown once; only its hash is kept. Raises ValueError for an unknown role."""
     if role not in ROLES:
@@ -268,6 +275,5 @@ def _refuse_guessing(tx: Tx, email: str, ip: str) -> None:
 
 
 def _note_failure(tx: Tx, email: str, ip: str) -> None:
-    tx.sql("DELETE FROM sign_in_failure WHERE at < ?", tx.now - WINDOW)
     for what in (f"email:{email}", f"ip:{ip}"):
         tx.add(SignInFailure(what=what, at=tx.now))
