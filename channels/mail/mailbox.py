@@ -122,14 +122,21 @@ class Mailbox:
 
         A server without IDLE announces nothing: then it is just a pause that `close` ends.
         """
-        until = time.monotonic() + seconds
         if self._closing.is_set():
             return False
         if self._client is None:
             return True  # nobody has listened since the connection went: ask
+        try:
+            return self._listen(time.monotonic() + seconds)
+        except ConnectionLost:
+            if self._closing.is_set():
+                return False
+            raise
+
+    def _listen(self, until: float) -> bool:
         with self._line() as client:
             if not client.has_capability("IDLE"):
-                self._closing.wait(seconds)
+                self._closing.wait(max(0, until - time.monotonic()))
                 return False
             if _announces(client.noop()[1]):
                 return True

@@ -1,0 +1,272 @@
+"""A mailbox as it behaves in a real Dovecot: batches, gone mails, new numbers, dead lines, and waiting."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import count
+from typing import Any
+
+import pytest
+from imapclient import IMAPClient
+
+from channels.base import CheckFailed, Checks, Cursor, Polls, Raw
+from channels.mail import ConnectionLost, EmailChannel
+from channels.mail import mailbox as mailbox_module
+from tests.support.dovecot import PASSWORD, Dovecot, dovecot, until
+
+START = Cursor("INBOX")
+numbers = count()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Dovecot]:
+    with dovecot() as running:
+        yield running
+
+
+@pytest.fixture
+def user() -> str:
+    """Everybody gets an empty mailbox of his own."""
+    return f"support{next(numbers)}"
+
+
+def open_channel(server: Dovecot, user: str, **settings: Any) -> EmailChannel:
+    given: dict[str, Any] = {
+        "imap_host": server.host,
+        "imap_port": server.imap_port,
+        "imap_tls": "none",
+        "username": user,
+        "password": PASSWORD,
+        "smtp_host": server.host,
+        "timeout": 5,
+    }
+    return EmailChannel(name="support-mail", address="support@shop.example", settings={**given, **settings})
+
+
+def mail(number: int, size: int = 10) -> bytes:
+    return b"From: mara.lindqvist@example.com\r\nSubject: %d\r\n\r\n%s\r\n" % (number, b"x" * size)
+
+
+def subjects(found: list[tuple[Raw | None, Cursor]]) -> list[str]:
+    return [EmailChannel.parse(raw).subject if raw else "gone" for raw, _ in found]
+
+
+def other_client(server: Dovecot, user: str) -> IMAPClient:
+    client = IMAPClient(server.host, server.imap_port, ssl=False, timeout=5)
+    client.login(user, PASSWORD)
+    client.select_folder("INBOX")
+    return client
+
+
+def test_new_mails_come_in_order_with_the_cursor_behind_each(server: Dovecot, user: str) -> None:
+    for number in range(3):
+        server.deliver(user, mail(number))
+    with closing(open_channel(server, user)) as channel:
+        assert isinstance(channel, Polls)
+        assert isinstance(channel, Checks)
+        found = list(channel.poll(START))
+        assert subjects(found) == ["0", "1", "2"]
+        assert [cursor.uid for _, cursor in found] == [1, 2, 3]
+        raw = found[0][0]
+        assert raw is not None
+        assert raw.body == mail(0)
+        assert raw.dedupe_key == f"sha256:{hashlib.sha256(mail(0)).hexdigest()}"
+        assert raw.content_type == "message/rfc822"
+        assert raw.headers["address"] == "support@shop.example"
+        assert raw.headers["internaldate"].endswith("+00:00")
+        assert list(channel.poll(found[-1][1])) == []
+        server.deliver(user, mail(3))
+        assert subjects(list(channel.poll(found[-1][1]))) == ["3"]
+        assert subjects(list(channel.poll(found[0][1]))) == ["1", "2", "3"]
+
+
+def test_a_full_mailbox_is_read_in_batches(server: Dovecot, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mailbox_module, "BATCH_BYTES", 20_000)
+    for number in range(120):
+        server.deliver(user, mail(number, size=1000 if number % 3 else 15_000))
+    with closing(open_channel(server, user)) as channel:
+        assert subjects(list(channel.poll(START))) == [str(number) for number in range(120)]
+
+
+def test_a_mail_deleted_while_we_read_moves_the_cursor_past_it(server: Dovecot, user: str) -> None:
+    for number in range(60):
+        server.deliver(user, mail(number))
+    with closing(open_channel(server, user)) as channel:
+        reading = channel.poll(START)
+        found = [next(reading)]
+        with other_client(server, user) as client:
+            client.delete_messages([55, 56])
+            client.expunge()
+        found += reading
+        assert len(found) == 60
+        assert [cursor.uid for raw, cursor in found if raw is None] == [55, 56]
+
+
+def test_a_mailbox_restored_from_backup_is_read_again_under_its_new_number(server: Dovecot, user: str) -> None:
+    for number in range(3):
+        server.deliver(user, mail(number))
+    with closing(open_channel(server, user)) as channel:
+        before = list(channel.poll(START))
+        server.reset_uidvalidity(user)
+        with pytest.raises(ConnectionLost):
+            list(channel.poll(before[-1][1]))
+        after = list(channel.poll(before[-1][1]))
+        assert subjects(after) == subjects(before)
+        assert {cursor.uidvalidity for _, cursor in after} != {cursor.uidvalidity for _, cursor in before}
+        assert {raw.dedupe_key for raw, _ in after if raw} == {raw.dedupe_key for raw, _ in before if raw}
+
+
+def test_a_mail_beyond_the_limit_comes_as_its_header_and_says_so(server: Dovecot, user: str) -> None:
+    server.deliver(user, mail(1, size=5000))
+    server.deliver(user, mail(2))
+    with closing(open_channel(server, user, max_bytes=2000)) as channel:
+        (large, _), (small, _) = channel.poll(START)
+        assert large is not None and small is not None
+        assert int(large.headers["too_large"]) > 5000
+        inbound = EmailChannel.parse(large)
+        assert (inbound.subject, inbound.text, inbound.flags) == ("1", "", ("too_large",))
+        assert EmailChannel.parse(small).flags == ()
+
+
+def test_idle_wakes_when_a_mail_arrives(server: Dovecot, user: str) -> None:
+    server.deliver(user, mail(0))
+    with closing(open_channel(server, user)) as channel:
+        [(_, cursor)] = channel.poll(START)
+        threading.Timer(0.2, server.deliver, (user, mail(1))).start()
+        started = time.monotonic()
+        assert channel.wait(20)
+        assert time.monotonic() - started < 10
+        assert subjects(list(channel.poll(cursor))) == ["1"]
+
+
+def test_idle_is_renewed_and_ends_when_nothing_comes(
+    server: Dovecot, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mailbox_module, "IDLE_SECONDS", 0.1)
+    with closing(open_channel(server, user)) as channel:
+        assert list(channel.poll(START)) == []
+        started = time.monotonic()
+        assert channel.wait(0.5) is False
+        assert 0.5 <= time.monotonic() - started < 5
+
+
+def test_a_mail_between_reading_and_waiting_is_not_slept_through(server: Dovecot, user: str) -> None:
+    with closing(open_channel(server, user)) as channel:
+        assert list(channel.poll(START)) == []
+        server.deliver(user, mail(0))
+        started = time.monotonic()
+        assert channel.wait(20)
+        assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("tls", ["none", "tls"])
+def test_closing_from_another_thread_ends_the_wait(server: Dovecot, user: str, tls: str) -> None:
+    port = server.imaps_port if tls == "tls" else server.imap_port
+    channel = open_channel(server, user, imap_tls=tls, imap_port=port, ca_file=str(server.ca_file))
+    assert list(channel.poll(START)) == []
+    threading.Timer(0.2, channel.close).start()
+    started = time.monotonic()
+    assert channel.wait(20) is False
+    assert time.monotonic() - started < 5
+    assert channel.wait(20) is False
+    assert list(channel.poll(START)) == []
+    channel.close()
+    channel.close()
+    until(lambda: not server.sessions(user), "a session that logs out")
+
+
+def test_a_cut_line_is_said_at_once_and_the_next_poll_connects_again(server: Dovecot, user: str) -> None:
+    server.deliver(user, mail(0))
+    with closing(open_channel(server, user)) as channel:
+        [(_, cursor)] = channel.poll(START)
+        threading.Timer(0.2, server.kick, (user,)).start()
+        started = time.monotonic()
+        with pytest.raises(ConnectionLost, match="connection was lost"):
+            channel.wait(20)
+        assert time.monotonic() - started < 5
+        assert channel.wait(20) is True  # nobody listened meanwhile
+        server.deliver(user, mail(1))
+        assert subjects(list(channel.poll(cursor))) == ["1"]
+
+
+def test_a_line_cut_between_two_batches_loses_nothing(server: Dovecot, user: str) -> None:
+    for number in range(60):
+        server.deliver(user, mail(number))
+    with closing(open_channel(server, user)) as channel:
+        reading, found = channel.poll(START), []
+        with pytest.raises(ConnectionLost):
+            for each in reading:
+                found.append(each)
+                if len(found) == 10:
+                    server.kick(user)
+        assert len(found) == 50
+        found += channel.poll(found[-1][1])
+        assert subjects(found) == [str(number) for number in range(60)]
+
+
+def test_a_server_that_stops_answering_is_given_up_after_the_timeout(server: Dovecot, user: str) -> None:
+    with closing(open_channel(server, user, timeout=0.5)) as channel:
+        assert list(channel.poll(START)) == []
+        server.freeze(user)
+        try:
+            with pytest.raises(ConnectionLost, match="did not answer"):
+                channel.wait(0.2)
+        finally:
+            server.thaw(user)
+
+
+def test_mails_are_marked_as_seen_only_when_asked_and_only_after_the_commit(server: Dovecot, user: str) -> None:
+    for number in range(3):
+        server.deliver(user, mail(number))
+    with closing(open_channel(server, user)) as channel:
+        for _, cursor in channel.poll(START):
+            channel.settled(cursor)
+    assert server.flags(user) == ["", "", ""]
+    with closing(open_channel(server, user, mark_seen=True)) as channel:
+        for number, (_, cursor) in enumerate(channel.poll(START)):
+            if number == 1:
+                channel.settled(cursor)
+    assert server.flags(user) == ["S", "S", ""]
+
+
+@pytest.mark.parametrize("tls", ["tls", "starttls"])
+def test_tls_is_verified(server: Dovecot, user: str, tls: str) -> None:
+    server.deliver(user, mail(0))
+    port = server.imaps_port if tls == "tls" else server.imap_port
+    with closing(open_channel(server, user, imap_tls=tls, imap_port=port, ca_file=str(server.ca_file))) as channel:
+        assert subjects(list(channel.poll(START))) == ["0"]
+    with pytest.raises(ConnectionLost, match="certificate"):
+        list(open_channel(server, user, imap_tls=tls, imap_port=port).poll(START))
+
+
+def test_an_access_token_logs_in_by_xoauth2(server: Dovecot, user: str) -> None:
+    server.deliver(user, mail(0))
+    token = server.token(user)
+    with closing(open_channel(server, user, password="", oauth_token=token)) as channel:
+        assert subjects(list(channel.poll(START))) == ["0"]
+    expired = open_channel(server, user, password="", oauth_token=server.token(user, expired=True))
+    with pytest.raises(ConnectionLost, match="oauth_token"):
+        list(expired.poll(START))
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"password": "hunter2"}, "username and password"),
+        ({"imap_port": 1}, "imap_port"),
+        ({"imap_host": "no-such-host.invalid"}, "imap_host"),
+        ({"folder": "Nowhere"}, "Check folder"),
+        ({"imap_tls": "tls"}, "imap_tls"),
+        ({}, "SMTP server"),  # the mailbox is fine: then the other side is tried
+    ],
+)
+def test_checking_a_channel_says_what_to_mend(
+    server: Dovecot, user: str, settings: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(CheckFailed, match=sentence) as failed:
+        open_channel(server, user, smtp_port=1, **settings).check()
+    assert "hunter2" not in str(failed.value)
