@@ -12,6 +12,7 @@ import pytest
 from storage import Store
 from storage.migrations import upgrade
 from tests.clock import Clock
+from tests.desk import Desk, open_desk
 from tests.support import postgres
 
 os.environ.setdefault("SWITCHYARD_CHEAP_PASSWORDS", "1")  # argon2 at full strength would take half the suite's time
@@ -40,12 +41,12 @@ def postgres_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def postgres_template(postgres_server: str) -> str:
-    """The name of a migrated database to copy."""
+    """The URL of a migrated database to copy."""
     url = postgres.database(postgres_server)
     store = Store(url)
     upgrade(store)
     store.close()
-    return str(store.url.database)
+    return url
 
 
 @pytest.fixture
@@ -74,3 +75,13 @@ def store(database_url: str, clock: Clock) -> Iterator[Store]:
     opened = Store(database_url, clock)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def desk(database_url: str, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """A furnished desk on each kind of database in turn."""
+    monkeypatch.setenv("MAIL_PASSWORD", "secret")
+    monkeypatch.setenv("SHOP_SECRET", "the shop's secret, at least thirty-two bytes long")
+    opened = open_desk(database_url, tmp_path, clock)
+    yield opened
+    opened.hub.stop()
