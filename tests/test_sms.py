@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 from twilio.request_validator import HMAC_SHA256, RequestValidator
@@ -25,6 +26,7 @@ from channels.base import (
     Unreadable,
 )
 from channels.sms import SmsChannel, segments
+from channels.twilio import read_form
 
 MARA = "+46701740605"
 OURS = "+46700000000"
@@ -100,6 +102,15 @@ def test_the_signature_covers_the_address_with_its_escapes_and_either_port() -> 
     with_port = signed(form(), URL.replace(".com/", ".com:443/"))
     without = SignedRequest("POST", URL, with_port.headers, with_port.body, now=NOW)
     assert channel().hear(without)
+
+
+def test_a_form_is_read_as_the_standard_library_reads_it() -> None:
+    dice = random.Random(17)
+    for _ in range(2000):
+        body = bytes(dice.choices(b"ab=&&+%%c3A9ff ;\xc3\xa9\xff", k=dice.randrange(40)))
+        pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)
+        names = dict.fromkeys(name for name, _ in pairs)
+        assert read_form(body) == {name: [value for key, value in pairs if key == name] for name in names}
 
 
 def test_a_repeated_parameter_is_signed_with_all_its_values() -> None:
