@@ -1,0 +1,155 @@
+"""Whatever people, customers and the router do in whatever order: nothing is owned twice, overloaded or forgotten."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from sqlalchemy import event
+
+from routing.work import accept, answered, assign, claim, close, decline, release, set_status, transfer
+from storage import Store
+from storage.access import Conflict, Forbidden, NotFound
+from storage.conversations import Conversation
+from tests.clock import Clock
+from tests.routing_desk import Desk
+
+PEOPLE = st.sampled_from(["Jonas", "Amara", "Tomás", "Ines"])
+AGENTS = st.sampled_from(["Jonas", "Amara", "Tomás"])
+ANY = st.integers(0, 100)
+
+IDLE_BESIDE_WORK = """
+SELECT item.id, agent.id FROM work_item AS item
+JOIN conversation ON conversation.id = item.conversation_id AND conversation.state = 'open'
+JOIN agent_queue ON agent_queue.queue_id = item.queue_id
+JOIN agent ON agent.id = agent_queue.agent_id AND agent.active AND agent.status = 'available'
+WHERE item.state = 'queued' AND agent.load + item.weight <= agent.capacity
+AND NOT EXISTS (SELECT 1 FROM cooldown WHERE work_item_id = item.id AND agent_id = agent.id AND until > ?)
+AND NOT EXISTS (
+    SELECT 1 FROM json_each(item.skills) AS needed WHERE needed.value > coalesce(
+        (SELECT level FROM agent_skill JOIN skill ON skill.id = skill_id
+         WHERE agent_id = agent.id AND skill.name = needed.key), 0))
+"""
+
+
+class Floor(RuleBasedStateMachine):
+    """A contact centre's floor on SQLite; subclassed by the test with a place for its file."""
+
+    template: Path
+    folder: Path
+    number = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        Floor.number += 1
+        path = self.folder / f"{Floor.number}.db"
+        shutil.copy(self.template, path)
+        self.clock = Clock()
+        self.store = Store(f"sqlite:///{path}", self.clock)
+        # Nothing here has to survive a power cut, and thousands of commits have to be quick.
+        event.listen(self.store.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
+        self.desk = Desk(self.store)
+        self.router = self.desk.router()
+        self.conversations: list[int] = []
+
+    def teardown(self) -> None:
+        self.store.close()
+
+    def someone_tries(self, verb: Callable[..., Any], who: str, *arguments: Any) -> None:
+        """A refusal is an answer; its unit leaves nothing."""
+        try:
+            with self.store.write() as tx:
+                verb(tx, self.desk.actor(tx, who), *arguments)
+        except (Conflict, Forbidden, NotFound):
+            pass
+
+    def one(self, number: int) -> int:
+        return self.conversations[number % len(self.conversations)]
+
+    @rule(
+        channel=st.sampled_from(["email", "sms", "chat"]),
+        text=st.sampled_from(["Hello", "my order"]),
+        vip=st.booleans(),
+    )
+    def a_customer_writes(self, channel: str, text: str, vip: bool) -> None:
+        self.conversations.append(self.desk.comes_in(channel, text, **({"tier": "gold"} if vip else {})))
+
+    @rule(who=AGENTS, status=st.sampled_from(["available", "available", "away", "offline"]))
+    def somebody_comes_or_goes(self, who: str, status: str) -> None:
+        self.someone_tries(set_status, who, self.desk.agents[who], status)
+
+    @rule(who=AGENTS, yes=st.booleans())
+    def somebody_answers_the_ring(self, who: str, yes: bool) -> None:
+        for offer in self.desk.rings_at(who)[:1]:
+            self.someone_tries(accept if yes else decline, who, offer.id)
+
+    @precondition(lambda self: self.conversations)
+    @rule(who=PEOPLE, number=ANY)
+    def somebody_claims(self, who: str, number: int) -> None:
+        self.someone_tries(claim, who, self.one(number))
+
+    @precondition(lambda self: self.conversations)
+    @rule(who=PEOPLE, number=ANY, colleague=AGENTS)
+    def somebody_assigns(self, who: str, number: int, colleague: str) -> None:
+        self.someone_tries(assign, who, self.one(number), self.desk.agents[colleague])
+
+    @precondition(lambda self: self.conversations)
+    @rule(who=PEOPLE, number=ANY, queue=st.sampled_from(["Support", "Shipping", "Billing"]))
+    def somebody_transfers(self, who: str, number: int, queue: str) -> None:
+        self.someone_tries(transfer, who, self.one(number), self.desk.queues[queue])
+
+    @precondition(lambda self: self.conversations)
+    @rule(who=PEOPLE, number=ANY)
+    def somebody_releases(self, who: str, number: int) -> None:
+        self.someone_tries(release, who, self.one(number))
+
+    @precondition(lambda self: self.conversations)
+    @rule(number=ANY)
+    def somebody_answers(self, number: int) -> None:
+        with self.store.write() as tx:
+            answered(tx, self.one(number), self.desk.agents["Jonas"])
+            tx.get_one(Conversation, self.one(number)).waiting_since = None
+
+    @precondition(lambda self: self.conversations)
+    @rule(number=ANY)
+    def somebody_resolves(self, number: int) -> None:
+        with self.store.write() as tx:
+            close(tx, "system", self.one(number), "resolve")
+            tx.get_one(Conversation, self.one(number)).state = "resolved"
+
+    @rule(seconds=st.sampled_from([1, 20, 40, 70, 4000]))
+    def time_passes(self, seconds: int) -> None:
+        self.clock.forward(seconds=seconds)
+        self.router.expire_once()
+        self.router.breach_once()
+
+    @rule()
+    def the_router_runs(self) -> None:
+        self.router.run_once()
+        assert self.router.run_once() == 0, "one pass decides everything that can be decided"
+        self._nobody_is_idle_beside_work_for_them()
+
+    @invariant()
+    def every_promise_is_kept(self) -> None:
+        self.desk.is_sound()
+
+    def _nobody_is_idle_beside_work_for_them(self) -> None:
+        """Asked of the tables, not of the engine; the only hold is a cooldown."""
+        with self.store.read() as tx:
+            idle = tx.sql(IDLE_BESIDE_WORK, tx.now).fetchall()
+        assert idle == []
+
+
+def test_a_random_day_on_the_floor(sqlite_template: Path, tmp_path: Path) -> None:
+    floor = type("Floor", (Floor,), {"template": sqlite_template, "folder": tmp_path})
+    run_state_machine_as_test(
+        floor,
+        settings=settings(
+            max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )

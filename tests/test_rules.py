@@ -1,0 +1,161 @@
+"""Conditions and rules: what they match, how a wrong one is named, and that no text slows one down."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from sqlmodel import select
+
+from routing.conditions import Fields, read_condition
+from routing.rules import rule_book, validate
+from storage import Store
+from storage.access import Conflict
+from storage.desk import RoutingRule, touch_desk
+from tests.routing_desk import Desk
+
+MAIL: dict[str, Any] = {
+    "item.channel": "email",
+    "item.channel_name": "support-mail",
+    "item.subject": "Where is order ORD-12345?",
+    "item.text": "My parcel (blue) is late.\nMvh, Mara",
+    "contact.language": "sv",
+    "contact.tier": "gold",
+    "contact.orders": "12",
+    "contact.tags": ["VIP", "b2b"],
+    "contact.company": "",
+}
+
+
+def holds(condition: dict[str, Any]) -> bool:
+    return read_condition(condition).evaluate(Fields(MAIL))[0]
+
+
+@pytest.mark.parametrize(
+    ("field", "op", "value", "expected"),
+    [
+        ("item.channel", "eq", "email", True),
+        ("item.channel", "ne", "email", False),
+        ("contact.tier", "in", ["gold", "silver"], True),
+        ("contact.tier", "not_in", ["gold"], False),
+        ("item.text", "has", "PARCEL", True),
+        ("item.text", "has", "parce", False),
+        ("item.text", "has", "parcel (blue)", True),
+        ("item.subject", "has_any", ["refund", "Order"], True),
+        ("contact.tags", "has", "vip", True),
+        ("contact.tags", "has_any", ["x", "y"], False),
+        ("contact.orders", "gte", 12, True),
+        ("contact.orders", "lte", 11, False),
+        ("contact.orders", "between", [10, 12], True),
+        ("contact.tier", "gte", 1, False),
+        ("item.subject", "prefix", "where IS", True),
+        ("item.subject", "matches", r"ord-\d{5}", True),
+        ("contact.tier", "exists", True, True),
+        ("contact.company", "exists", True, False),
+        ("contact.company", "exists", False, True),
+        ("contact.company", "ne", "Acme", False),
+        ("contact.region", "not_in", ["north"], False),
+        ("contact.region", "matches", ".", False),
+    ],
+)
+def test_comparisons_and_a_missing_field_is_never_true(field: str, op: str, value: Any, expected: bool) -> None:
+    assert holds({"field": field, "op": op, "value": value}) is expected
+
+
+def test_trees_combine_and_say_what_each_leaf_found() -> None:
+    swedish = {"field": "contact.language", "op": "eq", "value": "sv"}
+    chat = {"field": "item.channel", "op": "eq", "value": "chat"}
+    assert holds({})
+    assert holds({"all": [swedish, {"not": chat}]})
+    assert not holds({"not": [chat, swedish]})
+    found, trace = read_condition({"any": [chat, {"all": [swedish]}]}).evaluate(Fields(MAIL))
+    assert found
+    assert [(leaf["field"], leaf["held"]) for leaf in trace] == [("item.channel", False), ("contact.language", True)]
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ([], "condition: must be a mapping"),
+        ({"any": []}, "any: must be a list with at least one"),
+        ({"all": [], "any": []}, "condition: must have exactly one of"),
+        ({"any": [{"field": "item.colour", "op": "eq", "value": 1}]}, r"any\[0\].field: must be one of item.channel"),
+        ({"not": {"field": "item.text", "op": "like", "value": "x"}}, r"not\[0\].op: must be one of eq, ne"),
+        ({"field": "item.text", "op": "has", "value": " "}, "value: must be a text that is not empty"),
+        ({"field": "item.text", "op": "has_any", "value": "parcel"}, "value: must be a list"),
+        ({"field": "contact.a", "op": "between", "value": [3, 1]}, "value: must have the lowest number first"),
+        ({"field": "contact.a", "op": "gte", "value": True}, "value: must be a number"),
+        ({"field": "contact.a", "op": "eq"}, "value: must be a text, a number"),
+        ({"field": "contact.a", "op": "eq", "vale": 1}, "vale: is not known here"),
+        ({"field": "item.text", "op": "matches", "value": "("}, "value: the pattern can't be read"),
+        ({"field": "item.text", "op": "matches", "value": "(a+)+$"}, "must not contain another repeat"),
+        ({"field": "item.text", "op": "matches", "value": "(a|aa)+$"}, "must not contain alternatives"),
+        ({"field": "item.text", "op": "matches", "value": r"(a)\1"}, "must not refer back"),
+        ({"field": "item.text", "op": "matches", "value": ".*a.*b.*c"}, "at most two"),
+        ({"field": "item.text", "op": "matches", "value": "a?" * 40 + "a" * 40}, "could take too long"),
+        ({"field": "item.text", "op": "matches", "value": "x" * 201}, "longer than 200"),
+    ],
+)
+def test_a_wrong_condition_is_named_by_its_path(condition: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        validate(condition)
+
+
+def test_depth_is_bounded() -> None:
+    tree: dict[str, Any] = {"field": "item.text", "op": "has", "value": "x"}
+    for _ in range(50):
+        tree = {"not": tree}
+    with pytest.raises(ValueError, match="nested deeper"):
+        validate(tree)
+
+
+@pytest.mark.parametrize("pattern", [r"\w+\w+!", r"\w*x", ".*a.*b", "(a|b|ab)a*!", "a{0,15}a{0,15}!"])
+def test_no_text_makes_an_accepted_pattern_slow(pattern: str) -> None:
+    condition = read_condition({"field": "item.text", "op": "matches", "value": pattern})
+    began = time.process_time()
+    condition.holds(Fields({"item.text": "a" * 1_000_000}))
+    assert time.process_time() - began < 2
+
+
+def test_a_megabyte_of_text_is_searched_in_its_beginning_only() -> None:
+    condition = read_condition({"field": "item.text", "op": "has_any", "value": ["parcel", "order"]})
+    assert condition.holds(Fields({"item.text": "order " + "x" * 1_000_000}))
+    assert not condition.holds(Fields({"item.text": "x" * 1_000_000 + " order"}))
+
+
+def test_the_first_rule_by_position_decides_and_changes_are_seen_at_once(store: Store) -> None:
+    desk = Desk(store)
+    conversation = desk.comes_in(text="my order", tier="gold")
+    item = desk.item(conversation)
+    assert (item.queue_id, item.skills, item.priority) == (desk.queues["Shipping"], {"order": 2}, 0)
+    assert item.trace[0]["rule"] == "Order keywords"
+    with store.write() as tx:
+        rule = tx.exec(select(RoutingRule).where(RoutingRule.name == "Gold first")).one()
+        rule.position = 0
+        touch_desk(tx)
+    item = desk.item(desk.comes_in(text="my order", tier="gold"))
+    assert (item.queue_id, item.skills, item.priority) == (desk.queues["Support"], {}, 10)
+    item = desk.item(desk.comes_in(text="hello"))
+    assert item.trace == [{"step": "default", "rules": 2, "queue_id": desk.queues["Support"], "queue": "Support"}]
+
+
+def test_a_rule_that_can_not_be_read_is_left_out_and_mail_goes_on(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk = Desk(store)
+    with store.write() as tx:
+        tx.add(RoutingRule(position=0, name="Old", condition={"field": "item.text", "op": "like", "value": "x"}))
+        touch_desk(tx)
+        assert len(rule_book(tx).rules) == 2
+    assert "routing rule 3 is left out: op: must be one of" in caplog.text
+    assert desk.item(desk.comes_in()).queue_id == desk.queues["Support"]
+
+
+def test_a_desk_without_queues_says_what_to_do(store: Store) -> None:
+    desk = Desk(store)
+    with store.write() as tx:
+        tx.sql("UPDATE queue SET active = false")
+        touch_desk(tx)
+    with pytest.raises(Conflict, match="add one in Settings"):
+        desk.comes_in()
