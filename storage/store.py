@@ -25,6 +25,8 @@ T = TypeVar("T")
 FACT_LOCK = 7_316_001  # pg_advisory_xact_lock: facts are inserted under it, so that id order is commit order
 FACT_CHANNEL = "switchyard_facts"
 
+PLAIN = (str, int, type(None), bytes, float)  # what sqlite3 binds as it is
+
 INSERT_FACT = "INSERT INTO fact(name, at, conversation_id, contact_id, data) VALUES(?, ?, ?, ?, ?)"
 
 
@@ -46,6 +48,7 @@ class Tx(Session):
         self.facts: list[Fact] = []
         self.memo: dict[str, Any] = {}  # what this transaction has looked up already
         self.dialect = engine.dialect.name
+        self._now_text = now.astimezone(UTC).strftime(SQLITE_MOMENT)
         self._driver: Any = None
 
     def emit(self, fact: Fact) -> None:
@@ -58,12 +61,13 @@ class Tx(Session):
         Pending ORM work is flushed first. Moments, dicts and lists are bound as the columns expect them; read
         moments back with `storage.columns.moment`.
         """
-        if self.new or self.dirty or self.deleted:
+        if not self._is_clean():
             self.flush()
         if self._driver is None:
             self._driver = self.connection().connection.driver_connection
         if self.dialect == "sqlite":
-            rows: Rows = self._driver.execute(statement, [_sqlite_value(v) for v in values])
+            bound = [v if type(v) in PLAIN else self._now_text if v is self.now else _sqlite_value(v) for v in values]
+            rows: Rows = self._driver.execute(statement, bound)
         else:
             rows = self._driver.execute(_psycopg(statement), [_psycopg_value(v) for v in values])
         return rows
@@ -208,8 +212,9 @@ class Store:
         with self._turn, Tx(self.engine, self.clock()) as tx, tx.begin():
             for unit in units:
                 results.append(unit(tx))
-                tx.flush()
-                tx.expunge_all()  # the next unit must read what this one wrote by SQL
+                if tx.identity_map or not tx._is_clean():
+                    tx.flush()
+                    tx.expunge_all()  # the next unit must read what this one wrote by SQL
             tx.write_facts()
         self.bell.ring()
         return results
