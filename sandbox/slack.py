@@ -191,6 +191,8 @@ class SlackDouble:
     def trigger(self) -> str:
         """What a press gives us to open a dialog with, for three seconds."""
         trigger = uuid4().hex
+        for old in list(self._triggers)[:-KEPT]:
+            self._triggers.pop(old, None)
         self._triggers[trigger] = time.monotonic()
         return trigger
 

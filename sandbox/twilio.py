@@ -97,7 +97,7 @@ class TwilioDouble:
         self.lifecycle, self.early = tuple(lifecycle), early
         self.moods: deque[Mood] = deque()
         self.messages: list[Text] = []
-        self.callbacks: list[tuple[str, str, int]] = []  # sid, status, the hub's answer
+        self.callbacks: deque[tuple[str, str, int]] = deque(maxlen=KEPT)  # sid, status, the hub's answer
         self.webhooks: list[tuple[str, dict[str, str], dict[str, str]]] = []  # url, form, headers
         self._stopped: set[tuple[str, str]] = set()  # customer, our number
         self._changed = threading.Condition()

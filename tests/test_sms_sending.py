@@ -7,8 +7,8 @@ import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -25,6 +25,7 @@ from channels.base import (
 from channels.sms import SmsChannel
 from channels.twilio import MediaUnavailable
 from sandbox.twilio import Mood, TwilioDouble
+from sandbox.wire import Answer, Call, Wire
 
 MARA = "+46701740605"
 OURS = "+46700000000"
@@ -36,31 +37,23 @@ class Door:
     def __init__(self) -> None:
         self.heard: list[Raw | DeliveryUpdate] = []
         self.channel: SmsChannel | None = None
-        door = self
+        self.wire = Wire(self._judge)
+        self.wire.start()
+        self.url = self.wire.url
 
-        class Listener(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                request = SignedRequest("POST", door.url + self.path, headers, body, now=datetime.now(UTC))
-                assert door.channel is not None
-                try:
-                    door.heard += door.channel.hear(request)
-                    self.send_response(204)
-                except NotAuthentic:
-                    self.send_response(403)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Silence."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Listener)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+    def _judge(self, call: Call) -> Answer:
+        assert self.channel is not None
+        url = f"{self.url}{call.path}" + (f"?{urlencode(call.query)}" if call.query else "")
+        try:
+            self.heard += self.channel.hear(
+                SignedRequest(call.method, url, call.headers, call.body, now=datetime.now(UTC))
+            )
+        except NotAuthentic:
+            return Answer(403)
+        return Answer(204)
 
     def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+        self.wire.stop()
 
 
 @pytest.fixture
