@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlmodel import col, select
@@ -54,7 +54,16 @@ def identify(tx: Tx, sender: Sender) -> Known:
         _learn(tx, known, first, sender.name)
     for point in sender.points[1:]:
         _add(tx, known.contact_id, point)
-    return known
+    return _answered_by_chat(tx, sender, known)
+
+
+def _answered_by_chat(tx: Tx, sender: Sender, known: Known) -> Known:
+    """A visitor whom the site vouches for is known by the address, yet it is the chat that was written in."""
+    chat = next((point for point in sender.points[1:] if point.kind == "chat"), None)
+    if chat is None:
+        return known
+    row = tx.sql("SELECT id FROM identity WHERE kind = ? AND value = ?", chat.kind, chat.value).fetchone()
+    return replace(known, identity_id=int(row[0]))
 
 
 def _find(tx: Tx, point: ContactPoint) -> Known | None:
