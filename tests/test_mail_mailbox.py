@@ -163,6 +163,18 @@ def test_a_mail_between_reading_and_waiting_is_not_slept_through(server: Dovecot
         assert time.monotonic() - started < 10
 
 
+def test_a_server_without_idle_is_simply_asked_again_later(user: str) -> None:
+    with dovecot("imap_capability = IMAP4rev1\n") as plain, closing(open_channel(plain, user)) as channel:
+        assert list(channel.poll(START)) == []
+        plain.deliver(user, mail(0))
+        assert channel.wait(0.1) is False
+        assert subjects(list(channel.poll(START))) == ["0"]
+        threading.Timer(0.2, channel.close).start()
+        started = time.monotonic()
+        assert channel.wait(20) is False
+        assert time.monotonic() - started < 5
+
+
 @pytest.mark.parametrize("tls", ["none", "tls"])
 def test_closing_from_another_thread_ends_the_wait(server: Dovecot, user: str, tls: str) -> None:
     port = server.imaps_port if tls == "tls" else server.imap_port

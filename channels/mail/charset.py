@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import codecs
-import re
 
 from charset_normalizer import from_bytes
+
+from channels.text import storable
 
 # Labels found in mail to what their senders mean: the WHATWG encoding names first, then what mailers invent.
 # None stands for "says nothing".
@@ -42,7 +43,6 @@ REFUSED = frozenset(
 LATIN = frozenset(("cp1252", "cp1254", "iso8859-15", "cp437", "cp850"))
 GUESS_FROM = 64  # with fewer bytes a statistical guess is worse than cp1252
 GUESS_BYTES = 20_000
-SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def codec_name(label: str | None) -> str | None:
@@ -64,7 +64,7 @@ def decode(data: bytes, label: str | None = None, *, guess: bool = True) -> str:
 
     Without NUL bytes and lone surrogates, so that any database and JSON can hold it.
     """
-    return _storable(_decoded(data, codec_name(label), guess))
+    return storable(_decoded(data, codec_name(label), guess))
 
 
 def _decoded(data: bytes, codec: str | None, guess: bool) -> str:
@@ -80,13 +80,21 @@ def _decoded(data: bytes, codec: str | None, guess: bool) -> str:
             return strict
     if codec and codec not in LATIN:
         lossy = data.decode(codec, "replace")
-        if lossy.count("\ufffd") <= max(2, len(lossy) // 50):
+        if _is_mostly_right(lossy, codec):
             return lossy
     if guess and len(data) >= GUESS_FROM:
         best = from_bytes(data[:GUESS_BYTES]).best()
         if best is not None:
             return data.decode(best.encoding, "replace")
     return data.decode("cp1252", "replace")
+
+
+def _is_mostly_right(lossy: str, codec: str) -> bool:
+    """Did a label that is wrong for some bytes still read the others?"""
+    broken = lossy.count("\ufffd")
+    if codec == "utf-8":  # a handful of Latin-1 letters under this label would otherwise pass for damage
+        return broken <= sum(not each.isascii() for each in lossy) - broken
+    return broken <= max(2, len(lossy) // 50)
 
 
 def _sniff(data: bytes, codec: str | None) -> str | None:
@@ -105,7 +113,3 @@ def _try(data: bytes, codec: str) -> str | None:
         return data.decode(codec)
     except (UnicodeError, LookupError, ValueError):
         return None
-
-
-def _storable(text: str) -> str:
-    return SURROGATES.sub("\ufffd", text.replace("\x00", ""))

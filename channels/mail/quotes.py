@@ -33,6 +33,8 @@ DATED = re.compile(
     rf"|^[\s>*_]*(?:{words.ON}).{{0,200}}(?:{words.DATE}).{{0,200}}[<]\S+@\S+[>]\s*(?:{words.WROTE})\s*$",
     re.I,
 )
+QUOTE_BEHIND = re.compile(r"[:：][ *_]*>")
+TRACE = re.compile(r"\d|@")  # of a date or an address
 SENTENCE = re.compile(r"[.!?] [A-Z]")
 DELIMITER = re.compile(r"^\s*(?:--|—|––|_{2,3}|-- ?)\s*$")
 SENT_FROM = re.compile(rf"^\W*(?:{words.SENT_FROM})", re.I)
@@ -157,7 +159,7 @@ def _intro(lines: list[str], number: int) -> int:
         joined = " ".join(f"{joined} {each.strip(' >')}".split())
         if len(joined) > MAX_INTRO or joined.count("@") > MAX_ADDRESSES or max(map(len, joined.split())) > MAX_WORD:
             break  # and the patterns below would take cubic time
-        if not re.search(r"\d|@", joined):
+        if not (_ends_like_intro(joined) and TRACE.search(joined)):
             continue
         if DATED.match(joined) and not SENTENCE.search(joined):
             return length
@@ -168,6 +170,13 @@ def _intro(lines: list[str], number: int) -> int:
         if length == 1 and joined.rstrip(" -").endswith((":", "：")) and INTRO_END.match(joined):
             return length
     return 0
+
+
+def _ends_like_intro(joined: str) -> bool:
+    """A cheap look at the end, because the patterns are dear and most lines end otherwise."""
+    if joined.rstrip(" *_-").endswith((":", "：")):
+        return True
+    return bool(QUOTE_BEHIND.search(joined) or VERB.search(joined[-40:]))
 
 
 def _without_tail(lines: list[str], end: int) -> int:

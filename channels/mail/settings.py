@@ -7,12 +7,12 @@ import smtplib
 import socket
 import ssl
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, Literal
 
 from imapclient.exceptions import LoginError
 
 from channels.base import NotConfigured, Settings
+from channels.settings import checked
 
 Tls = Literal["tls", "starttls", "none"]
 PORTS: dict[tuple[str, str], int] = {
@@ -23,9 +23,10 @@ PORTS: dict[tuple[str, str], int] = {
     ("smtp", "starttls"): 587,
     ("smtp", "none"): 25,
 }
-KEYS = (
-    *("imap_host", "imap_port", "imap_tls", "username", "password", "oauth_token", "folder", "mark_seen", "max_bytes"),
-    *("smtp_host", "smtp_port", "smtp_tls", "smtp_username", "smtp_password", "from_name", "timeout", "ca_file"),
+REQUIRED = ("imap_host", "smtp_host", "username")
+OPTIONAL = (
+    *("imap_port", "imap_tls", "password", "oauth_token", "folder", "mark_seen", "max_bytes", "from_name", "timeout"),
+    *("smtp_port", "smtp_tls", "smtp_username", "smtp_password", "ca_file"),
 )
 MAX_BYTES = 40 * 1024 * 1024
 
@@ -63,13 +64,7 @@ class MailSettings:
 
 def read_settings(name: str, settings: Settings) -> MailSettings:
     """Check the settings of the channel `name`. Raises NotConfigured with the key to mend."""
-    for key in settings:
-        if key not in KEYS:
-            near = get_close_matches(key, KEYS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(KEYS)}."
-            raise NotConfigured(f"channel {name!r}: unknown setting {key!r}; {hint}")
-    if not settings.get("username"):
-        raise NotConfigured(f"channel {name!r}: set username to the mailbox's login, often its address.")
+    checked(name, settings, required=REQUIRED, optional=OPTIONAL)
     if bool(settings.get("password")) == bool(settings.get("oauth_token")):
         raise NotConfigured(f"channel {name!r}: set either password or oauth_token, not both and not neither.")
     return MailSettings(
@@ -83,9 +78,6 @@ def read_settings(name: str, settings: Settings) -> MailSettings:
 
 
 def _server(name: str, settings: Settings, side: Literal["imap", "smtp"], default: Tls) -> Server:
-    host = str(settings.get(f"{side}_host") or "")
-    if not host:
-        raise NotConfigured(f"channel {name!r}: set {side}_host to the {side.upper()} server's host name.")
     tls = settings.get(f"{side}_tls", default)
     if tls not in ("tls", "starttls", "none"):
         raise NotConfigured(f"channel {name!r}: {side}_tls is {tls!r}; use tls, starttls or none.")
@@ -94,7 +86,7 @@ def _server(name: str, settings: Settings, side: Literal["imap", "smtp"], defaul
         raise NotConfigured(f"channel {name!r}: smtp_username is set, so smtp_password has to be set too.")
     return Server(
         side=side,
-        host=host,
+        host=str(settings[f"{side}_host"]),
         port=int(_number(name, settings, f"{side}_port", PORTS[side, tls])),
         tls=tls,
         username=str(settings["smtp_username"] or "" if own_login else settings["username"]),

@@ -204,8 +204,8 @@ class Dovecot:
 
 
 @contextmanager
-def dovecot() -> Iterator[Dovecot]:
-    """Start one, wait until it greets, and take it down with the block."""
+def dovecot(extra: str = "") -> Iterator[Dovecot]:
+    """Start one, wait until it greets, and take it down with the block. `extra` are lines of configuration."""
     need(shutil.which("dovecot") is not None, "Dovecot (apt-get install dovecot-imapd)")
     user = pwd.getpwnam(NOBODY) if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
     folder = Path(tempfile.mkdtemp(prefix="dovecot-"))
@@ -221,7 +221,7 @@ def dovecot() -> Iterator[Dovecot]:
         "certificate": made.certificate,
         "key": made.key,
     }
-    _write(folder, names)
+    _write(folder, names, extra)
     if os.geteuid() == 0:
         for each in [folder, *folder.rglob("*")]:
             shutil.chown(each, user.pw_uid, user.pw_gid)
@@ -242,7 +242,7 @@ def dovecot() -> Iterator[Dovecot]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write(folder: Path, names: dict[str, object]) -> None:
+def _write(folder: Path, names: dict[str, object], extra: str) -> None:
     """The configuration for whichever of the two dialects is installed."""
     version = subprocess.run(["dovecot", "--version"], capture_output=True, text=True, check=True).stdout
     major, minor = (int(each) for each in re.findall(r"\d+", version)[:2])
@@ -250,7 +250,7 @@ def _write(folder: Path, names: dict[str, object]) -> None:
     settings = COMMON + (VERSION_2_4 if newer else VERSION_2_3)
     # In 2.4 these two have to come first and name the dialect.
     header = "dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0\n" if newer else ""
-    (folder / "dovecot.conf").write_text(header + settings.format(**names))
+    (folder / "dovecot.conf").write_text(header + settings.format(**names) + extra)
     (folder / "oauth2.conf.ext").write_text(OAUTH_2_3.format(**names))
     key = folder / "keys" / "default" / "HS256" / "default"
     key.parent.mkdir(parents=True)

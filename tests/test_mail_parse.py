@@ -1,0 +1,539 @@
+"""Mail as it really comes: ordinary mails read well, and nothing that anybody can send stops the reading."""
+
+from __future__ import annotations
+
+import base64
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from channels.base import Inbound, Raw, Strength, Unreadable
+from channels.mail import EmailChannel
+from channels.mail.charset import decode
+from channels.mail.filenames import safe_name
+from tests.corpus import mail_corpus
+
+MAILS = Path(__file__).parent / "mail"
+MARA = "mara.lindqvist@example.com"
+OURS = "support@shop.example"
+
+
+def read(name: str) -> Inbound:
+    return parsed((MAILS / name).read_bytes())
+
+
+def parsed(body: bytes, **headers: str) -> Inbound:
+    return EmailChannel.parse(Raw("x", body, "message/rfc822", {"address": OURS, **headers}))
+
+
+def mail(content: bytes = b"hello", *fields: bytes, **changed: bytes | None) -> bytes:
+    """An ordinary mail with some fields changed (None leaves one out) or added."""
+    given: dict[str, bytes | None] = {
+        "From": b"Mara <mara.lindqvist@example.com>",
+        "To": b"support@shop.example",
+        "Subject": b"Lamp",
+        "Date": b"Sun, 22 Nov 2026 10:00:00 +0100",
+        "Message_ID": b"<1@example.com>",
+    }
+    given.update(changed)
+    lines = [name.replace("_", "-").encode() + b": " + value for name, value in given.items() if value is not None]
+    return b"\r\n".join([*lines, *fields, b"", content])
+
+
+def test_a_german_reply_from_outlook() -> None:
+    inbound = read("outlook_reply_german.eml")
+    [point] = inbound.sender.points
+    assert (point.kind, point.value, point.strength) == ("email", MARA, Strength.MAIL)
+    assert point.shown == "Mara.Lindqvist@Example.com"
+    assert inbound.sender.name == "Lindqvist, Mara"
+    assert inbound.subject == "AW: Meine Bestellung 4711 – wo ist sie?"
+    assert inbound.text[: inbound.quoted_at].rstrip().endswith("leider ohne Kabel.")
+    assert "Guten Tag" in inbound.text
+    assert inbound.to == OURS
+    assert inbound.others == ("jonas.weber@example.com",)
+    assert inbound.tokens == ("k7f2q9mzt4",)
+    assert inbound.references == ("<reply-1@shop.example>", "<first@example.com>")
+    assert inbound.external_id.startswith("<AM0PR0402MB3348")
+    assert inbound.sent_at == datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
+    assert (inbound.automatic, inbound.flags) == ("", ())
+
+
+def test_a_swedish_reply_from_a_phone() -> None:
+    inbound = read("iphone_reply_swedish.eml")
+    assert inbound.subject == "Sv: Lampan saknar källa"
+    assert inbound.text[: inbound.quoted_at].strip() == "Tack, det räcker så!"
+
+
+def test_a_mail_of_html_alone_with_a_picture_inside() -> None:
+    inbound = read("html_with_inline_picture.eml")
+    assert "This is how it came:" in inbound.text
+    assert "Order" in inbound.text and "color" not in inbound.text
+    assert "cid:lamp@example.com" in inbound.html
+    assert [(file.name, file.inline, file.cid) for file in inbound.files] == [
+        ("lamp.png", True, "lamp@example.com"),
+        ("Räkning 4711.pdf", False, ""),
+    ]
+
+
+def test_a_bounce_is_no_customer() -> None:
+    inbound = read("bounce_postfix.eml")
+    assert inbound.automatic == "bounce"
+    assert "550 5.1.1" in inbound.text
+    status, original = inbound.files
+    assert b"Final-Recipient" in status.data
+    assert original.content_type == "message/rfc822"
+    assert original.name.endswith(".eml")
+    assert b"Message-ID: <reply-3@shop.example>" in original.data
+
+
+def test_a_japanese_mail() -> None:
+    inbound = read("japanese.eml")
+    assert (inbound.sender.name, inbound.subject, inbound.text.strip()) == ("山田", "テスト", "こんにちは")
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ((b"Auto-Submitted: no",), ""),
+        ((b"Auto-Submitted: auto-replied (vacation)", b"Return-Path: <>"), "vacation"),
+        ((b"Auto-Submitted: auto-generated",), "generated"),
+        ((b"Auto-Submitted: auto-notified; owner-email=x",), "generated"),
+        ((b"X-Autoreply: yes",), "vacation"),
+        ((b"X-Autoreply: no",), ""),
+        ((b"Precedence: auto_reply",), "vacation"),
+        ((b"Precedence: bulk",), "bulk"),
+        ((b"List-Id: <a.example.com>",), "bulk"),
+        ((b"X-Auto-Response-Suppress: DR, OOF, AutoReply",), "generated"),
+        ((b"X-Auto-Response-Suppress: DR",), ""),
+        ((b"X-Failed-Recipients: a@example.com",), "bounce"),
+        ((b"Return-Path: <>",), "bounce"),
+        ((b"Content-Type: multipart/report; report-type=feedback-report; boundary=b",), "report"),
+        ((b"Content-Type: multipart/report; report-type=disposition-notification; boundary=b",), "report"),
+        ((b"X-Switchyard-Loop: 1",), "own"),
+    ],
+)
+def test_what_machines_send_is_told_from_what_people_write(fields: tuple[bytes, ...], why: str) -> None:
+    assert parsed(mail(b"hello", *fields)).automatic == why
+
+
+@pytest.mark.parametrize(
+    ("sender", "why"),
+    [
+        (b"MAILER-DAEMON@example.com", "bounce"),
+        (b"<postmaster@example.com>", "bounce"),
+        (b"no-reply@example.com", "generated"),
+        (b"noreply@example.com", "generated"),
+        (b"reply@example.com", ""),
+    ],
+)
+def test_some_senders_are_never_people(sender: bytes, why: str) -> None:
+    assert parsed(mail(From=sender)).automatic == why
+
+
+@pytest.mark.parametrize("name", ["vacation", "newsletter"])
+def test_vacations_and_newsletters_are_recognised(name: str) -> None:
+    assert read(f"{name}.eml").automatic == {"vacation": "vacation", "newsletter": "bulk"}[name]
+
+
+@pytest.mark.parametrize(
+    ("written", "address", "name"),
+    [
+        (b"mara.lindqvist@example.com", MARA, ""),
+        (b"Mara.Lindqvist@EXAMPLE.com (Mara L.)", MARA, "Mara L."),
+        (b'"Lindqvist, \\"M\\"" <mara.lindqvist@example.com>', MARA, 'Lindqvist, "M'),
+        (b"=?utf-8?q?Mara=40evil=2Eexample?= <mara.lindqvist@example.com>", MARA, "Mara@evil.example"),
+        ("Mara <mara@bücher.example>".encode(), "mara@xn--bcher-kva.example", "Mara"),
+        (b"Mara <mara.lindqvist@example.com", MARA, ""),
+        (b'"Mara <mara.lindqvist@example.com>', MARA, ""),
+        (b"(" * 5000 + b" mara.lindqvist@example.com", MARA, ""),
+        (b"Team: mara.lindqvist@example.com, b@example.com;", MARA, ""),
+        (b"<mara.lindqvist@example.com> <b@example.com>", MARA, ""),
+    ],
+)
+def test_a_sender_is_found_however_it_is_written(written: bytes, address: str, name: str) -> None:
+    sender = parsed(mail(From=written)).sender
+    assert sender.points[0].value == address
+    assert sender.name == name
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        b"=?utf-8?q?admin=40shop=2Eexample?=",
+        b"=?utf-8?q?=3Cadmin=40shop=2Eexample=3E?=",
+        b"undisclosed-recipients: ;",
+        b'"<<((( @@ \xff" <>',
+        b"Mara Lindqvist",
+        b"@example.com",
+        b"mara@",
+        b"",
+    ],
+)
+def test_an_address_is_never_made_of_something_else(written: bytes) -> None:
+    inbound = parsed(mail(From=written))
+    assert inbound.sender.points == ()
+    assert "no_from" in inbound.flags
+
+
+def test_without_a_sender_the_envelope_is_only_a_claim() -> None:
+    inbound = parsed(mail(b"x", b"Return-Path: <mara.lindqvist@example.com>", From=None))
+    [point] = inbound.sender.points
+    assert (point.value, point.strength, inbound.flags) == (MARA, Strength.CLAIMED, ("no_from",))
+
+
+def test_a_second_sender_is_flagged() -> None:
+    two = b"From: support@shop.example\r\n" + mail()
+    assert parsed(two).flags == ("multi_from",)
+    assert parsed(mail(From=b"a@example.com, b@example.com")).flags == ("multi_from",)
+
+
+def test_our_own_address_is_no_other_recipient() -> None:
+    inbound = parsed(
+        mail(To=b"Support <SUPPORT+abc23@shop.example>, b@example.com", Cc=b"support@shop.example, c@example.com")
+    )
+    assert (inbound.to, inbound.others, inbound.tokens) == (OURS, ("b@example.com", "c@example.com"), ("abc23",))
+
+
+def test_an_alias_that_was_written_to_is_kept() -> None:
+    inbound = parsed(mail(b"x", b"X-Original-To: info@shop.example", To=b"info@shop.example"))
+    assert (inbound.to, inbound.others) == ("info@shop.example", ())
+
+
+def test_references_are_read_from_the_end_and_never_name_the_mail_itself() -> None:
+    chain = b" ".join(b"<%d@example.com>" % number for number in range(20_000))
+    inbound = parsed(
+        mail(b"x", b"References: " + chain + b" <1@example.com>", In_Reply_To=b"<reply@shop.example> (by me)")
+    )
+    assert inbound.references[:3] == ("<reply@shop.example>", "<19999@example.com>", "<19998@example.com>")
+    assert len(inbound.references) == 200
+    assert inbound.external_id not in inbound.references
+
+
+@pytest.mark.parametrize(
+    ("date", "year"),
+    [
+        (b"Sun, 22 Nov 2026 10:00:00 +0100", 2026),
+        (b"22 Nov 26 10:00:00 GMT", 2026),
+        (b"Sun, 22 Nov 2026 10:00:00 -0000", 2026),
+        (b"Sun, 99 Foo 20266 25:61:61 +9999", None),
+        (b"Mon, 01 Jan 0000 00:00:00 -9960", None),
+        (b"Fri, 31 Dec 9999 23:59:59 -1200", None),
+        (b"Thu, 01 Jan 1970 00:00:00 +0000", None),
+        (b"Wed, 25 Nov 2026 10:00:00 +0000", None),  # three days after it arrived
+        (b"tomorrow", None),
+        (b"", None),
+    ],
+)
+def test_a_clock_that_cannot_be_right_is_left_out(date: bytes, year: int | None) -> None:
+    sent_at = parsed(mail(Date=date), internaldate="2026-11-22T09:00:05+00:00").sent_at
+    assert (sent_at.year if sent_at else None) == year
+    assert sent_at is None or sent_at.utcoffset() == UTC.utcoffset(None)
+
+
+@pytest.mark.parametrize("body", [b"", b"\r\n\r\n", b"   \n"])
+def test_nothing_at_all_is_unreadable(body: bytes) -> None:
+    with pytest.raises(Unreadable, match="empty"):
+        parsed(body)
+
+
+def part(*fields: bytes, content: bytes = b"x") -> bytes:
+    return b"\r\n".join([*fields, b"", content])
+
+
+def multipart(*parts: bytes, kind: bytes = b"mixed") -> bytes:
+    body = b"".join(b"--B\r\n" + each + b"\r\n" for each in parts) + b"--B--\r\n"
+    return mail(body, b"Content-Type: multipart/" + kind + b"; boundary=B")
+
+
+def nested(levels: int) -> bytes:
+    body = mail()
+    for _ in range(levels):
+        body = mail(body, b"Content-Type: message/rfc822")
+    return body
+
+
+def deep_multipart(levels: int) -> bytes:
+    opened = b"".join(
+        b"--b%d\r\nContent-Type: multipart/mixed; boundary=b%d\r\n\r\n" % (level, level + 1) for level in range(levels)
+    )
+    return mail(opened + b"--b%d\r\n\r\nleaf" % levels, b"Content-Type: multipart/mixed; boundary=b0")
+
+
+def html(body: str) -> bytes:
+    return mail(body.encode(), b"Content-Type: text/html; charset=utf-8")
+
+
+NASTY: dict[str, bytes] = {
+    "raw 8-bit header": mail(Subject=b"Gr\xfc\xdfe"),
+    "broken encoded words": mail(Subject=b"=?utf-8?B?4pyT?= =?x-no?Q?=E9?= =?utf-8?b?!!!?= =?utf-8?q?=ZZ?="),
+    "a header in an encoded word": mail(Subject=b"=?utf-8?q?a=0D=0ABcc:_evil@example.org?="),
+    "unterminated encoded words": mail(Subject=b"=?a?q?x" * 30_000),
+    "a subject of a megabyte": mail(Subject=b"x" * 1_000_000),
+    "20,000 headers": b"".join(b"X-%d: y\r\n" % number for number in range(20_000)) + mail(),
+    "30,000 recipients": mail(To=b",\r\n ".join(b"u%d@example.com" % number for number in range(30_000))),
+    "5,000 parameters": mail(b"x", b"Content-Type: text/plain; " + b"; ".join(b"x*%d*=a" % n for n in range(5000))),
+    "blanks in a parameter": mail(b"x", b"Content-Type: text/plain;" + b" " * 15_000 + b"=" * 900),
+    "control characters": mail(b"he\x00llo\x00", Subject=b"a\x00b\x1b[31m"),
+    "a lone surrogate": mail(b"+2AA-x", b"Content-Type: text/plain; charset=utf-7"),
+    "an unknown charset": mail(b"\xe9\xe8", b'Content-Type: text/plain; charset="x-klingon"'),
+    "a codec that is no charset": mail(b"4142zz", b"Content-Type: text/plain; charset=hex"),
+    "a charset with NUL": mail(b"x", b'Content-Type: text/plain; charset="utf-8\x00"'),
+    "no boundary": mail(b"--X\r\n\r\nbody\r\n--X--", b"Content-Type: multipart/mixed"),
+    "a boundary that never comes": mail(b"body text", b"Content-Type: multipart/mixed; boundary=never"),
+    "an end that never comes": mail(b"--B\r\n\r\nhello", b"Content-Type: multipart/mixed; boundary=B"),
+    "broken base64": mail(b"aGVsbG8gd29ybGQ$$$=!x", b"Content-Transfer-Encoding: base64"),
+    "an unknown encoding": mail(b"hello", b"Content-Transfer-Encoding: x-bogus"),
+    "a broken uuencode": mail(b"begin 644 x\r\n#86)C\r\nGARBAGE\xff\r\nend", b"Content-Transfer-Encoding: x-uuencode"),
+    "two content types": mail(b"x", b"Content-Type: text/plain", b"Content-Type: multipart/mixed; boundary=B"),
+    "a garbage content type": mail(b"x", b"Content-Type: ;;;="),
+    "no body": mail(b""),
+    "headers without an end": mail().split(b"\r\n\r\n")[0],
+    "carriage returns only": mail().replace(b"\r\n", b"\r"),
+    "line feeds only": mail().replace(b"\r\n", b"\n"),
+    "an mbox line": b"From mara@example.com Sun Nov 22 00:00:00 2026\r\n" + mail(),
+    "leading blank lines": b"\r\n\r\n" + mail(),
+    "a line of noise": b"+OK 1234 octets follow\r\n" + mail(),
+    "a byte order mark": b"\xef\xbb\xbf" + mail(),
+    "50 mails in mails": nested(50),
+    "3,000 mails in mails": nested(3000),
+    "60 levels": deep_multipart(60),
+    "1,000 levels": deep_multipart(1000),
+    "10,000 parts": multipart(*[part()] * 10_000),
+    "a partial message": mail(b"half", b'Content-Type: message/partial; id="x"; number=1; total=2'),
+    "an external body": mail(b"x", b'Content-Type: message/external-body; access-type=URL; URL="http://169.254.0.1/"'),
+    "encrypted": multipart(
+        part(b"Content-Type: application/pgp-encrypted"),
+        part(b"Content-Type: application/octet-stream"),
+        kind=b"encrypted",
+    ),
+    "opaque S/MIME": mail(b"MIIB", b"Content-Type: application/pkcs7-mime; name=smime.p7m"),
+    "a corrupt winmail.dat": multipart(
+        part(b"Content-Type: application/ms-tnef; name=winmail.dat", content=b"\x78\x9f")
+    ),
+    "an invitation": multipart(part(b"Content-Type: text/calendar; method=REQUEST", content=b"BEGIN:VCALENDAR")),
+    "100,000 nested divs": html("<div>" * 100_000 + "hello"),
+    "200,000 attributes": html("<p " + "a " * 200_000 + ">hello"),
+    "two megabytes of open tags": html("<a" * 1_000_000),
+    "quotes without end": html("<p title='" * 50_000),
+    "style without end": html("<style>" * 50_000 + "x"),
+    "an XML declaration": html('<?xml version="1.0" encoding="utf-16"?><p>hello</p>'),
+    "a body of spaces": mail(b" " * 100_000),
+    "a body of dashes": mail(b"-" * 499 + b"\r\n" + (b"-" * 499 + b"\r\n") * 1500),
+    "on on on": mail(b"On " * 50_000),
+    "a megabyte in a line": mail(b"x" * 1_000_000),
+    "1 MB of prose": mail(b"On 3 May 2026 she wrote to us: hello.\r\n" * 27_000),
+    "spaces around a ruler": mail((b" " * 300 + b"original\r\n") * 1500),
+    "at at at": mail(b"a@" * 250_000),
+    "from from from": mail((b"From: a@example.com\r\n") * 20_000),
+}
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_a_nasty_mail_is_read_quickly_and_can_be_stored(name: str) -> None:
+    started = time.process_time()
+    inbound = parsed(NASTY[name])
+    assert time.process_time() - started < 3
+    shown = [inbound.text, inbound.html, inbound.subject, inbound.sender.name, *(file.name for file in inbound.files)]
+    for each in shown:
+        each.encode("utf-8")
+        assert "\x00" not in each
+    assert "\n" not in inbound.subject
+    assert 0 <= (inbound.quoted_at or 0) <= len(inbound.text)
+    assert len(inbound.files) <= 201
+    assert len(inbound.others) <= 100
+    assert inbound.sender.points[0].value == MARA
+
+
+@pytest.mark.parametrize(
+    ("name", "flag"),
+    [
+        ("3,000 mails in mails", "unparsed_structure"),
+        ("1,000 levels", "unparsed_structure"),
+        ("60 levels", "too_deep"),
+        ("10,000 parts", "too_many_parts"),
+        ("encrypted", "encrypted"),
+        ("opaque S/MIME", "smime"),
+        ("a corrupt winmail.dat", "tnef"),
+        ("a partial message", "partial"),
+        ("an external body", "external"),
+        ("100,000 nested divs", "html_too_complex"),
+        ("200,000 attributes", "html_too_complex"),
+    ],
+)
+def test_what_was_left_out_is_named_and_kept_as_a_file(name: str, flag: str) -> None:
+    inbound = parsed(NASTY[name])
+    assert flag in inbound.flags
+    assert inbound.files or flag in ("too_many_parts", "too_deep")
+    if flag == "unparsed_structure":
+        assert inbound.files[0].data == NASTY[name]
+    if flag == "html_too_complex":
+        assert inbound.html == ""
+        assert "hello" in inbound.text
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("no boundary", "body"),
+        ("a boundary that never comes", "body text"),
+        ("an end that never comes", "hello"),
+        ("broken base64", "hello world"),
+        ("an unknown encoding", "hello"),
+        ("an unknown charset", "éè"),
+        ("carriage returns only", "hello"),
+        ("an XML declaration", "hello"),
+        ("a line of noise", "hello"),
+    ],
+)
+def test_what_can_be_saved_of_a_broken_mail_is_shown(name: str, text: str) -> None:
+    assert text in parsed(NASTY[name]).text
+
+
+def test_a_mail_within_a_mail_is_a_file() -> None:
+    inner = mail(b"inner", Subject=b"Inner")
+    inbound = parsed(
+        multipart(
+            part(b"Content-Type: text/plain", content=b"see below"),
+            part(b"Content-Type: message/rfc822", content=inner),
+        )
+    )
+    assert inbound.text.strip() == "see below"
+    [file] = inbound.files
+    assert (file.name, file.content_type) == ("message-2.eml", "message/rfc822")
+    assert parsed(file.data).subject == "Inner"
+
+
+def test_text_that_came_as_a_file_stays_a_file() -> None:
+    inbound = parsed(multipart(part(b"Content-Type: text/plain", b"Content-Disposition: attachment; filename=log.txt")))
+    assert (inbound.text, [file.name for file in inbound.files]) == ("", ["log.txt"])
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [
+        (b"filename=lamp.pdf", "lamp.pdf"),
+        (b"filename*=utf-8''R%C3%A4kning.pdf", "Räkning.pdf"),
+        (b"filename*0*=utf-8''a%E2%82; filename*1*=%AC; filename*2=.pdf", "a€.pdf"),
+        (b'filename="=?utf-8?B?UsOka25pbmcucGRm?="', "Räkning.pdf"),
+        (b'filename="R\xc3\xa4kning.pdf"', "Räkning.pdf"),
+        (b"filename*=bogus'%FF; filename=plain.pdf", "bogus'ÿ"),
+        (b'filename="../../../../etc/cron.d/x"', "x"),
+        (b'filename="..\\\\..\\\\boot.ini"', "boot.ini"),
+        (b'filename="a\x00b\r\n c.pdf"', "ab c.pdf"),
+        (b'filename=".."', "part-1.pdf"),
+        (b'filename="CON.pdf"', "_CON.pdf"),
+        (b'filename="a<b>:c?.pdf"', "a_b__c_.pdf"),
+        ("filename=invoice\u202egnp.exe".encode(), "invoicegnp.exe"),
+        (b"", "part-1.pdf"),
+    ],
+)
+def test_file_names_are_found_and_made_safe(field: bytes, name: str) -> None:
+    one = part(b"Content-Type: application/pdf", b"Content-Disposition: attachment; " + field)
+    assert [file.name for file in parsed(multipart(one)).files] == [name]
+
+
+def test_long_names_keep_their_ending() -> None:
+    name = safe_name("å" * 1000 + ".pdf")
+    assert name.endswith("å.pdf")
+    assert len(name.encode()) <= 150
+
+
+def test_raw_names_are_read_in_the_charset_of_the_body() -> None:
+    pieces = (
+        part(b"Content-Type: text/plain; charset=koi8-r", content="привет".encode("koi8-r")),
+        part(b"Content-Disposition: attachment; filename=" + "счёт.pdf".encode("koi8-r")),
+    )
+    inbound = parsed(multipart(*pieces))
+    assert (inbound.text.strip(), inbound.files[0].name) == ("привет", "счёт.pdf")
+
+
+@pytest.mark.parametrize(
+    ("data", "label", "text"),
+    [
+        ("Grüße €".encode(), "us-ascii", "Grüße €"),
+        ("Grüße".encode("cp1252"), "utf-8", "Grüße"),
+        ("Grüße".encode() + b"\xe2\x82", "utf-8", "Grüße\ufffd"),
+        ("Grüße €".encode("cp1252"), "iso-8859-1", "Grüße €"),
+        ("龍𠀀".encode("gb18030"), "gb2312", "龍𠀀"),
+        ("안녕 똠방".encode("cp949"), "ks_c_5601-1987", "안녕 똠방"),
+        ("①".encode("cp932"), "shift_jis", "①"),
+        ("שלום".encode("iso-8859-8"), "iso-8859-8-i", "שלום"),
+        ("สวัสดี".encode("cp874"), "tis-620", "สวัสดี"),
+        ("こんにちは".encode("iso2022_jp"), None, "こんにちは"),
+        ("Grüße".encode(), "uft-8", "Grüße"),
+        ("héllo".encode("utf-16"), "utf-16", "héllo"),
+        (b"4142", "hex", "4142"),
+        (b"abc", "unicode_escape", "abc"),
+        (b"a\x00b", None, "ab"),
+    ],
+)
+def test_every_charset_label_resolves(data: bytes, label: str | None, text: str) -> None:
+    assert decode(data, label) == text
+
+
+def test_a_charset_named_only_in_the_html_is_used() -> None:
+    content = b"<html><meta charset=windows-1251><body>" + "Привет".encode("cp1251")
+    assert parsed(mail(content, b"Content-Type: text/html")).text == "Привет"
+
+
+def test_script_in_utf_7_is_text_and_nothing_else() -> None:
+    inbound = parsed(mail(b"+ADw-script+AD4-", b"Content-Type: text/plain; charset=utf-7"))
+    assert (inbound.text, inbound.html) == ("<script>", "")
+
+
+def test_the_same_message_id_with_other_content_is_no_duplicate_for_the_parser() -> None:
+    one, other = parsed(mail(b"one")), parsed(mail(b"other"))
+    assert (one.external_id, one.text) != (other.external_id, other.text)
+    assert one.external_id == other.external_id
+
+
+@pytest.mark.parametrize(
+    ("written", "read_as"),
+    [
+        (None, ""),
+        (b"<[b378dfc5@example.com]>", "<[b378dfc5@example.com]>"),
+        (b"bare@example.com", "<bare@example.com>"),
+        (b"<" + b"x" * 10_000 + b"@example.com>", ""),
+        (b"garbage", ""),
+    ],
+)
+def test_message_ids_are_taken_as_they_are_or_not_at_all(written: bytes | None, read_as: str) -> None:
+    assert parsed(mail(Message_ID=written)).external_id == read_as
+
+
+def test_a_pgp_mail_is_never_cut() -> None:
+    assert "encrypted" in parsed(NASTY["encrypted"]).flags
+
+
+def test_a_large_mail_is_read_by_its_header_alone() -> None:
+    heavy = mail(base64.encodebytes(bytes(31 * 1024 * 1024)), b"Content-Transfer-Encoding: base64")
+    inbound = parsed(heavy)
+    assert (inbound.subject, inbound.flags, inbound.text) == ("Lamp", ("too_large",), "")
+
+
+def read_all(paths: list[Path]) -> int:
+    """Read them, and hold each to what a store and a reader need."""
+    mails = 0
+    for path in paths:
+        body = path.read_bytes()
+        started = time.process_time()
+        try:
+            inbound = parsed(body)
+        except Unreadable:
+            assert not body.strip()
+            continue
+        assert time.process_time() - started < 3, path.name
+        "".join((inbound.text, inbound.html, inbound.subject)).encode()
+        mails += 1
+    return mails
+
+
+def test_a_quarter_of_the_corpus_is_read() -> None:
+    assert read_all(mail_corpus()[::4]) > 500
+
+
+@pytest.mark.prove
+def test_every_mail_of_the_corpus_is_read() -> None:
+    assert read_all(mail_corpus()) > 2000
