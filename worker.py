@@ -28,7 +28,6 @@ from hub.lifecycle import wake_due
 from hub.mailboxes import Mailbox, file_left_over
 from hub.media import fetch_waiting
 from hub.outbound import reconcile_message, send_message
-from hub.people import forget_old_failures
 from routing.router import Router
 from storage.search import index_new_messages
 from webhooks import outgoing
@@ -66,7 +65,6 @@ class Worker:
         self._every(1, self._wake_snoozed)
         self._every(2, lambda: fetch_waiting(hub))
         self._every(15, lambda: file_left_over(hub))
-        self._every(600, self._forget)
         self._scheduler.add_listener(_log_job_error, EVENT_JOB_ERROR)
         self._scheduler.start()
         self._watch_mailboxes()
@@ -113,9 +111,6 @@ class Worker:
             if due.fetchone() is None:
                 return
         self.hub.store.submit(wake_due)
-
-    def _forget(self) -> None:
-        self.hub.store.submit(forget_old_failures)
 
     def _watch_mailboxes(self) -> None:
         """Follow the desk: a new account gets a reader, a changed or closed one loses its old reader."""

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from channels.base import NotConfigured
 from cli import desk, doctor, serve
 from config import Settings, SettingsError, load
 from hub import AlreadyRunning
@@ -13,7 +14,7 @@ from hub.desk import DeskError
 from inbox.assets import AssetsMissing
 from storage.access import Conflict, Forbidden, NotFound
 
-STOPS = (SettingsError, AlreadyRunning, AssetsMissing, DeskError, Conflict, Forbidden, NotFound)
+STOPS = (SettingsError, AlreadyRunning, AssetsMissing, DeskError, Conflict, Forbidden, NotFound, NotConfigured)
 
 
 def parser() -> argparse.ArgumentParser:

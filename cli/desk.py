@@ -102,12 +102,18 @@ def create_user(settings: Settings, name: str, email: str, role: str, queues: li
     password = password or _ask_password()
     with opened_store(settings) as store, store.write() as tx:
         agent = agent_by_email(tx, email)
-        if agent is not None:
-            set_password(tx, agent, password)
-            print(f"{agent.name} has a new password.")
-            return 0
-        agent = create_agent(tx, name=name, email=email, role=role, password=password, queues=_queues(tx, queues))
-        print(f"{agent.name} can sign in as {agent.email} ({agent.role}).")
+        try:
+            if agent is not None:
+                set_password(tx, agent, password)
+                told = f"{agent.name} has a new password."
+            else:
+                new = create_agent(
+                    tx, name=name, email=email, role=role, password=password, queues=_queues(tx, queues)
+                )
+                told = f"{new.name} can sign in as {new.email} ({new.role})."
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+    print(told)
     return 0
 
 

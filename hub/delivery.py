@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from channels.base import DeliveryState, DeliveryUpdate, SendFailed, SendUncertain
@@ -106,19 +107,22 @@ class Courier:
 
     def carry(self, delivery: Delivery) -> None:
         """Hand one claimed delivery over and write down how it went."""
+        settle = self._hand_over(delivery)
+        self.hub.store.submit(settle)
+
+    def _hand_over(self, delivery: Delivery) -> Callable[[Tx], None]:
+        """Call the sender; what to write down afterwards."""
         try:
             result = self.senders[delivery.sender](self.hub, delivery)
-        except SendFailed:
-            self.hub.store.submit(lambda tx: settle_failed(tx, delivery, failed))
+        except SendFailed as failed:
+            return partial(settle_failed, delivery=delivery, failed=failed)
         except SendUncertain as uncertain:
-            why = uncertain.why
-            self.hub.store.submit(lambda tx: settle_uncertain(tx, delivery, why))
+            return partial(settle_uncertain, delivery=delivery, why=uncertain.why)
         except Exception as error:
             logger.exception("delivery %s: the sender broke", delivery.id)
-            failed = SendFailed(f"Something went wrong on our side: {type(error).__name__}.")
-            self.hub.store.submit(lambda tx: settle_failed(tx, delivery, failed))
-        else:
-            self.hub.store.submit(lambda tx: settle_sent(tx, delivery, result))
+            broken = SendFailed(f"Something went wrong on our side: {type(error).__name__}.")
+            return partial(settle_failed, delivery=delivery, failed=broken)
+        return partial(settle_sent, delivery=delivery, result=result)
 
     def _anything_due(self) -> bool:
         with self.hub.store.read() as tx:
@@ -131,21 +135,21 @@ class Courier:
             orphans = [row[0] for row in tx.sql(ORPHANS.format(lock=""), tx.now).fetchall()]
             rows = [tx.get(Delivery, number) for number in orphans]
         for delivery in rows:
-            if delivery is None:
-                continue
-            if delivery.sender in REPEATABLE:
-                self.hub.store.submit(lambda tx, d=delivery: _back_to_queue(tx, d))
-                continue
-            try:
-                result = self.reconcile(self.hub, delivery)
-            except Exception as error:
-                why = f"We stopped while sending and could not find out whether it went out ({error})."
-                self.hub.store.submit(lambda tx, d=delivery, w=why: settle_uncertain(tx, d, w))
-                continue
-            if result is None:
-                self.hub.store.submit(lambda tx, d=delivery: _back_to_queue(tx, d))
-            else:
-                self.hub.store.submit(lambda tx, d=delivery, r=result: settle_sent(tx, d, r))
+            if delivery is not None:
+                self.hub.store.submit(self._found_out(delivery))
+
+    def _found_out(self, delivery: Delivery) -> Callable[[Tx], None]:
+        """What to write down about a hand-over that nobody settled."""
+        if delivery.sender in REPEATABLE:
+            return partial(_back_to_queue, delivery=delivery)
+        try:
+            result = self.reconcile(self.hub, delivery)
+        except Exception as error:
+            why = f"We stopped while sending and could not find out whether it went out ({error})."
+            return partial(settle_uncertain, delivery=delivery, why=why)
+        if result is None:
+            return partial(_back_to_queue, delivery=delivery)
+        return partial(settle_sent, delivery=delivery, result=result)
 
 
 def _claim(tx: Tx) -> list[Delivery]:
