@@ -11,7 +11,7 @@ from hub.intake import hear
 from hub.web import hub_here, signed_request
 from storage.access import NotFound
 
-MAX_BYTES = 1024 * 1024  # Twilio sends at most 1600 characters and addresses of media
+MAX_BYTES = 4 * 1024 * 1024  # a megabyte of text with every character escaped; Twilio itself sends far less
 FORM = "application/x-www-form-urlencoded"
 NOTHING_TO_SAY = b'<?xml version="1.0" encoding="UTF-8"?><Response/>'
 KINDS = ("sms", "whatsapp")

@@ -1,0 +1,106 @@
+"""Subscribers of our events: who gets webhooks, what was handed over, and handing it over again."""
+
+from __future__ import annotations
+
+import secrets
+from base64 import b64encode
+from collections.abc import Sequence
+
+from sqlmodel import col, select
+
+from hub.feed import TYPES
+from hub.outside import NotAllowed, check_address
+from storage import Tx
+from storage.access import Actor, Conflict, NotFound
+from storage.deliveries import Delivery, WebhookEndpoint
+from storage.facts import DeskChanged
+
+SECRET_BYTES = 32
+MAX_NAME = 64
+
+
+def endpoints(tx: Tx, actor: Actor) -> list[WebhookEndpoint]:
+    """Every subscriber, also those switched off, oldest first. Raises Forbidden."""
+    actor.must_be("admin")
+    return list(tx.exec(select(WebhookEndpoint).order_by(col(WebhookEndpoint.id))))
+
+
+def endpoint(tx: Tx, actor: Actor, endpoint_id: int) -> WebhookEndpoint:
+    """One subscriber. Raises Forbidden or NotFound."""
+    actor.must_be("admin")
+    found = tx.get(WebhookEndpoint, endpoint_id)
+    if found is None:
+        raise NotFound(f"There is no webhook endpoint {endpoint_id}.")
+    return found
+
+
+def add_endpoint(
+    tx: Tx, actor: Actor, *, name: str, url: str, events: Sequence[str] = (), private: bool = False
+) -> WebhookEndpoint:
+    """Send events to an address from now on; its `secret` is made here and is what it verifies our signature with.
+
+    `private` lets it be on our own network. Raises Forbidden, or Conflict when the name is taken, the address may
+    not be called or a type is unknown.
+    """
+    actor.must_be("admin")
+    name = name.strip()[:MAX_NAME]
+    if not name:
+        raise Conflict("The endpoint needs a name.")
+    if unknown := sorted(set(events) - set(TYPES)):
+        raise Conflict(f"There is no event type {unknown[0]!r}; GET /api/v1/event-types lists them.")
+    try:
+        check_address(url, private=private)
+    except NotAllowed as refused:
+        raise Conflict(str(refused)) from refused
+    if tx.exec(select(WebhookEndpoint.id).where(WebhookEndpoint.name == name)).first() is not None:
+        raise Conflict(f"There is an endpoint called {name!r} already.")
+    secret = f"whsec_{b64encode(secrets.token_bytes(SECRET_BYTES)).decode()}"
+    made = WebhookEndpoint(name=name, url=url, secret=secret, events=list(events), created_at=tx.now)
+    tx.add(made)
+    tx.flush()
+    tx.emit(DeskChanged(f"webhook {name}", by=actor.by))
+    return made
+
+
+def remove_endpoint(tx: Tx, actor: Actor, endpoint_id: int) -> None:
+    """Send it nothing more, not even what waits; its log goes with it. Raises Forbidden or NotFound."""
+    gone = endpoint(tx, actor, endpoint_id)
+    tx.sql("DELETE FROM delivery WHERE sender = 'webhook' AND target = ?", f"endpoint:{endpoint_id}")
+    tx.delete(gone)
+    tx.emit(DeskChanged(f"webhook {gone.name} removed", by=actor.by))
+
+
+def deliveries_of(
+    tx: Tx, actor: Actor, endpoint_id: int, *, before: int | None = None, limit: int = 50
+) -> list[Delivery]:
+    """The delivery log of a subscriber, newest first. Raises Forbidden or NotFound."""
+    endpoint(tx, actor, endpoint_id)
+    query = select(Delivery).where(Delivery.sender == "webhook", Delivery.target == f"endpoint:{endpoint_id}")
+    if before is not None:
+        query = query.where(col(Delivery.id) < before)
+    return list(tx.exec(query.order_by(col(Delivery.id).desc()).limit(limit)))
+
+
+def replay(tx: Tx, actor: Actor, delivery_id: int) -> Delivery:
+    """Hand an event over again under the same webhook-id, at once and with all its tries; a switched-off endpoint is
+    switched on by it.
+
+    Raises Forbidden, NotFound, or Conflict while it is under way anyway.
+    """
+    actor.must_be("admin")
+    delivery = tx.get(Delivery, delivery_id)
+    if delivery is None or delivery.sender != "webhook":
+        raise NotFound(f"There is no webhook delivery {delivery_id}.")
+    subscriber = endpoint(tx, actor, int(delivery.target.partition(":")[2]))
+    again = tx.sql(
+        "UPDATE delivery SET state = 'queued', due_at = ?, attempts = 0, error = '', ended_at = NULL "
+        "WHERE id = ? AND state IN ('sent','failed','cancelled')",
+        tx.now, delivery_id,
+    )  # fmt: skip
+    if again.rowcount == 0:
+        raise Conflict("This delivery is under way; wait for its next try.")
+    if not subscriber.active:
+        subscriber.active, subscriber.failing_since, subscriber.problem = True, None, ""
+        tx.add(subscriber)
+    tx.refresh(delivery)
+    return delivery
