@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import random
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -166,6 +167,7 @@ def test_a_sender_is_found_however_it_is_written(written: bytes, address: str, n
         b"undisclosed-recipients: ;",
         b'"<<((( @@ \xff" <>',
         b"Mara Lindqvist",
+        b"mara\x00admin@example.com",
         b"@example.com",
         b"mara@",
         b"",
@@ -511,6 +513,45 @@ def test_a_large_mail_is_read_by_its_header_alone() -> None:
     heavy = mail(base64.encodebytes(bytes(31 * 1024 * 1024)), b"Content-Transfer-Encoding: base64")
     inbound = parsed(heavy)
     assert (inbound.subject, inbound.flags, inbound.text) == ("Lamp", ("too_large",), "")
+
+
+FRAGMENTS = (
+    *(b"\r\n", b"\r\n\r\n", b"--outer", b"--report", b"=?utf-8?q?", b"?=", b"*0*=utf-8''", b"\x00", b"\xff\xfe"),
+    *(b"Content-Type: ", b"message/rfc822", b"multipart/mixed", b"text/html", b"base64", b"utf-7", b"+2AA-"),
+    *(b'"', b"<", b">", b"(", b"@", b":", b"From: "),
+)
+
+
+def damaged(body: bytes, chance: random.Random) -> bytes:
+    """The mail after some bytes were lost, changed, doubled or put in."""
+    damage = bytearray(body)
+    for _ in range(chance.randint(1, 12)):
+        at = chance.randrange(len(damage) + 1)
+        kind = chance.random()
+        if kind < 0.5:
+            damage[at:at] = chance.choice(FRAGMENTS)
+        elif kind < 0.7:
+            del damage[at : at + chance.randint(1, 60)]
+        elif kind < 0.9:
+            damage[at : at + 1] = bytes([chance.randrange(256)])
+        else:
+            damage[at:at] = damage[: chance.randint(1, 300)]
+    return bytes(damage)
+
+
+def test_damaged_mails_are_read() -> None:
+    chance = random.Random(4711)
+    whole = [path.read_bytes() for path in sorted(MAILS.glob("*.eml"))]
+    for _ in range(500):
+        inbound = parsed(damaged(chance.choice(whole), chance))
+        words = [inbound.text, inbound.html, inbound.subject, inbound.sender.name, inbound.external_id]
+        words += [*inbound.references, *inbound.others, *inbound.tokens]
+        words += [each for file in inbound.files for each in (file.name, file.content_type, file.cid)]
+        words += [each for point in inbound.sender.points for each in (point.value, point.shown)]
+        for each in words:
+            each.encode("utf-8")
+            assert "\x00" not in each
+        assert 0 <= (inbound.quoted_at or 0) <= len(inbound.text)
 
 
 def read_all(paths: list[Path]) -> int:

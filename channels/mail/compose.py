@@ -13,13 +13,12 @@ from typing import Any, cast
 
 from channels.base import File, Outbound, SendFailed
 from channels.mail.automatic import LOOP_HEADER
-from channels.mail.filenames import safe_name
+from channels.mail.filenames import PLAIN_BYTES, safe_name, safe_type
 from channels.mail.headers import line, normalised
 
 MAX_REFERENCES = 10  # besides the first, which starts the thread
 FOLD_AT = 76
 ID = re.compile(r"<[!-;=?-~]{3,900}>")
-CONTENT_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+\-]{0,60}/[a-z0-9][a-z0-9!#$&^_.+\-]{0,60}")
 MIME_NAMES = ("Content-Type", "Content-Transfer-Encoding", "MIME-Version")
 
 
@@ -134,9 +133,9 @@ def _lines(content: str) -> str:
 
 def _kind(file: File) -> tuple[str, str]:
     """Type and subtype; what MIME would have us nest or encode otherwise travels as plain bytes."""
-    written = file.content_type.lower()
-    if not CONTENT_TYPE.fullmatch(written) or written.startswith(("multipart/", "message/")):
-        written = "application/octet-stream"
+    written = safe_type(file.content_type)
+    if written.startswith(("multipart/", "message/")):
+        written = PLAIN_BYTES
     maintype, _, subtype = written.partition("/")
     return maintype, subtype
 

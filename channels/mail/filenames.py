@@ -1,4 +1,4 @@
-"""Names of attachments that are safe to show, to save under and to put into a header."""
+"""Names and types of attachments that are safe to show, to save under and to put into a header."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import PurePosixPath
 from channels.mail.headers import line
 
 MAX_BYTES = 150
+PLAIN_BYTES = "application/octet-stream"
+CONTENT_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+\-]{0,60}/[a-z0-9][a-z0-9!#$&^_.+\-]{0,60}")
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 
 
@@ -35,3 +37,9 @@ def _shortened(name: str) -> str:
         stem, extension = name, ""
     room = MAX_BYTES - len(extension.encode()) - len(dot)
     return stem.encode()[:room].decode("utf-8", "ignore") + (dot + extension if extension else "")
+
+
+def safe_type(written: str) -> str:
+    """A content type without parameters, or plain bytes where it isn't one (RFC 6838 section 4.2)."""
+    kind = written.lower()
+    return kind if CONTENT_TYPE.fullmatch(kind) else PLAIN_BYTES

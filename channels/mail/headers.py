@@ -234,7 +234,7 @@ def normalised(address: str) -> str:
         or not domain
         or len(local) > 256
         or len(domain) > 253
-        or re.search(r"[\s<>,;:\ud800-\udfff]", local)
+        or re.search(r"[\s\x00-\x20\x7f<>,;:\ud800-\udfff]", local)
     ):
         return ""
     try:

@@ -15,8 +15,8 @@ from itertools import islice
 
 from channels.base import File
 from channels.mail.charset import codec_name, decode
-from channels.mail.filenames import safe_name
-from channels.mail.headers import parameter, token, value
+from channels.mail.filenames import safe_name, safe_type
+from channels.mail.headers import line, parameter, token, value
 from channels.mail.htmltext import MAX_CHARS, text_of, too_complex
 
 MAX_PARTS = 200
@@ -144,9 +144,9 @@ def _written_name(part: Message, hint: str | None) -> str:
 def _file(part: Message, kind: str, data: bytes, hint: str | None, number: int) -> File:
     fallback = "message/rfc822" if kind.startswith("message/") and kind != "message/delivery-status" else kind
     name = _written_name(part, hint) or (f"message-{number}.eml" if fallback == "message/rfc822" else "")
-    cid = value(part, "content-id")[:500].decode("ascii", "ignore").strip().strip("<>")
+    cid = line(value(part, "content-id")[:500].decode("ascii", "ignore")).strip("<>")
     inline = token(part, "content-disposition") == "inline"
-    return File(name=safe_name(name, kind, number), content_type=kind, data=data, cid=cid, inline=inline)
+    return File(name=safe_name(name, kind, number), content_type=safe_type(kind), data=data, cid=cid, inline=inline)
 
 
 def _is_inline(file: File, html: str) -> bool:
