@@ -7,6 +7,7 @@ import binascii
 import quopri
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import Message
 from email.utils import parsedate_to_datetime
@@ -155,58 +156,64 @@ def addresses(fields: list[bytes], hint: str | None = None) -> list[Mailbox]:
     ]
 
 
+@dataclass(slots=True)
+class _Entry:
+    """One mailbox of a list while it is being read."""
+
+    phrase: list[str] = field(default_factory=list)
+    comment: list[str] = field(default_factory=list)
+    angle: list[str] = field(default_factory=list)
+    in_angle: bool = False
+
+    def pair(self) -> tuple[str, str]:
+        words, note = "".join(self.phrase).strip(), "".join(self.comment).strip()
+        address = "".join(self.angle).partition(">")[0].strip()  # of several in one entry the first counts
+        return (words or note, address) if address else _bare(words, note)
+
+
 def _split(content: str) -> list[tuple[str, str]]:
-    """Mailboxes of an address list; linear in its length, so that neither depth nor a missing quote can hurt."""
+    """(name, address) of an address list; linear in its length, so that neither depth nor a missing quote can hurt."""
     pairs: list[tuple[str, str]] = []
-    phrase: list[str] = []
-    comment: list[str] = []
-    angle: list[str] | None = None
-    closed, quoted, depth, escaped = "", False, 0, False
+    entry = _Entry()
+    for kind, sign in _signs(content):
+        if kind == "broken" or (kind == "end" and entry.in_angle):
+            return pairs + _salvaged(content, {address for _, address in pairs})
+        if kind == "end" or (kind == "plain" and sign in ",;" and not entry.in_angle):
+            pairs.append(entry.pair())
+            entry = _Entry()
+        elif kind == "comment":
+            entry.comment.append(sign)
+        elif kind == "plain" and sign == "<":
+            entry.in_angle = True
+        elif kind == "plain" and sign == ">" and entry.in_angle:
+            entry.in_angle = False
+            entry.angle.append(sign)
+        elif entry.in_angle:
+            entry.angle.append(sign)
+        elif kind == "plain" and sign == ":" and "@" not in entry.phrase:
+            entry.phrase.clear()  # the name of a group, not of a person
+        elif kind != "mark":
+            entry.phrase.append(sign)
+    return [pair for pair in pairs if any(pair)]
 
-    def flush() -> None:
-        nonlocal closed
-        words, note = "".join(phrase).strip(), "".join(comment).strip()
-        if closed:
-            pairs.append((words or note, closed))
-        elif words or note:
-            pairs.append(_bare(words, note))
-        phrase.clear()
-        comment.clear()
-        closed = ""
 
+def _signs(content: str) -> Iterator[tuple[str, str]]:
+    """Each character as plain, quoted, comment or (quotation) mark; then "end", or "broken" where one never ends."""
+    quoted, depth, escaped = False, 0, False
     for sign in content:
-        into = comment if depth else phrase if angle is None else angle
-        if escaped:
+        if escaped or (quoted and sign not in '"\\'):
+            yield ("comment" if depth else "quoted"), sign
             escaped = False
-            into.append(sign)
         elif sign == "\\":
             escaped = True
         elif sign == '"' and not depth:
             quoted = not quoted
-            if angle is not None:
-                angle.append(sign)
-        elif quoted:
-            into.append(sign)
-        elif sign == "(":
-            depth += 1
-        elif sign == ")" and depth:
-            depth -= 1
-        elif depth:
-            comment.append(sign)
-        elif sign == "<":
-            angle = []
-        elif sign == ">" and angle is not None:
-            closed, angle = closed or "".join(angle).strip(), None
-        elif sign in ",;" and angle is None:
-            flush()
-        elif sign == ":" and angle is None and "@" not in phrase:
-            phrase.clear()  # the name of a group, not of a person
+            yield "mark", sign
+        elif sign in "()" and (depth or sign == "("):
+            depth += 1 if sign == "(" else -1
         else:
-            into.append(sign)
-    if quoted or depth or angle is not None:
-        return pairs + _salvaged(content, {address for _, address in pairs})
-    flush()
-    return pairs
+            yield ("comment" if depth else "plain"), sign
+    yield ("broken" if quoted or depth else "end"), ""
 
 
 def _bare(words: str, note: str) -> tuple[str, str]:
