@@ -5,13 +5,24 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from channels.base import DeliveryUpdate, File, Hears, Inbound, Raw, SignedRequest, Unreadable
+from channels.base import (
+    ContactPoint,
+    DeliveryUpdate,
+    File,
+    Hears,
+    Inbound,
+    Raw,
+    Sender,
+    SignedRequest,
+    Strength,
+    Unreadable,
+)
 from hub.delivery import settle_update
 from hub.hub import Hub, Opened
 from hub.identity import Known, identify
@@ -134,6 +145,7 @@ def receive(
     if inbound.automatic in DROPPED:
         return Taken("ignored", receipt_id)
     kind = opened.account.kind
+    inbound = inbound if inbound.sender.points else replace(inbound, sender=_nobody(inbound, receipt_id))
     sender = identify(tx, inbound.sender)
     found = thread(tx, sender.person_id, inbound, kind, signed)
     conversation_id = found.conversation_id if found else _open(tx, sender, inbound, kind)
@@ -276,6 +288,12 @@ def _mark_quarantined(tx: Tx, receipt_id: int, opened: Opened, why: str) -> Take
     tx.sql("UPDATE receipt SET state = 'quarantined', why = ?, attempts = attempts + 1 WHERE id = ?", why, receipt_id)
     tx.emit(ReceiptQuarantined(receipt_id, opened.account.kind))
     return Taken("quarantined", receipt_id)
+
+
+def _nobody(inbound: Inbound, receipt_id: int) -> Sender:
+    """A mail without any sender is still somebody's: a contact of its own, to be merged by hand."""
+    point = ContactPoint("external", f"receipt:{receipt_id}", Strength.CLAIMED, "unknown sender")
+    return Sender((point,), inbound.sender.name)
 
 
 def _open(tx: Tx, sender: Known, inbound: Inbound, kind: str) -> int:

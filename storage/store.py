@@ -58,13 +58,15 @@ class Tx(Session):
     def sql(self, statement: str, *values: Any) -> Rows:
         """Run one statement with `?` marks on the driver's own cursor: the hot paths' way past the ORM.
 
-        Pending ORM work is flushed first. Moments, dicts and lists are bound as the columns expect them; read
+        Pending ORM work is flushed first. Read the rows before the next statement. Moments, dicts and lists are bound as the columns expect them; read
         moments back with `storage.columns.moment`.
         """
         if not self._is_clean():
             self.flush()
         if self._driver is None:
-            self._driver = self.connection().connection.driver_connection
+            driver: Any = self.connection().connection.driver_connection
+            # One psycopg cursor for all statements: making one costs as much as binding ten values.
+            self._driver = driver if self.dialect == "sqlite" else driver.cursor()
         if self.dialect == "sqlite":
             bound = [v if type(v) in PLAIN else self._now_text if v is self.now else _sqlite_value(v) for v in values]
             rows: Rows = self._driver.execute(statement, bound)

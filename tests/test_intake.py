@@ -198,6 +198,12 @@ def test_stop_is_noted_and_makes_no_new_work(desk: Desk) -> None:
         assert "OptOutChanged" in names
 
 
+def test_a_mail_without_a_sender_is_somebodys_all_the_same(desk: Desk) -> None:
+    taken = desk.raw_mail(b"To: support@desk.example\r\nSubject: lamp\r\n\r\nhello\r\n")
+    assert taken.state == "accepted"
+    assert desk.only_conversation().subject == "lamp"
+
+
 def test_channels_follow_the_desk(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_module, "LOOK_AGAIN_SECONDS", 0.0)
     assert {opened.account.name for opened in desk.hub.channels()} >= {"support-mail", "support-sms"}

@@ -21,12 +21,12 @@ from tests.support import need
 
 NOBODY = 65534
 
-# Nothing here has to survive a power cut. The server dies with its sandbox process, which dies with its standard
+# Nothing in a test has to survive a power cut. The server dies with its sandbox process, which dies with its standard
 # input: a killed test run leaves neither a server nor files behind.
 GUARD = """
 bin=$1; home=$2
 "$bin/postgres" -D "$home/data" -k "$home" -c listen_addresses= -c max_connections=100 \
-    -c fsync=off -c full_page_writes=off >"$home/log" 2>&1 &
+    -c fsync=$3 -c full_page_writes=$3 >"$home/log" 2>&1 &
 server=$!
 read -r _
 kill -QUIT "$server"; wait "$server"; cd /; rm -rf "$home"
@@ -46,10 +46,10 @@ def binaries() -> Path | None:
 
 
 @contextmanager
-def server() -> Iterator[str]:
+def server(durable: bool = False) -> Iterator[str]:
     """Start PostgreSQL (about half a second) and yield the URL for `database()`.
 
-    SWITCHYARD_TEST_PG_URL names a running server instead; it needs a role that may create databases.
+    Tests need no durability; a benchmark does. SWITCHYARD_TEST_PG_URL names a running server instead; it needs a role that may create databases.
     """
     if existing := os.environ.get("SWITCHYARD_TEST_PG_URL"):
         yield existing
@@ -59,12 +59,12 @@ def server() -> Iterator[str]:
     assert bin_dir is not None
     home = Path(tempfile.mkdtemp(prefix="switchyard-pg-", dir="/tmp"))  # short: a socket's path has 107 bytes
     try:
-        yield from _serve(bin_dir, home)
+        yield from _serve(bin_dir, home, "on" if durable else "off")
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _serve(bin_dir: Path, home: Path) -> Iterator[str]:
+def _serve(bin_dir: Path, home: Path, fsync: str) -> Iterator[str]:
     user: int | None = None
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         user = NOBODY
@@ -78,7 +78,7 @@ def _serve(bin_dir: Path, home: Path) -> Iterator[str]:
     if made.returncode:
         raise RuntimeError(f"initdb could not make a database cluster in {home}: {made.stderr.strip()}")
     guard = subprocess.Popen(
-        ["/bin/sh", "-c", GUARD, "sh", bin_dir, home],
+        ["/bin/sh", "-c", GUARD, "sh", bin_dir, home, fsync],
         user=user, group=user, extra_groups=groups, env=environment, cwd=home,
         stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
