@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from routing.moves import end_offer
 from routing.work import (
     Arrival,
     accept,
@@ -341,20 +342,31 @@ def test_a_reopened_conversation_is_new_work_and_arriving_twice_is_not(desk: Des
 
 def test_urgent_work_goes_first_and_snoozed_work_not_at_all(desk: Desk, clock: Clock) -> None:
     with desk.store.write() as tx:
-        tx.get_one(Agent, desk.agents["Jonas"]).capacity = 20
+        tx.get_one(Agent, desk.agents["Jonas"]).capacity = 40
     snoozed = desk.comes_in()
     clock.forward(minutes=1)
-    normal = desk.comes_in()
+    older, newer = desk.comes_in(), desk.comes_in()
     clock.forward(minutes=1)
     gold = desk.comes_in(tier="gold")
     with desk.store.write() as tx:
         tx.get_one(Conversation, snoozed).state = "snoozed"
     desk.signs_in("Jonas")
-    desk.router().run_once()
-    assert (desk.owner(gold), desk.owner(normal), desk.owner(snoozed)) == ("Jonas", None, None)
+    assert desk.router().run_once() == 2
+    assert [desk.owner(one) for one in (snoozed, older, newer, gold)] == [None, "Jonas", None, "Jonas"]
     with desk.store.read() as tx:
-        assert why_waiting(tx, normal)[1] == "2 agents in Support: 1 is offline, 1 is full."
-        assert tx.get_one(Assignment, 1).explanation["eligible"] == 1
+        assert why_waiting(tx, newer)[1] == "2 agents in Support: 1 is offline, 1 is full."
+        assert why_waiting(tx, snoozed) == ["It is snoozed: it is offered again when it wakes."]
+        assert tx.get_one(Assignment, 1).conversation_id == gold
+
+
+def test_an_offer_with_time_left_does_not_expire(desk: Desk, clock: Clock) -> None:
+    desk.signs_in("Jonas")
+    chat = desk.comes_in("chat")
+    desk.router().run_once()
+    clock.forward(seconds=29)
+    with desk.store.write() as tx:
+        assert end_offer(tx, desk.item(chat).id or 0, "expired", "system") is None
+    assert len(desk.rings_at("Jonas")) == 1
 
 
 def test_a_queue_nobody_serves_says_so(desk: Desk) -> None:
