@@ -9,14 +9,13 @@ from pathlib import Path
 
 from config import Settings
 from hub import Hub
-from hub.desk import apply, read
+from hub.desk import read
 from sandbox.cast import MAILBOX, NOTICES, OUR_NUMBER, PASSWORD, SLACK_USERS
 from sandbox.mailserver import MailServer
 from sandbox.page import attach
 from sandbox.seed import seed
 from sandbox.slack import SlackDouble
 from sandbox.twilio import TwilioDouble
-from storage.access import SYSTEM
 
 __all__ = ["PASSWORD", "Doubles", "start_doubles"]
 
@@ -38,11 +37,8 @@ class Doubles:
         with hub.store.read() as tx:
             is_new = tx.sql("SELECT 1 FROM channel LIMIT 1").fetchone() is None
         if is_new:
-            with hub.store.write() as tx:
-                apply(tx, SYSTEM, read(DESK.read_text("utf-8")))
+            seed(hub, read(DESK.read_text("utf-8")))
         hub.look_again()
-        if is_new:
-            seed(hub)
 
     def stop(self) -> None:
         """Hang up. What was said is forgotten."""

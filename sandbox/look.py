@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 
 from sandbox.slack import Post
 
-_TOKEN = re.compile(r"<([^<>\n]+)>|\*([^*\n]+)\*|:([a-z_]+):")
+_TOKEN = re.compile(r"<([^<>\n]+)>|(?<!\w)\*(?=\S)([^*\n]+)(?<=\S)\*(?!\w)|:([a-z_]+):")
 _EMOJI = {"rotating_light": "🚨"}
 _EVER = datetime.min.replace(tzinfo=UTC)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 from functools import partial
+from typing import Any
 from urllib.parse import urlencode
 
 from sqlmodel import select
@@ -20,6 +21,7 @@ from channels.base import Raw, SendFailed
 from channels.form import FormChannel
 from hub import Hub
 from hub.delivery import SendResult, settle_failed, settle_sent
+from hub.desk import apply
 from hub.identity import merge, rename
 from hub.intake import take_in
 from hub.lifecycle import resolve, snooze
@@ -29,11 +31,12 @@ from sandbox.cast import PASSWORD
 from sandbox.papers import picture, sheet
 from sandbox.stories import INES, MARA, STORIES, UNREADABLE, Person, Step, Story
 from storage import Tx
-from storage.access import Actor, actor_for
+from storage.access import SYSTEM, Actor, actor_for
 from storage.conversations import Conversation, Message
 from storage.deliveries import Delivery
 from storage.people import Agent, Contact, Identity, agent_by_email
 
+BEFORE = timedelta(days=30)  # when the desk was set up
 SITE = "https://shop.example.com"
 
 
@@ -52,29 +55,41 @@ class Stage:
         return actor_for(tx, agent)
 
 
-def seed(hub: Hub) -> None:
-    """Play every story in the order in which things happened. Only for a desk without conversations.
+def seed(hub: Hub, desk: Mapping[str, Any]) -> None:
+    """Set the desk up and play every story in the order in which things happened. Only for an empty database.
 
     Nothing else may use the store meanwhile: its clock is turned back to the moment of each step.
     """
     store, clock = hub.store, hub.store.clock
     start = clock()
     stage = Stage(hub)
-    steps = [(step.ago, number, story, step) for number, story in enumerate(STORIES) for step in story.steps]
     try:
-        for ago, number, story, step in sorted(steps, key=lambda each: -each[0]):
+        store.clock = partial(_standing_still, start - BEFORE)
+        with store.write() as tx:
+            apply(tx, SYSTEM, desk)
+        hub.look_again()
+        for ago, _, play in sorted(_happenings(stage), key=lambda each: (-each[0], each[1])):
             at = start - timedelta(minutes=ago)
             store.clock = partial(_standing_still, at)
-            _play(stage, number, story, step, at)
-        for channel, ago, body, content_type in UNREADABLE:
-            at = start - timedelta(minutes=ago)
-            store.clock = partial(_standing_still, at)
-            take_in(hub, hub.channel_named(channel), Raw(f"sample:{channel}:{ago}", body, content_type))
+            play(at)
     finally:
         store.clock = clock
     with store.write() as tx:
         _fill_in(tx, stage.contacts)
         _give_passwords(tx)
+
+
+def _happenings(stage: Stage) -> Iterator[tuple[float, int, Callable[[datetime], object]]]:
+    """Everything with how many minutes ago it was; the number keeps the order of what is equally old."""
+    for number, story in enumerate(STORIES):
+        for step in story.steps:
+            yield step.ago, number, partial(_play, stage, number, story, step)
+    for ago, channel, body, content_type in UNREADABLE:
+        yield ago, len(STORIES), partial(_arrive, stage, channel, Raw(f"sample:{channel}:{ago}", body, content_type))
+
+
+def _arrive(stage: Stage, channel: str, raw: Raw, at: datetime) -> None:
+    take_in(stage.hub, stage.hub.channel_named(channel), raw)
 
 
 def _standing_still(at: datetime) -> datetime:

@@ -376,6 +376,6 @@ STORIES = (
 
 # Arrived, but says nothing that can be read: kept as they came, with a Retry button.
 UNREADABLE = (
-    ("support-mail", 4 * HOUR, b"\r\n", "message/rfc822"),
-    ("contact", 26 * HOUR, b'{"email": "pat@example.com", "message": "Do you have', "application/json"),
+    (4 * HOUR, "support-mail", b"\r\n", "message/rfc822"),
+    (26 * HOUR, "contact", b'{"email": "pat@example.com", "message": "Do you have', "application/json"),
 )
