@@ -16,7 +16,7 @@ from routing.engine import Candidate, Decision, Waiting, match
 from routing.locks import hold, hold_agents
 from routing.moves import own, record_automatic_accept, ring
 from routing.presence import expire_offers, rings_too_long
-from routing.rules import RuleBook, rule_book
+from routing.rules import LIGHTEST, RuleBook, rule_book
 from routing.sla import is_overdue, record_breaches
 from storage import Store, Tx
 from storage.columns import moment
@@ -31,6 +31,19 @@ SWEEP_SECONDS = 1.0  # how long a missed wake-up, a cooldown's end or an offer's
 LONGEST_PAUSE = 0.25
 BATCH = 200
 TRIES = 3
+
+
+# Of work of one kind only the head of the line matters: a long queue costs a sort in the database, not in Python.
+_HEADS = """
+SELECT id, conversation_id, queue_id, channel, weight, skills, priority, order_time, version FROM work_item
+WHERE id IN (SELECT id FROM (
+    SELECT item.id, row_number() OVER (
+        PARTITION BY item.queue_id, item.skills, item.weight ORDER BY item.priority DESC, item.order_time, item.id
+    ) AS place
+    FROM work_item AS item JOIN conversation ON conversation.id = item.conversation_id AND conversation.state = 'open'
+    WHERE item.state = 'queued' AND item.weight <= ? AND item.queue_id IN ({marks})
+) AS line WHERE place <= ?)
+"""
 
 
 class Deposed(Exception):
@@ -177,34 +190,36 @@ def _settle(tx: Tx, book: RuleBook, decision: Decision) -> bool:
 
 
 def _waiting(tx: Tx, candidates: Iterable[Candidate], room: int) -> list[Waiting]:
-    """Queued work that might fit somebody who is there."""
-    queues = sorted({queue for one in candidates if one.status == "available" for queue in one.queues})
+    """The most urgent queued work of each kind: as much as could be taken, and whatever cools down before it."""
+    present = [one for one in candidates if one.status == "available" and one.room > 0]
+    queues = sorted({queue for one in present for queue in one.queues})
     if not queues:
         return []
-    marks = ",".join("?" * len(queues))
+    cooling = _cooling(tx)
+    slots = sum(one.room // LIGHTEST for one in present)
     rows = tx.sql(
-        "SELECT w.id, w.conversation_id, w.queue_id, w.channel, w.weight, w.skills, w.priority, w.order_time, "
-        "w.version FROM work_item w JOIN conversation c ON c.id = w.conversation_id "
-        f"WHERE w.state = 'queued' AND c.state = 'open' AND w.weight <= ? AND w.queue_id IN ({marks})",
-        room, *queues,
-    ).fetchall()  # fmt: skip
-    if not rows:
-        return []
-    cooling: dict[int, set[int]] = {}
+        _HEADS.format(marks=",".join("?" * len(queues))), room, *queues, min(slots, BATCH) + len(cooling)
+    ).fetchall()
+    none: frozenset[int] = frozenset()
+    return [
+        Waiting(
+            row[0], row[1], row[2], row[3], row[4], _skills(row[5]), row[6], moment(row[7]) or tx.now, row[8],
+            cooling.get(row[0], none),
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def _cooling(tx: Tx) -> dict[int, frozenset[int]]:
+    """For queued items, the agents not to ask now."""
+    found: dict[int, set[int]] = {}
     for item_id, agent_id in tx.sql(
         "SELECT cooldown.work_item_id, cooldown.agent_id FROM cooldown JOIN work_item "
         "ON work_item.id = cooldown.work_item_id AND work_item.state = 'queued' WHERE cooldown.until > ?",
         tx.now,
     ).fetchall():
-        cooling.setdefault(item_id, set()).add(agent_id)
-    none: frozenset[int] = frozenset()
-    return [
-        Waiting(
-            row[0], row[1], row[2], row[3], row[4], _skills(row[5]), row[6], moment(row[7]) or tx.now, row[8],
-            frozenset(cooling[row[0]]) if row[0] in cooling else none,
-        )
-        for row in rows
-    ]  # fmt: skip
+        found.setdefault(item_id, set()).add(agent_id)
+    return {item_id: frozenset(agents) for item_id, agents in found.items()}
 
 
 def _skills(document: Any) -> tuple[tuple[str, int], ...]:

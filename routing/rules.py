@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 WEIGHTS: Mapping[str, int] = {"chat": 30, "sms": 25, "whatsapp": 25, "email": 20, "form": 20, "slack": 20}
 WEIGHT = 20  # of any other kind of channel
+LIGHTEST = min(WEIGHT, *WEIGHTS.values())
 RINGS = frozenset({"chat"})  # every other kind is accepted automatically
 
 

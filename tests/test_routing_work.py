@@ -376,3 +376,23 @@ def test_a_queue_nobody_serves_says_so(desk: Desk) -> None:
         tx.sql("DELETE FROM agent_queue WHERE queue_id = ?", desk.queues["Billing"])
     with desk.store.read() as tx:
         assert why_waiting(tx, mail)[1].startswith("Nobody serves Billing")
+
+
+def test_declined_chats_at_the_head_do_not_hide_the_one_behind_them(desk: Desk, clock: Clock) -> None:
+    with desk.store.write() as tx:
+        tx.get_one(Agent, desk.agents["Jonas"]).capacity = 30
+    desk.signs_in("Jonas")
+    router = desk.router()
+    for _ in range(4):
+        desk.comes_in("chat")
+        clock.forward(seconds=1)
+    rung = []
+    for _ in range(4):
+        assert router.run_once() == 1
+        (offer,) = desk.rings_at("Jonas")
+        rung.append(offer.conversation_id)
+        with desk.store.write() as tx:
+            decline(tx, desk.actor(tx, "Jonas"), offer.id or 0)
+    assert rung == sorted(set(rung)) and len(rung) == 4
+    assert router.run_once() == 0
+    desk.is_sound()
