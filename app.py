@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from apiflask import APIFlask
+from flask import Flask
 
 import api
 import chatops
@@ -17,7 +17,7 @@ from sandbox import page as sandbox_page
 from storage.migrations import upgrade
 
 
-def create_app(settings: Settings | None = None, hub: Hub | None = None) -> APIFlask:
+def create_app(settings: Settings | None = None, hub: Hub | None = None) -> Flask:
     """The web application. Starts no thread: the server's hooks do, in the process that serves.
 
     Raises SettingsError, or AlreadyRunning when another process has this SQLite database.
@@ -27,10 +27,7 @@ def create_app(settings: Settings | None = None, hub: Hub | None = None) -> APIF
         hub = Hub(settings)
         hub.occupy()
         upgrade(hub.store)
-    app = APIFlask(
-        "switchyard", static_folder=None, template_folder=None, spec_path="/api/v1/openapi.json", docs_path=None,
-        title="Switchyard", version="1",
-    )  # fmt: skip
+    app = Flask("switchyard", static_folder=None, template_folder=None)
     app.extensions["hub"] = hub
     app.secret_key = settings.secret_key
     assets.register(app)

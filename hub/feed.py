@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from storage.facts import Fact, FactRow
+from hub.pump import Happened
+from storage.facts import Fact
 
 _WORD = re.compile(r"[A-Z][a-z0-9]*")
 
@@ -19,6 +20,6 @@ def type_of(fact_name: str) -> str:
 TYPES = {type_of(name): name for name in Fact.kinds}
 
 
-def event(row: FactRow) -> dict[str, Any]:
+def event(fact: Happened) -> dict[str, Any]:
     """A fact as JSON. `id` is its place in the one order of all facts."""
-    return {"id": row.id, "type": type_of(row.name), "timestamp": row.at.isoformat(), "data": row.data}
+    return {"id": fact.id, "type": type_of(fact.name), "timestamp": fact.at.isoformat(), "data": fact.data}

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from apiflask import APIFlask
 from flask import Flask
 from requests import Session
 from sqlmodel import select
 from werkzeug.serving import make_server
 
+import api
 import webhooks
 from config import Settings
 from hub import Hub
@@ -58,9 +58,10 @@ def furnish(hub: Hub, *accounts: ChannelAccount) -> None:
 
 def compose(hub: Hub) -> Flask:
     """The application with the doors under test."""
-    app = APIFlask("doors", spec_path="/api/v1/openapi.json", docs_path=None)
+    app = Flask("doors", static_folder=None)
     app.extensions["hub"] = hub
     app.register_blueprint(webhooks.create_blueprint())
+    app.register_blueprint(api.create_blueprint())
     return app
 
 

@@ -1,0 +1,40 @@
+"""The API for other programs, by bearer token; health and metrics for whoever runs the hub."""
+
+from __future__ import annotations
+
+from flask import Blueprint, request
+
+from api import contacts, conversations, errors, events, health, metrics, openapi, webhook_endpoints
+from api.tokens import authenticate
+from storage.access import NotFound
+
+PARTS = (conversations.part, contacts.part, events.part, webhook_endpoints.part)
+MAX_ID = 2**53  # what JSON numbers hold exactly
+
+
+def create_blueprint() -> Blueprint:
+    """`/api/v1/…` for holders of a token, `/healthz`, `/readyz` and `/metrics` for whoever runs the hub."""
+    outer = Blueprint("api", __name__)
+    openapi.add_route(outer, PARTS)
+    outer.register_blueprint(_v1())
+    outer.register_blueprint(health.create_blueprint())
+    outer.register_blueprint(metrics.create_blueprint())
+    return outer
+
+
+def _v1() -> Blueprint:
+    v1 = Blueprint("v1", __name__, url_prefix=openapi.PREFIX)
+    v1.before_request(authenticate)
+    v1.before_request(_know_ids)
+    errors.register(v1)
+    for part in PARTS:
+        v1.register_blueprint(part)
+    v1.add_url_rule("/<path:rest>", "nowhere", errors.nowhere, methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+    return v1
+
+
+def _know_ids() -> None:
+    """A number that no id can be is not there; databases would call it an error."""
+    for value in (request.view_args or {}).values():
+        if isinstance(value, int) and value > MAX_ID:
+            raise NotFound(f"There is no {value}.")

@@ -1,0 +1,177 @@
+"""Contacts: find people, see their one history, say that two records are one person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apiflask import APIBlueprint
+from sqlalchemy import ColumnElement, exists, true
+from sqlalchemy.orm import aliased
+from sqlmodel import col, or_, select
+
+from api import shapes
+from api.conversations import message_page
+from api.tokens import actor_here
+from hub.identity import add_identity, merge, unmerge
+from hub.web import hub_here
+from storage import Tx
+from storage.access import Actor, NotFound, visible
+from storage.conversations import Conversation, Message
+from storage.people import Contact, Identity, Merge
+
+part = APIBlueprint("contacts", __name__, tag="Contacts")
+
+
+@part.get("/contacts")
+@part.input(shapes.ContactsQuery, location="query")
+@part.output(shapes.ContactPage)
+def contacts(query_data: shapes.ContactsQuery) -> dict[str, Any]:
+    """Find people by a part of a name or address, the newest first."""
+    asked = query_data
+    with hub_here().store.read() as tx:
+        query = select(Contact).where(Contact.id == Contact.person_id, _seen(actor_here()))
+        if asked.query.strip():
+            query = query.where(col(Contact.id).in_(_persons_with(asked.query.strip())))
+        if asked.before is not None:
+            query = query.where(col(Contact.id) < asked.before)
+        rows = list(tx.exec(query.order_by(col(Contact.id).desc()).limit(asked.limit + 1)))
+        page = rows[: asked.limit]
+        following = page[-1].id if len(rows) > asked.limit else None
+        return {"contacts": _shown(tx, page), "next": following}
+
+
+@part.get("/contacts/<int:contact_id>")
+@part.output(shapes.Contact)
+def contact(contact_id: int) -> dict[str, Any]:
+    """One person. The id of a merged record gives the person it belongs to."""
+    with hub_here().store.read() as tx:
+        return _shown(tx, [_person(tx, actor_here(), contact_id)])[0]
+
+
+@part.get("/contacts/<int:contact_id>/timeline")
+@part.input(shapes.PageQuery, location="query")
+@part.output(shapes.MessagePage)
+def timeline(contact_id: int, query_data: shapes.PageQuery) -> dict[str, Any]:
+    """The person's messages over all channels and conversations, newest first."""
+    actor = actor_here()
+    with hub_here().store.read() as tx:
+        person = _person(tx, actor, contact_id)
+        query = (
+            select(Message)
+            .join(Conversation, col(Conversation.id) == col(Message.conversation_id))
+            .join(Contact, col(Contact.id) == col(Conversation.contact_id))
+            .where(Contact.person_id == person.id, visible(actor), Message.state != "draft")
+        )
+        return message_page(tx, query, query_data, newest_first=True)
+
+
+@part.post("/contacts/<int:contact_id>/merge")
+@part.input(shapes.MergeIn)
+@part.output(shapes.Merge, 201)
+@part.doc(responses=[403, 409])
+def join(contact_id: int, json_data: shapes.MergeIn) -> dict[str, Any]:
+    """Say that two records are one person; this one's stands for both."""
+    actor = actor_here()
+    with hub_here().store.write() as tx:
+        survivor, other = _person(tx, actor, contact_id), _person(tx, actor, json_data.other_id)
+        return _merged(merge(tx, actor, survivor.id or 0, other.id or 0))
+
+
+@part.post("/contacts/<int:contact_id>/identities")
+@part.input(shapes.IdentityIn)
+@part.output(shapes.Contact, 201)
+@part.doc(responses=[403, 409])
+def reach(contact_id: int, json_data: shapes.IdentityIn) -> dict[str, Any]:
+    """Write down a further e-mail address or phone number of a contact."""
+    actor = actor_here()
+    with hub_here().store.write() as tx:
+        person = _person(tx, actor, contact_id)
+        add_identity(tx, actor, person.id or 0, json_data.kind, json_data.value)
+        return _shown(tx, [person])[0]
+
+
+@part.post("/merges/<int:merge_id>/undo")
+@part.output(shapes.Merge)
+@part.doc(responses=[403, 409])
+def part_again(merge_id: int) -> dict[str, Any]:
+    """Take a merge back: exactly the records that it moved."""
+    actor = actor_here()
+    with hub_here().store.write() as tx:
+        done = tx.get(Merge, merge_id)
+        if done is None:
+            raise NotFound(f"There is no merge {merge_id}.")
+        _person(tx, actor, done.survivor_id)
+        return _merged(unmerge(tx, actor, merge_id))
+
+
+def _seen(actor: Actor) -> ColumnElement[bool]:
+    """The condition on a standing `Contact`: somebody with a conversation that the actor may see."""
+    if actor.sees_all:
+        return true()
+    record = aliased(Contact)
+    return exists(
+        select(Conversation.id)
+        .join(record, col(record.id) == col(Conversation.contact_id))
+        .where(col(record.person_id) == col(Contact.id), visible(actor))
+        .correlate(Contact)
+    )
+
+
+def _persons_with(typed: str) -> Any:
+    record, owner = aliased(Contact), aliased(Contact)
+    named = select(record.person_id).where(col(record.name).icontains(typed, autoescape=True))
+    reached = (
+        select(owner.person_id)
+        .join(Identity, col(Identity.contact_id) == col(owner.id))
+        .where(
+            or_(
+                col(Identity.value).icontains(typed, autoescape=True),
+                col(Identity.shown).icontains(typed, autoescape=True),
+            )
+        )
+    )
+    return named.union(reached)
+
+
+def _person(tx: Tx, actor: Actor, contact_id: int) -> Contact:
+    """The record that stands for the person. Raises NotFound also when the actor may see none of the conversations."""
+    standing = select(Contact.person_id).where(Contact.id == contact_id).scalar_subquery()
+    found = tx.exec(select(Contact).where(Contact.id == standing, _seen(actor))).first()
+    if found is None:
+        raise NotFound(f"There is no contact {contact_id}.")
+    return found
+
+
+def _shown(tx: Tx, persons: list[Contact]) -> list[dict[str, Any]]:
+    ids = [person.id for person in persons]
+    records: dict[int | None, list[int]] = {}
+    owners: dict[int | None, int | None] = {}
+    for record_id, person_id in tx.exec(
+        select(Contact.id, Contact.person_id).where(col(Contact.person_id).in_(ids)).order_by(col(Contact.id))
+    ):
+        records.setdefault(person_id, []).append(record_id or 0)
+        owners[record_id] = person_id
+    identities: dict[int | None, list[dict[str, Any]]] = {}
+    for row in tx.exec(
+        select(Identity)
+        .where(col(Identity.contact_id).in_(owners))
+        .order_by(col(Identity.strength).desc(), Identity.id)  # type: ignore[arg-type]
+    ):
+        identities.setdefault(owners[row.contact_id], []).append(_identity(row))
+    return [
+        person.model_dump() | {"identities": identities.get(person.id, []), "records": records.get(person.id, [])}
+        for person in persons
+    ]
+
+
+def _identity(row: Identity) -> dict[str, Any]:
+    return row.model_dump() | {"verified": row.verified, "opted_out": row.opted_out_at is not None}
+
+
+def _merged(row: Merge) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "survivor_id": row.survivor_id,
+        "other_id": row.other_id,
+        "undone": row.undone_at is not None,
+    }

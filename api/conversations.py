@@ -1,0 +1,307 @@
+"""Conversations: lists, messages, answers, notes and who has them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+from apiflask import APIBlueprint
+from flask import request
+from sqlalchemy import ColumnElement, and_, or_
+from sqlmodel import col, select
+
+from api import shapes
+from api.errors import Refused
+from api.tokens import actor_here
+from hub.lifecycle import reopen, resolve, snooze, wake
+from hub.replies import note, reply
+from hub.web import hub_here
+from routing.work import assign, claim, release, transfer, why_assigned, why_waiting
+from storage import Tx
+from storage.access import Actor, NotFound, conversation_for, visible
+from storage.conversations import Attachment, Conversation, Message, attachments_of
+from storage.desk import ChannelAccount, Queue, channel_by_name
+from storage.idempotency import answered_before, remember
+from storage.people import Agent, Contact
+
+part = APIBlueprint("conversations", __name__, tag="Conversations")
+
+KEY_CHARS = 255
+
+
+@part.get("/conversations")
+@part.input(shapes.ConversationsQuery, location="query")
+@part.output(shapes.ConversationPage)
+def conversations(query_data: shapes.ConversationsQuery) -> dict[str, Any]:
+    """List conversations, newest activity first."""
+    asked = query_data
+    with hub_here().store.read() as tx:
+        query = select(Conversation).where(visible(actor_here()), *_conditions(tx, asked))
+        if asked.cursor:
+            at, number = _read_cursor(asked.cursor)
+            older = and_(col(Conversation.last_at) == at, col(Conversation.id) < number)
+            query = query.where(or_(col(Conversation.last_at) < at, older))
+        query = query.order_by(col(Conversation.last_at).desc(), col(Conversation.id).desc())
+        rows = list(tx.exec(query.limit(asked.limit + 1)))
+        page = rows[: asked.limit]
+        following = _cursor(page[-1]) if len(rows) > asked.limit else None
+        return {"conversations": shown(tx, page), "next": following}
+
+
+@part.get("/conversations/<int:conversation_id>")
+@part.output(shapes.ConversationDetail)
+def conversation(conversation_id: int) -> dict[str, Any]:
+    """One conversation, with the reasons why it is where it is."""
+    with hub_here().store.read() as tx:
+        return _detail(tx, actor_here(), conversation_id)
+
+
+@part.get("/conversations/<int:conversation_id>/messages")
+@part.input(shapes.PageQuery, location="query")
+@part.output(shapes.MessagePage)
+def messages(conversation_id: int, query_data: shapes.PageQuery) -> dict[str, Any]:
+    """Its messages and notes, oldest first; `before` pages back."""
+    with hub_here().store.read() as tx:
+        conversation_for(tx, actor_here(), conversation_id)
+        query = select(Message).where(Message.conversation_id == conversation_id, Message.state != "draft")
+        return message_page(tx, query, query_data, newest_first=False)
+
+
+@part.post("/conversations/<int:conversation_id>/replies")
+@part.input(shapes.ReplyIn)
+@part.output(shapes.Message, 201)
+@part.doc(responses=[403, 409])
+def answer(conversation_id: int, json_data: shapes.ReplyIn) -> dict[str, Any]:
+    """Answer the customer.
+
+    With an `Idempotency-Key` header the same request again gives the same message and sends nothing twice.
+    """
+    hub, asked = hub_here(), json_data
+
+    def write(tx: Tx, actor: Actor) -> Message:
+        return reply(
+            tx, actor, conversation_id, text=asked.text, tokens=hub.tokens, channel_id=_channel_id(tx, asked.channel),
+            seen_message_id=asked.seen_message_id, then=asked.then, undo_seconds=asked.undo_seconds,
+        )  # fmt: skip
+
+    return _written_once(conversation_id, write)
+
+
+@part.post("/conversations/<int:conversation_id>/notes")
+@part.input(shapes.NoteIn)
+@part.output(shapes.Message, 201)
+def remark(conversation_id: int, json_data: shapes.NoteIn) -> dict[str, Any]:
+    """Leave a note for the team. `Idempotency-Key` works as with replies."""
+    return _written_once(conversation_id, lambda tx, actor: note(tx, actor, conversation_id, json_data.text))
+
+
+@part.post("/conversations/<int:conversation_id>/claim")
+@part.output(shapes.ConversationDetail)
+@part.doc(responses=[403, 409])
+def take(conversation_id: int) -> dict[str, Any]:
+    """Take it; the token has to belong to an agent."""
+    return _changed(conversation_id, lambda tx, actor: claim(tx, actor, conversation_id))
+
+
+@part.post("/conversations/<int:conversation_id>/assign")
+@part.input(shapes.AssignIn)
+@part.output(shapes.ConversationDetail)
+@part.doc(responses=[403, 409])
+def give(conversation_id: int, json_data: shapes.AssignIn) -> dict[str, Any]:
+    """Give it to an agent."""
+    return _changed(conversation_id, lambda tx, actor: assign(tx, actor, conversation_id, json_data.agent_id))
+
+
+@part.post("/conversations/<int:conversation_id>/transfer")
+@part.input(shapes.TransferIn)
+@part.output(shapes.ConversationDetail)
+@part.doc(responses=[403, 409])
+def hand_over(conversation_id: int, json_data: shapes.TransferIn) -> dict[str, Any]:
+    """Put it into another queue. The answer is the last look for somebody who does not serve that queue."""
+    return _changed(conversation_id, lambda tx, actor: transfer(tx, actor, conversation_id, json_data.queue_id))
+
+
+@part.post("/conversations/<int:conversation_id>/release")
+@part.output(shapes.ConversationDetail)
+@part.doc(responses=[403, 409])
+def give_back(conversation_id: int) -> dict[str, Any]:
+    """Give it back to its queue."""
+    return _changed(conversation_id, lambda tx, actor: release(tx, actor, conversation_id))
+
+
+@part.post("/conversations/<int:conversation_id>/snooze")
+@part.input(shapes.SnoozeIn)
+@part.output(shapes.ConversationDetail)
+@part.doc(responses=[409])
+def sleep(conversation_id: int, json_data: shapes.SnoozeIn) -> dict[str, Any]:
+    """Put it out of sight until a moment or until the customer writes."""
+    until = None if json_data.until is None else aware(json_data.until, "until")
+    return _changed(conversation_id, lambda tx, actor: snooze(tx, actor, conversation_id, until))
+
+
+@part.post("/conversations/<int:conversation_id>/wake")
+@part.output(shapes.ConversationDetail)
+def awake(conversation_id: int) -> dict[str, Any]:
+    """Bring a snoozed one back."""
+    return _changed(conversation_id, lambda tx, actor: wake(tx, actor, conversation_id))
+
+
+@part.post("/conversations/<int:conversation_id>/resolve")
+@part.output(shapes.ConversationDetail)
+def finish(conversation_id: int) -> dict[str, Any]:
+    """Done."""
+    return _changed(conversation_id, lambda tx, actor: resolve(tx, actor, conversation_id))
+
+
+@part.post("/conversations/<int:conversation_id>/reopen")
+@part.output(shapes.ConversationDetail)
+def open_again(conversation_id: int) -> dict[str, Any]:
+    """Not done after all."""
+    return _changed(conversation_id, lambda tx, actor: reopen(tx, actor, conversation_id))
+
+
+def shown(tx: Tx, rows: list[Conversation]) -> list[dict[str, Any]]:
+    """Conversations with the names of their contact, queue and agent."""
+    people = _named(tx, Contact, [row.contact_id for row in rows], lambda contact: contact.shown)
+    queues = _named(tx, Queue, [row.queue_id for row in rows], lambda queue: queue.name)
+    agents = _named(tx, Agent, [row.assignee_id for row in rows], lambda agent: agent.name)
+    return [
+        row.model_dump()
+        | {
+            "contact": people[row.contact_id],
+            "queue": queues.get(row.queue_id),
+            "assignee": agents.get(row.assignee_id),
+        }
+        for row in rows
+    ]
+
+
+def message_page(tx: Tx, query: Any, asked: shapes.PageQuery, *, newest_first: bool) -> dict[str, Any]:
+    """A page of messages and the id to go on from."""
+    if asked.before is not None:
+        query = query.where(col(Message.id) < asked.before)
+    rows = list(tx.exec(query.order_by(col(Message.id).desc()).limit(asked.limit + 1)))
+    page = rows[: asked.limit]
+    following = page[-1].id if len(rows) > asked.limit else None
+    return {"messages": _messages(tx, page if newest_first else page[::-1]), "next": following}
+
+
+def aware(moment: datetime, name: str) -> datetime:
+    """A moment in UTC. Raises Refused when it names no time zone."""
+    if moment.tzinfo is None:
+        raise Refused(422, "invalid", f"{name} needs a time zone, e.g. 2026-11-24T10:00:00Z.")
+    return moment.astimezone(UTC)
+
+
+def _messages(tx: Tx, rows: list[Message]) -> list[dict[str, Any]]:
+    files = attachments_of(tx, [row.id or 0 for row in rows])
+    agents = _named(tx, Agent, [row.agent_id for row in rows], lambda agent: agent.name)
+    return [
+        row.model_dump()
+        | {"to": row.to_address, "agent": agents.get(row.agent_id), "attachments": _files(files.get(row.id or 0, []))}
+        for row in rows
+    ]
+
+
+def _files(files: list[Attachment]) -> list[dict[str, Any]]:
+    return [{"id": f.id, "name": f.name, "content_type": f.content_type, "size": f.size} for f in files]
+
+
+def _named(tx: Tx, model: Any, ids: list[int | None], name: Callable[[Any], str]) -> dict[int | None, dict[str, Any]]:
+    wanted = {number for number in ids if number is not None}
+    if not wanted:
+        return {}
+    return {row.id: {"id": row.id, "name": name(row)} for row in tx.exec(select(model).where(model.id.in_(wanted)))}
+
+
+def _detail(tx: Tx, actor: Actor, conversation_id: int) -> dict[str, Any]:
+    found = conversation_for(tx, actor, conversation_id)
+    reasons = {"why_assigned": why_assigned(tx, conversation_id), "why_waiting": why_waiting(tx, conversation_id)}
+    return shown(tx, [found])[0] | reasons
+
+
+def _changed(conversation_id: int, verb: Callable[[Tx, Actor], object]) -> dict[str, Any]:
+    """Do it, and answer with how the conversation stands afterwards."""
+    actor = actor_here()
+    with hub_here().store.write() as tx:
+        found = conversation_for(tx, actor, conversation_id)
+        verb(tx, actor)
+        tx.flush()
+        tx.refresh(found)
+        reasons = {"why_assigned": why_assigned(tx, conversation_id), "why_waiting": why_waiting(tx, conversation_id)}
+        return shown(tx, [found])[0] | reasons
+
+
+def _written_once(conversation_id: int, write: Callable[[Tx, Actor], Message]) -> dict[str, Any]:
+    """Write a message; under an Idempotency-Key at most once, and the answer is the same message again."""
+    actor, key = actor_here(), request.headers.get("Idempotency-Key", "").strip()
+    if len(key) > KEY_CHARS or not key.isprintable():
+        raise Refused(400, "bad_request", f"An Idempotency-Key has at most {KEY_CHARS} printable characters.")
+    digest = sha256(f"{request.path}\n".encode() + request.get_data()).hexdigest()
+    with hub_here().store.write() as tx:
+        conversation_for(tx, actor, conversation_id)
+        before = answered_before(tx, actor, key, digest) if key else None
+        if before is None:
+            message = write(tx, actor)
+            tx.flush()
+            if key:
+                remember(tx, actor, key, message.id or 0)
+        else:
+            message = tx.get_one(Message, before)
+        return _messages(tx, [message])[0]
+
+
+def _channel_id(tx: Tx, name: str | None) -> int | None:
+    if name is None:
+        return None
+    account: ChannelAccount | None = channel_by_name(tx, name)
+    if account is None or not account.active:
+        raise NotFound(f"There is no active channel called {name!r}.")
+    return account.id
+
+
+def _conditions(tx: Tx, asked: shapes.ConversationsQuery) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if asked.state:
+        found.append(col(Conversation.state) == asked.state)
+    if asked.channel:
+        found.append(col(Conversation.channel) == asked.channel)
+    if asked.assignee:
+        found.append(_assignee(asked.assignee))
+    if asked.queue is not None:
+        named = Queue.id == int(asked.queue) if asked.queue.isdecimal() else Queue.name == asked.queue
+        found.append(col(Conversation.queue_id).in_(select(Queue.id).where(named)))
+    if asked.contact is not None:
+        person = select(Contact.person_id).where(Contact.id == asked.contact)
+        records = select(Contact.id).where(col(Contact.person_id).in_(person))
+        found.append(col(Conversation.contact_id).in_(records))
+    if asked.updated_after is not None:
+        found.append(col(Conversation.last_at) > aware(asked.updated_after, "updated_after"))
+    return found
+
+
+def _assignee(asked: str) -> ColumnElement[bool]:
+    if asked == "none":
+        return col(Conversation.assignee_id).is_(None)
+    if asked == "me":
+        agent_id = actor_here().agent_id
+        if agent_id is None:
+            raise Refused(422, "invalid", 'assignee "me" needs a token that belongs to an agent.')
+        return col(Conversation.assignee_id) == agent_id
+    return col(Conversation.assignee_id) == int(asked)
+
+
+def _cursor(last: Conversation) -> str:
+    return base64.urlsafe_b64encode(f"{last.last_at.isoformat()} {last.id}".encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, int]:
+    try:
+        at, _, number = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition(" ")
+        return datetime.fromisoformat(at).astimezone(UTC), int(number)
+    except (ValueError, binascii.Error) as error:
+        raise Refused(422, "invalid", "cursor has to be `next` of the page before.") from error

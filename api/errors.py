@@ -1,0 +1,92 @@
+"""Every refusal of the API in one shape: {"error": {"code", "message"}}."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from apiflask import HTTPError
+from flask import Blueprint, Response, jsonify, request
+from sqlalchemy.exc import DBAPIError
+from werkzeug.exceptions import HTTPException
+
+from hub.intake import OUTAGES
+from storage.access import Conflict, Forbidden, NotFound
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 5
+CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "wrong_type"}
+TOLD = {
+    400: "The body has to be valid JSON.",
+    405: "This address does not take that method.",
+    413: "The request is too large.",
+    415: "Send JSON.",
+}
+
+
+class Refused(Exception):
+    """The request can't be served; `message` says what to do."""
+
+    def __init__(self, status: int, code: str, message: str):
+        super().__init__(message)
+        self.status, self.code, self.message = status, code, message
+
+
+def register(blueprint: Blueprint) -> None:
+    """Answer the blueprint's errors, and those of its parts, in the API's shape."""
+    blueprint.register_error_handler(Refused, lambda e: answer(e.status, e.code, e.message))
+    blueprint.register_error_handler(Forbidden, lambda e: answer(403, "forbidden", str(e)))
+    blueprint.register_error_handler(NotFound, lambda e: answer(404, "not_found", str(e)))
+    blueprint.register_error_handler(Conflict, lambda e: answer(409, "conflict", str(e)))
+    blueprint.register_error_handler(HTTPError, _invalid)
+    blueprint.register_error_handler(HTTPException, _refused)
+    for outage in OUTAGES:
+        blueprint.register_error_handler(outage, _try_again)
+    blueprint.register_error_handler(DBAPIError, _database)
+
+
+def answer(status: int, code: str, message: str, **more: Any) -> Response:
+    """An error as JSON."""
+    response = jsonify(error={"code": code, "message": message, **more})
+    response.status_code = status
+    if status == 401:
+        response.headers["WWW-Authenticate"] = f'Bearer realm="switchyard", error="{code}"'
+    return response
+
+
+def nowhere(rest: str) -> Response:
+    """What is not in the description is not there."""
+    return answer(404, "not_found", f"There is no {request.method} /api/v1/{rest[:200]}; see /api/v1/openapi.json.")
+
+
+def _invalid(error: HTTPError) -> Response:
+    """A body or query that does not fit its model: the first thing wrong as a sentence, and all of them by field."""
+    fields = {
+        field: told
+        for found in (error.detail or {}).values()
+        if isinstance(found, dict)
+        for field, told in found.items()
+    }
+    if not fields:
+        return answer(error.status_code, CODES.get(error.status_code, "refused"), str(error.message))
+    field, told = next(iter(fields.items()))
+    return answer(error.status_code, "invalid", f"{field}: {told[0]}.", fields=fields)
+
+
+def _refused(error: HTTPException) -> Response:
+    code = error.code or 500
+    return answer(code, CODES.get(code, "refused"), TOLD.get(code, error.description or error.name))
+
+
+def _try_again(error: Exception) -> Response:
+    logger.error("the database can't be used (%s); the caller is asked to try again", type(error).__name__)
+    response = answer(503, "unavailable", "The database can't be used just now; try again in a few seconds.")
+    response.headers["Retry-After"] = str(RETRY_SECONDS)
+    return response
+
+
+def _database(error: DBAPIError) -> Response:
+    if error.connection_invalidated:
+        return _try_again(error)
+    raise error

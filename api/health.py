@@ -1,0 +1,49 @@
+"""For whoever runs the hub: is the process there, can it do its work."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, jsonify
+from sqlalchemy.exc import SQLAlchemyError
+
+from hub.hub import Hub
+from hub.intake import OUTAGES
+from hub.web import hub_here
+from storage.migrations import current, head
+
+
+def create_blueprint() -> Blueprint:
+    """`/healthz` and `/readyz`, open to all: they tell nothing but whether."""
+    status = Blueprint("status", __name__)
+    status.add_url_rule("/healthz", "healthz", healthz)
+    status.add_url_rule("/readyz", "readyz", readyz)
+    return status
+
+
+def healthz() -> Response:
+    """The process answers; it should not be restarted."""
+    return jsonify(status="ok")
+
+
+def readyz() -> Response:
+    """Requests may come: the database answers and has the shape this code knows. 503 otherwise.
+
+    `duties` tells whether somebody matches work. It does not decide, because web processes go on taking messages
+    in while the worker is being replaced.
+    """
+    checks = _checks(hub_here())
+    ready = checks["database"] == checks["schema"] == "ok"
+    response = jsonify(status="ok" if ready else "unready", checks=checks)
+    response.status_code = 200 if ready else 503
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _checks(hub: Hub) -> dict[str, str]:
+    try:
+        with hub.store.read() as tx:
+            leads = tx.sql("SELECT 1 FROM lease WHERE name = 'router' AND expires_at > ?", tx.now).fetchone()
+        at = current(hub.store)
+    except (*OUTAGES, SQLAlchemyError) as error:
+        return {"database": f"does not answer ({type(error).__name__})", "schema": "unknown", "duties": "unknown"}
+    schema = "ok" if at == head() else "old: run `python app.py db upgrade`"
+    return {"database": "ok", "schema": schema, "duties": "running" if leads else "nobody matches work"}

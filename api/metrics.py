@@ -1,0 +1,185 @@
+"""Figures for Prometheus: what came and went, what waits, what is wrong, how long requests take.
+
+Totals are counted from the facts, so every process answers the same; durations are those of the process that answers.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+from flask import Blueprint, Response, current_app, g, request
+from flask.sansio.app import App
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+from sqlalchemy import Integer, func
+from sqlmodel import col, select
+
+from api.errors import answer
+from hub.hub import Hub
+from hub.people import token_actor
+from hub.pump import latest_fact
+from hub.web import hub_here
+from routing.agents import load_drift
+from storage import Tx
+from storage.columns import moment
+from storage.conversations import Message
+from storage.facts import FactRow
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Figures(Collector):
+    """What the database knows, counted at each scrape; facts only from where the last scrape ended."""
+
+    def __init__(self, hub: Hub):
+        self._hub = hub
+        self._received: Counter[tuple[str, str]] = Counter()
+        self._sent: Counter[tuple[str, str]] = Counter()
+        self._counted_to = 0
+        self._lock = threading.Lock()
+
+    def describe(self) -> list[Metric]:
+        """Nothing is known before the first scrape."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        with self._lock, self._hub.store.read() as tx:
+            self._count(tx)
+            yield self._family(
+                "received", "Messages of customers by channel.", ("channel", "automatic"), self._received
+            )
+            yield self._family("sent", "Changes of outgoing messages.", ("channel", "state"), self._sent)
+            yield from _outbox(tx)
+            yield from _troubles(tx)
+        streams = GaugeMetricFamily("switchyard_streams", "Open live streams of this process.")
+        streams.add_metric([], self._hub.pump.open_streams)
+        yield streams
+
+    def _count(self, tx: Tx) -> None:
+        newest = latest_fact(tx)
+        span = (col(FactRow.id) > self._counted_to, col(FactRow.id) <= newest)
+        channel, automatic = FactRow.data["channel"].as_string(), FactRow.data["automatic"].as_string()
+        received = (
+            select(channel, automatic, func.count())
+            .where(FactRow.name == "MessageReceived", *span)
+            .group_by(channel, automatic)
+        )
+        for kind, why, count in tx.exec(received):
+            self._received[kind, why or "no"] += count
+        state = FactRow.data["state"].as_string()
+        message_id = FactRow.data["message_id"].as_string().cast(Integer)
+        sent = (
+            select(Message.channel, state, func.count())
+            .join(Message, col(Message.id) == message_id)
+            .where(FactRow.name == "DeliveryChanged", *span)
+            .group_by(col(Message.channel), state)
+        )
+        for kind, reached, count in tx.exec(sent):
+            self._sent[kind, reached] += count
+        self._counted_to = newest
+
+    def _family(
+        self, name: str, about: str, labels: tuple[str, str], counted: Counter[tuple[str, str]]
+    ) -> CounterMetricFamily:
+        family = CounterMetricFamily(f"switchyard_messages_{name}", about, labels=labels)
+        for values, count in sorted(counted.items()):
+            family.add_metric(values, count)
+        return family
+
+
+def create_blueprint() -> Blueprint:
+    """`/metrics`, and the clock that every request of the application passes."""
+    figures = Blueprint("metrics", __name__)
+    figures.add_url_rule("/metrics", "metrics", metrics)
+    figures.record_once(lambda state: _measure(state.app))
+    return figures
+
+
+def metrics() -> Response:
+    """For this machine, and for holders of a token."""
+    hub = hub_here()
+    if not _may_read(hub):
+        return answer(401, "no_token", "Ask from this machine or send `Authorization: Bearer <token>`.")
+    registry: CollectorRegistry = current_app.extensions["metrics"]
+    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def _may_read(hub: Hub) -> bool:
+    """A request that a proxy passed on is not from this machine, whatever address it comes from."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        with hub.store.read() as tx:
+            return token_actor(tx, token.strip()) is not None
+    proxied = any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "X-Real-Ip", "Via"))
+    try:
+        return not proxied and ip_address(request.remote_addr or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _measure(app: App) -> None:
+    registry = CollectorRegistry(auto_describe=False)
+    hub: Hub = app.extensions["hub"]
+    registry.register(Figures(hub))
+    durations = Histogram(
+        "switchyard_http_seconds",
+        "Time to answer by address rule.",
+        ("rule", "status"),
+        buckets=BUCKETS,
+        registry=registry,
+    )
+    app.extensions["metrics"] = registry
+    known: dict[tuple[str, int], Histogram] = {}  # looking a child up by labels takes a lock and longer
+
+    def begin() -> None:
+        g.begun = time.perf_counter()
+
+    def end(response: Response) -> Response:
+        rule = request.url_rule.rule if request.url_rule else "none"
+        key = (rule, response.status_code)
+        child = known.get(key)
+        if child is None:
+            child = known[key] = durations.labels(rule, response.status_code)
+        if "begun" in g:
+            child.observe(time.perf_counter() - g.begun)
+        return response
+
+    app.before_request_funcs.setdefault(None, []).insert(0, begin)
+    app.after_request_funcs.setdefault(None, []).append(end)
+
+
+def _outbox(tx: Tx) -> Iterator[Metric]:
+    depth = GaugeMetricFamily("switchyard_outbox", "Deliveries that wait or are under way.", labels=["sender", "state"])
+    age = GaugeMetricFamily(
+        "switchyard_outbox_seconds", "How long the most overdue delivery has been due.", labels=["sender"]
+    )
+    oldest: dict[str, float] = {}
+    for sender, state, count, due_at in tx.sql(
+        "SELECT sender, state, count(*), min(due_at) FROM delivery WHERE state IN ('queued','sending') "
+        "GROUP BY sender, state ORDER BY sender, state"
+    ).fetchall():
+        depth.add_metric([sender, state], count)
+        late = (tx.now - (moment(due_at) or tx.now)).total_seconds()
+        oldest[sender] = max(oldest.get(sender, 0.0), late)
+    for sender, late in oldest.items():
+        age.add_metric([sender], late)
+    yield depth
+    yield age
+
+
+def _troubles(tx: Tx) -> Iterator[Metric]:
+    unread = GaugeMetricFamily("switchyard_receipts", "Raw things that are no message yet.", labels=["state"])
+    for state, count in tx.sql(
+        "SELECT state, count(*) FROM receipt WHERE state IN ('received','quarantined') GROUP BY state ORDER BY state"
+    ).fetchall():
+        unread.add_metric([state], count)
+    yield unread
+    drift = GaugeMetricFamily("switchyard_load_drift", "Agents whose load is not the weight of their work.")
+    drift.add_metric([], len(load_drift(tx)))
+    yield drift

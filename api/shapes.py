@@ -1,0 +1,307 @@
+"""What the API takes and gives, as pydantic models: the description in openapi.json is made of them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_TEXT = 100_000
+
+
+class In(BaseModel):
+    """A body or query; a key that nobody knows is an error, not a silent wish."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=False)
+
+
+class Named(BaseModel):
+    """A reference with what people call it."""
+
+    id: int
+    name: str
+
+
+class ConversationsQuery(In):
+    """Which conversations, newest activity first."""
+
+    state: Literal["open", "snoozed", "resolved"] | None = None
+    assignee: str | None = Field(None, pattern=r"^(\d{1,18}|none|me)$", description='An agent\'s id, "none" or "me".')
+    queue: str | None = Field(None, max_length=64, description="A queue's id or name.")
+    channel: str | None = Field(None, max_length=16, description="Kind of the last customer message.")
+    contact: int | None = Field(None, ge=1, le=2**53, description="A contact's id; merged records count.")
+    updated_after: datetime | None = Field(None, description="RFC 3339 with a time zone.")
+    limit: int = Field(50, ge=1, le=100)
+    cursor: str | None = Field(None, max_length=200)
+
+
+class PageQuery(In):
+    """A page of a list that is ordered by id."""
+
+    limit: int = Field(50, ge=1, le=200)
+    before: int | None = Field(None, ge=1, le=2**53, description="`next` of the page before.")
+
+
+class Conversation(BaseModel):
+    """One matter with one person over any number of channels."""
+
+    id: int
+    state: str
+    subject: str
+    preview: str
+    channel: str
+    priority: int
+    contact: Named
+    queue: Named | None
+    assignee: Named | None
+    waiting_since: datetime | None
+    due_at: datetime | None
+    snoozed_until: datetime | None
+    last_at: datetime
+    created_at: datetime
+    message_count: int
+    last_message_id: int
+    last_inbound_id: int = Field(description="Send it back as `seen_message_id` with a reply.")
+
+
+class ConversationPage(BaseModel):
+    """`next` is the cursor of the next page; null at the end."""
+
+    conversations: list[Conversation]
+    next: str | None
+
+
+class ConversationDetail(Conversation):
+    """With the reasons in plain sentences."""
+
+    why_assigned: list[str]
+    why_waiting: list[str]
+
+
+class File(BaseModel):
+    """An attachment."""
+
+    id: int
+    name: str
+    content_type: str
+    size: int
+
+
+class Message(BaseModel):
+    """One message. `state` is how far an outbound one got; `quoted_at` is where quoted history begins in `text`."""
+
+    id: int
+    conversation_id: int
+    kind: Literal["inbound", "outbound", "note"]
+    channel: str
+    agent: Named | None
+    to: str
+    cc: list[str]
+    subject: str
+    text: str
+    quoted_at: int | None
+    fields: dict[str, str]
+    automatic: str
+    flags: list[str]
+    state: str
+    state_why: str
+    sent_at: datetime | None
+    created_at: datetime
+    attachments: list[File]
+
+
+class MessagePage(BaseModel):
+    """`next` goes into `before` for older ones; null when there are none."""
+
+    messages: list[Message]
+    next: int | None
+
+
+class ReplyIn(In):
+    """An answer to the customer. `channel` is a channel's name; without it the one the customer used last is taken."""
+
+    text: str = Field(min_length=1, max_length=MAX_TEXT)
+    channel: str | None = Field(None, max_length=64)
+    seen_message_id: int | None = Field(
+        None, ge=0, le=2**53, description="Refuse when the customer wrote something newer than this."
+    )
+    then: Literal["", "resolve"] = ""
+    undo_seconds: int = Field(0, ge=0, le=600, description="How long it can be taken back before it leaves.")
+
+
+class NoteIn(In):
+    """A remark that only the team sees."""
+
+    text: str = Field(min_length=1, max_length=MAX_TEXT)
+
+
+class AssignIn(In):
+    """Give it to an agent."""
+
+    agent_id: int = Field(ge=1, le=2**53)
+
+
+class TransferIn(In):
+    """Put it into another queue."""
+
+    queue_id: int = Field(ge=1, le=2**53)
+
+
+class SnoozeIn(In):
+    """Out of sight until a moment, or with null until the customer writes."""
+
+    until: datetime | None = None
+
+
+class ContactsQuery(In):
+    """Whose name or address contains `query`."""
+
+    query: str = Field("", max_length=200)
+    limit: int = Field(50, ge=1, le=100)
+    before: int | None = Field(None, ge=1, le=2**53, description="`next` of the page before.")
+
+
+class Identity(BaseModel):
+    """One way to reach or recognise a person. Unverified ones are claims: they prove nothing."""
+
+    id: int
+    kind: str
+    value: str
+    shown: str
+    verified: bool
+    opted_out: bool
+
+
+class Contact(BaseModel):
+    """A person over all merged records; `id` is the record that stands for them, `records` are all of them."""
+
+    id: int
+    name: str
+    language: str
+    company: str
+    attributes: dict[str, Any]
+    identities: list[Identity]
+    records: list[int]
+    created_at: datetime
+
+
+class ContactPage(BaseModel):
+    """`next` goes into `before`; null at the end."""
+
+    contacts: list[Contact]
+    next: int | None
+
+
+class IdentityIn(In):
+    """A further way to reach a contact: `kind` is email or phone, a phone number is written with its country."""
+
+    kind: Literal["email", "phone"]
+    value: str = Field(min_length=3, max_length=320)
+
+
+class MergeIn(In):
+    """The other record of the same person."""
+
+    other_id: int = Field(ge=1, le=2**53)
+
+
+class Merge(BaseModel):
+    """A merge; `POST /merges/{id}/undo` takes it back."""
+
+    id: int
+    survivor_id: int
+    other_id: int
+    undone: bool
+
+
+class EventsQuery(In):
+    """Everything after a cursor in its one order, without gaps."""
+
+    after: int = Field(0, ge=0, le=2**53, description="`next` of the answer before; 0 begins at the beginning.")
+    limit: int = Field(100, ge=1, le=500)
+    wait: float = Field(0, ge=0, le=25, description="Seconds to wait for something new when there is nothing.")
+
+
+class Event(BaseModel):
+    """Something that happened; ids and small values only."""
+
+    id: int
+    type: str
+    timestamp: datetime
+    data: dict[str, Any]
+
+
+class EventPage(BaseModel):
+    """`next` is the cursor to go on from, also when the list is empty."""
+
+    events: list[Event]
+    next: int
+
+
+class EventTypes(BaseModel):
+    """Every type that can happen."""
+
+    types: list[str]
+
+
+class EndpointIn(In):
+    """Where events go. No `events` means all of them."""
+
+    name: str = Field(min_length=1, max_length=64)
+    url: str = Field(min_length=1, max_length=2000)
+    events: list[str] = Field(default_factory=list, max_length=100)
+
+
+class Endpoint(BaseModel):
+    """A subscriber of events."""
+
+    id: int
+    name: str
+    url: str
+    events: list[str]
+    active: bool
+    failing_since: datetime | None
+    problem: str
+    created_at: datetime
+
+
+class NewEndpoint(Endpoint):
+    """`secret` verifies our signatures (Standard Webhooks); it is shown this once."""
+
+    secret: str
+
+
+class EndpointList(BaseModel):
+    """All of them."""
+
+    endpoints: list[Endpoint]
+
+
+class WebhookDelivery(BaseModel):
+    """One event on its way to a subscriber; `response` is what it said last."""
+
+    id: int
+    type: str
+    state: str
+    attempts: int
+    error: str
+    response: dict[str, Any]
+    due_at: datetime
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class DeliveryPage(BaseModel):
+    """`next` goes into `before`; null at the end."""
+
+    deliveries: list[WebhookDelivery]
+    next: int | None
+
+
+class Problem(BaseModel):
+    """What every refusal has under `error`: `code` for programs, `message` for people, `fields` that did not fit."""
+
+    code: str
+    message: str
+    fields: dict[str, list[str]] | None = None
