@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlmodel import col, select
 
-from channels.base import ContactPoint, Sender
+from channels.base import ContactPoint, Sender, Strength
+from channels.mail.headers import normalised as normal_address
+from channels.phone import normalise
 from storage import Tx
 from storage.access import Actor, Conflict, NotFound
 from storage.facts import ContactChanged, ContactCreated, ContactsMerged, ContactsUnmerged
-from storage.people import Contact, Merge
+from storage.people import Contact, Identity, Merge
 
 FIND = (
     "SELECT i.id, i.contact_id, p.id, i.strength, p.name, p.attributes, p.language FROM identity i "
@@ -116,6 +119,42 @@ def rename(tx: Tx, actor: Actor, contact_id: int, name: str) -> Contact:
     tx.add(contact)
     tx.emit(ContactChanged(contact_id, "name", by=actor.by))
     return contact
+
+
+def add_identity(tx: Tx, actor: Actor, contact_id: int, kind: str, value: str) -> Identity:
+    """Write down a further way to reach a contact, because a person says so.
+
+    Raises NotFound, or Conflict when the value can't be read or reaches somebody else already.
+    """
+    contact = _contact(tx, contact_id)
+    normalised = _normalised(kind, value)
+    taken = tx.exec(select(Identity).where(Identity.kind == kind, Identity.value == normalised)).first()
+    if taken is not None:
+        if _contact(tx, taken.contact_id).person_id == contact.person_id:
+            return taken
+        raise Conflict(f"{value} reaches another contact already; merge the two instead.")
+    identity = Identity(
+        contact_id=contact_id, kind=kind, value=normalised, shown=value.strip(), strength=int(Strength.MANUAL),
+        created_at=tx.now,
+    )  # fmt: skip
+    tx.add(identity)
+    tx.flush()
+    tx.emit(ContactChanged(contact_id, "identity", by=actor.by))
+    return identity
+
+
+def _normalised(kind: str, value: str) -> str:
+    if kind == "email":
+        address = normal_address(value.strip())
+        if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", address):
+            raise Conflict(f"{value!r} is not an e-mail address.")
+        return address
+    if kind in ("phone", "whatsapp"):
+        number = normalise(value)
+        if number is None:
+            raise Conflict(f"{value!r} is not a phone number; write it with its country, like +46 70 174 06 05.")
+        return number
+    raise Conflict("Only e-mail addresses and phone numbers can be added by hand.")
 
 
 def merge(tx: Tx, actor: Actor, survivor_id: int, other_id: int) -> Merge:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,10 +12,10 @@ from sqlmodel import col, select
 
 from channels.base import DeliveryState
 from hub.delivery import deliver
-from hub.lifecycle import resolve
+from hub.lifecycle import reopen, resolve
 from hub.optout import refusal
 from hub.tokens import Tokens
-from routing.work import answered, claim
+from routing.work import answered, claim, unanswered
 from storage import Tx
 from storage.access import Actor, Conflict, Forbidden, NotFound, conversation_for
 from storage.columns import moment
@@ -79,8 +80,7 @@ def reply(
     if not text.strip() and not attachment_ids:
         raise Conflict("The reply is empty.")
     choice = _chosen(reply_choices(tx, conversation_id), channel_id, identity_id)
-    if open_assignment(tx, conversation_id) is None and actor.agent_id is not None:
-        claim(tx, actor, conversation_id)
+    _claim_if_possible(tx, actor, conversation_id)
     message = _compose(tx, actor, conversation, choice, text, html, cc, tokens)
     message.send_after = tx.now + timedelta(seconds=undo_seconds)
     tx.add(message)
@@ -130,6 +130,10 @@ def undo(tx: Tx, actor: Actor, message_id: int) -> Message:
     if message.agent_id is not None:
         _keep_draft(tx, message.agent_id, message)
     conversation = tx.get_one(Conversation, message.conversation_id)
+    unanswered(tx, message.conversation_id, message.created_at)
+    if conversation.state == "resolved":  # by "send and resolve": without the answer the matter is not done
+        reopen(tx, actor, message.conversation_id)
+        _claim_if_possible(tx, actor, message.conversation_id)
     if conversation.waiting_since is None:
         conversation.waiting_since = _waited_since(tx, conversation.id or 0, message_id)
         tx.add(conversation)
@@ -164,6 +168,13 @@ def attach(tx: Tx, actor: Actor, name: str, content_type: str, size: int, sha256
     tx.add(file)
     tx.flush()
     return file
+
+
+def _claim_if_possible(tx: Tx, actor: Actor, conversation_id: int) -> None:
+    """Who answers owns what nobody has; an agent without room may answer all the same and leaves it in its queue."""
+    if actor.agent_id is not None and open_assignment(tx, conversation_id) is None:
+        with suppress(Conflict):
+            claim(tx, actor, conversation_id)
 
 
 def _chosen(choices: list[ReplyChoice], channel_id: int | None, identity_id: int | None) -> ReplyChoice:

@@ -53,3 +53,14 @@ def record_first_reply(tx: Tx, conversation_id: int, agent_id: int | None) -> No
     seconds = int((tx.now - since).total_seconds())
     by = "system" if agent_id is None else f"agent:{agent_id}"
     tx.emit(FirstReplySent(conversation_id, int(row[0]), agent_id or 0, seconds, by))
+
+
+def resume_first_reply(tx: Tx, conversation_id: int, answered_at: datetime) -> None:
+    """Let the clock run again that the answer of `answered_at` had stopped."""
+    row = tx.sql(
+        "UPDATE work_item SET first_reply_at = NULL WHERE conversation_id = ? AND first_reply_at = ? "
+        "AND state IN ('queued','offered','assigned') RETURNING due_at",
+        conversation_id, answered_at,
+    ).fetchone()  # fmt: skip
+    if row is not None:
+        tx.sql("UPDATE conversation SET due_at = ? WHERE id = ?", moment(row[0]), conversation_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlmodel import col, select
@@ -15,7 +16,7 @@ from routing.moves import cool_down, disown, end_offer, own, refresh, requeue
 from routing.presence import acting_agent, set_status
 from routing.reasons import Explanation, why_assigned, why_waiting
 from routing.rules import rule_book
-from routing.sla import first_reply_due, record_first_reply
+from routing.sla import first_reply_due, record_first_reply, resume_first_reply
 from storage.access import Actor, Conflict, Forbidden, NotFound, conversation_for
 from storage.conversations import Conversation
 from storage.facts import ConversationQueued
@@ -37,6 +38,7 @@ __all__ = [
     "release",
     "set_status",
     "transfer",
+    "unanswered",
     "why_assigned",
     "why_waiting",
 ]
@@ -233,6 +235,12 @@ def close(tx: Tx, by: str, conversation_id: int, why: str) -> None:
 def answered(tx: Tx, conversation_id: int, agent_id: int | None) -> None:
     """The customer got an answer: the first one of an episode stops its clock. None when a program answered."""
     record_first_reply(tx, conversation_id, agent_id)
+    refresh(tx, Conversation, conversation_id)
+
+
+def unanswered(tx: Tx, conversation_id: int, answered_at: datetime) -> None:
+    """The answer of that moment was taken back: if it was the episode's first, the clock runs on as if never stopped."""
+    resume_first_reply(tx, conversation_id, answered_at)
     refresh(tx, Conversation, conversation_id)
 
 

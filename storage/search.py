@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, column, or_, table, text
+from sqlalchemy import ColumnElement, Connection, column, or_, table, text
 from sqlmodel import col, select
+from sqlmodel.sql.expression import Select
 
 from storage.access import Actor, visible
 from storage.conversations import Conversation, Message
@@ -139,7 +141,7 @@ def search(tx: Tx, actor: Actor, query: Query, *, before: int | None = None, lim
     return list(hits.values())[:limit]
 
 
-def _by_text(tx: Tx, actor: Actor, query: Query, before: int | None) -> Select[tuple[Conversation, Message]]:
+def _by_text(tx: Tx, actor: Actor, query: Query, before: int | None) -> Select[Conversation, Message]:
     statement = (
         select(Conversation, Message)
         .join(Message, col(Message.conversation_id) == col(Conversation.id))
@@ -149,7 +151,7 @@ def _by_text(tx: Tx, actor: Actor, query: Query, before: int | None) -> Select[t
     for word in query.words:
         if _UNSPACED.search(word):
             statement = statement.where(col(Message.text).contains(word, autoescape=True))
-    order = col(Message.id)
+    order: Any = col(Message.id)
     if spaced and tx.dialect == "sqlite":
         statement = statement.join(_fts, _fts.c.rowid == Message.id)
         statement = statement.where(text("message_search MATCH :words").bindparams(words=_fts5(spaced)))

@@ -13,6 +13,7 @@ from storage.store import Tx
 
 LIVE = ("queued", "offered", "assigned")
 _LIVE_SQL = text("state IN ('queued','offered','assigned')")
+_DUE_SQL = text("state IN ('queued','offered','assigned') AND first_reply_at IS NULL AND breached_at IS NULL")
 _OFFERED_SQL = text("state = 'offered'")
 _OPEN_SQL = text("ended_at IS NULL")
 
@@ -28,7 +29,8 @@ class WorkItem(SQLModel, table=True):
     __tablename__ = "work_item"
     __table_args__ = (
         Index("uq_work_item_live", "conversation_id", unique=True, sqlite_where=_LIVE_SQL, postgresql_where=_LIVE_SQL),
-        Index("ix_work_item_waiting", "state", "order_time", "id"),
+        Index("ix_work_item_waiting", "state", "queue_id", text("priority DESC"), "order_time", "id"),
+        Index("ix_work_item_due", "due_at", sqlite_where=_DUE_SQL, postgresql_where=_DUE_SQL),
         Index("ix_work_item_agent", "agent_id", "state"),
     )
 

@@ -92,6 +92,17 @@ def test_undo_brings_the_text_back_into_the_draft(desk: Desk, twilio: TwilioDoub
     with desk.hub.store.read() as tx:
         assert [draft.text for draft in tx.exec(select(Draft))] == ["Oops"]
     assert desk.only_conversation().waiting_since is not None
+    assert desk.only_conversation().due_at is not None, "the first-reply clock runs on"
+
+
+def test_undoing_send_and_resolve_opens_the_conversation_again(desk: Desk) -> None:
+    text = desk.text("Where is my order?")
+    sent = answer(desk, text.conversation_id or 0, then="resolve")
+    assert desk.only_conversation().state == "resolved"
+    with desk.hub.store.write() as tx:
+        undo(tx, desk.jonas, sent.id or 0)
+    conversation = desk.only_conversation()
+    assert (conversation.state, conversation.assignee_id) == ("open", desk.jonas.agent_id)
 
 
 def test_undo_is_too_late_once_it_left(desk: Desk) -> None:

@@ -469,7 +469,17 @@ def upgrade() -> None:
     with op.batch_alter_table("work_item", schema=None) as batch_op:
         batch_op.create_index("ix_work_item_agent", ["agent_id", "state"], unique=False)
         batch_op.create_index(batch_op.f("ix_work_item_conversation_id"), ["conversation_id"], unique=False)
-        batch_op.create_index("ix_work_item_waiting", ["state", "order_time", "id"], unique=False)
+        batch_op.create_index(
+            "ix_work_item_due",
+            ["due_at"],
+            unique=False,
+            sqlite_where=sa.text(
+                "state IN ('queued','offered','assigned') AND first_reply_at IS NULL AND breached_at IS NULL"
+            ),
+            postgresql_where=sa.text(
+                "state IN ('queued','offered','assigned') AND first_reply_at IS NULL AND breached_at IS NULL"
+            ),
+        )
         batch_op.create_index(
             "uq_work_item_live",
             ["conversation_id"],
@@ -659,7 +669,15 @@ def downgrade() -> None:
             sqlite_where=sa.text("state IN ('queued','offered','assigned')"),
             postgresql_where=sa.text("state IN ('queued','offered','assigned')"),
         )
-        batch_op.drop_index("ix_work_item_waiting")
+        batch_op.drop_index(
+            "ix_work_item_due",
+            sqlite_where=sa.text(
+                "state IN ('queued','offered','assigned') AND first_reply_at IS NULL AND breached_at IS NULL"
+            ),
+            postgresql_where=sa.text(
+                "state IN ('queued','offered','assigned') AND first_reply_at IS NULL AND breached_at IS NULL"
+            ),
+        )
         batch_op.drop_index(batch_op.f("ix_work_item_conversation_id"))
         batch_op.drop_index("ix_work_item_agent")
 
