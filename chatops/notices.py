@@ -8,8 +8,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlmodel import select
-
 from channels.base import SendFailed, SendUncertain
 from channels.slack import TIMEOUT, SlackClient
 from chatops.blocks import Card, drawn, summary
@@ -234,11 +232,12 @@ def card_of(tx: Tx, settings: Settings, conversation_id: int) -> Card:
 
 
 def _who(tx: Tx, conversation: Conversation, last: Message | None) -> str:
-    """The person's name, else the address that was written from."""
-    query = select(Contact).where(Contact.id == conversation.contact_id)
-    contact = tx.exec(query).one()
+    """The person's name, else the address that was written from; a chat session's key is nobody's address."""
+    contact = tx.get_one(Contact, conversation.contact_id)
     person = tx.get(Contact, contact.person_id) or contact
     if person.name:
         return person.name
     identity = tx.get(Identity, last.identity_id) if last and last.identity_id else None
-    return (identity.shown or identity.value) if identity else person.shown
+    if identity is None:
+        return person.shown
+    return "Visitor" if identity.kind == "chat" else identity.shown or identity.value

@@ -10,11 +10,12 @@ from email.message import EmailMessage, Message
 from email.policy import default
 from email.utils import parseaddr, parsedate_to_datetime
 from html import unescape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from sandbox.slack import Post
+if TYPE_CHECKING:
+    from sandbox.slack import Post
 
 _TOKEN = re.compile(r"<([^<>\n]+)>|(?<!\w)\*(?=\S)([^*\n]+)(?<=\S)\*(?!\w)|:([a-z_]+):")
 _EMOJI = {"rotating_light": "🚨"}

@@ -53,6 +53,7 @@ DESK: dict[str, Any] = {
     ],
     "channels": [
         {"name": "text-line", "kind": "sms", "address": "+46701740620", "settings": {"account_sid": "AC" + "0" * 32}},
+        {"name": "shop-chat", "kind": "chat"},
         {"name": "partners", "kind": "slack", "settings": {"customer_channels": [CUSTOMERS]}},
     ],
     "rules": [],
@@ -285,6 +286,13 @@ def test_what_customers_write_is_never_markup(desk: Desk) -> None:
     assert "<!here>" not in summary(card) and "&lt;!here&gt;" in summary(card)
     context = [e["text"] for block in drawn(card) if block["type"] == "context" for e in block["elements"]]
     assert not any("<@" in text or "<#" in text for text in context)
+
+
+def test_a_nameless_visitor_is_called_one(desk: Desk) -> None:
+    line = json.dumps({"id": "one", "visitor": "5f" * 32, "text": "Do you ship to Norway?"}).encode()
+    take_in(desk.hub, desk.hub.channel_named("shop-chat"), Raw("one", line, "application/json"))
+    desk.work()
+    assert plain_texts(desk.notice) == ["Visitor", "Do you ship to Norway?"]
 
 
 def test_the_longest_message_fits_into_a_notice(desk: Desk) -> None:
