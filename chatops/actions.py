@@ -66,7 +66,7 @@ def read_press(request: SignedRequest) -> Press | None:
         told = f"{action['action_id']}:{action['value']}:{user['id']}:{action.get('action_ts', '')}"
         return Press(
             str(action["action_id"]),
-            int(action["value"]),
+            int(str(action["value"])[:18]),
             str(user["id"]),
             str(channel["id"]),
             bool(home) and user.get("team_id", home) != home,
