@@ -17,9 +17,13 @@ import api
 import webhooks
 from config import Settings
 from hub import Hub
+from hub.delivery import Courier
+from hub.outbound import reconcile_message, send_message
+from hub.replies import reply
 from storage.conversations import Message
 from storage.desk import ChannelAccount, touch_desk
 from tests.clock import Clock
+from tests.desk import Desk
 
 OUR_NUMBER = "+46101385500"
 MARA = "+46701740605"
@@ -109,3 +113,11 @@ def messages(hub: Hub) -> list[Message]:
     """Everything that was said, oldest first."""
     with hub.store.read() as tx:
         return list(tx.exec(select(Message).order_by(Message.id)))  # type: ignore[arg-type]
+
+
+def answer(desk: Desk, conversation_id: int, text: str, **options: Any) -> None:
+    """Jonas answers, and the answer leaves."""
+    with desk.hub.store.write() as tx:
+        reply(tx, desk.jonas, conversation_id, text=text, tokens=desk.hub.tokens, **options)
+    desk.clock.forward(seconds=11)
+    Courier(desk.hub, {"channel": send_message}, reconcile_message).run_once()

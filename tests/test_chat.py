@@ -15,13 +15,11 @@ import jwt
 import pytest
 from sqlmodel import select
 
-from hub.delivery import Courier
-from hub.outbound import reconcile_message, send_message
 from hub.replies import reply
 from storage.desk import ChannelAccount, touch_desk
 from storage.people import Identity
 from tests.desk import MARA_MAIL, Desk
-from tests.doors import SHOP, Client, compose, served
+from tests.doors import SHOP, Client, answer, compose, served
 
 SECRET = "the shop's secret, at least thirty-two bytes long"
 
@@ -84,14 +82,6 @@ class Browser:
 def signed(desk: Desk, secret: str = SECRET, lasts: timedelta = timedelta(hours=1), **claims: Any) -> str:
     body = {"sub": "customer-1041", "email": MARA_MAIL, "name": "Mara Lindqvist", "aud": "hub"}
     return jwt.encode(body | {"exp": desk.clock() + lasts} | claims, secret, algorithm="HS256")
-
-
-def answer(desk: Desk, conversation_id: int, text: str, **options: Any) -> None:
-    """Jonas answers, and the answer leaves."""
-    with desk.hub.store.write() as tx:
-        reply(tx, desk.jonas, conversation_id, text=text, tokens=desk.hub.tokens, **options)
-    desk.clock.forward(seconds=11)
-    Courier(desk.hub, {"channel": send_message}, reconcile_message).run_once()
 
 
 def test_a_visitor_writes_and_is_answered_live(desk: Desk, site: Client) -> None:

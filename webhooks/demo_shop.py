@@ -31,6 +31,7 @@ def page() -> Response:
     text = render_template(
         "webhooks/demo_shop.html",
         channel=chats[0].account.name,
+        colour=setting(chats[0], "colour"),
         identity=identity,
         can_sign_in=bool(setting(chats[0], "identity_secret")),
         customer=CUSTOMER["name"] if identity else "",

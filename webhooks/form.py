@@ -155,7 +155,7 @@ def _hosted(text: str, opened: Opened) -> Response:
     # Our own form may redirect to an allowed address, and browsers apply form-action to redirects as well.
     targets = " ".join(("'self'", *own_origins(hub_here()), *_redirect_origins(opened)))
     response.headers["Content-Security-Policy"] = (
-        f"default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action {targets}; "
+        f"default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action {targets}; "
         f"frame-ancestors {frame_ancestors(opened)}"
     )
     response.headers["Cache-Control"] = "no-store"

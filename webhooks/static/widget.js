@@ -31,9 +31,9 @@
              background: #c4352b; }
     .count[hidden], iframe[hidden], button[hidden] { display: none; }
     iframe { position: fixed; right: 20px; bottom: 88px; width: 376px; height: min(600px, calc(100vh - 112px)); border: 0;
-             border-radius: 14px; background: transparent; color-scheme: normal;
+             border-radius: 14px; background: transparent; color-scheme: normal; outline: 1px solid rgb(128 128 128 / .22);
              box-shadow: 0 2px 6px rgb(0 0 0 / .12), 0 20px 50px -10px rgb(0 0 0 / .35); }
-    @media (max-width: 480px) { iframe { inset: 0; width: 100vw; height: 100dvh; border-radius: 0; } }
+    @media (max-width: 480px) { iframe { inset: 0; width: 100vw; height: 100dvh; border-radius: 0; outline: 0; } }
     @media (prefers-reduced-motion: reduce) { button { transition: none; } }
     @media print { :host { display: none; } }
   `);
