@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, FrameLocator, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, FrameLocator, Page, expect
 from sqlmodel import select
 
 from storage.desk import ChannelAccount, touch_desk
@@ -88,15 +88,24 @@ def hub(desk: Desk, shop: Shop) -> Iterator[Client]:
 
 
 @pytest.fixture
-def page(chromium: Browser, hub: Client) -> Iterator[Page]:
+def troubles() -> list[str]:
+    """What the browser complains about; a story that provokes it clears the list."""
+    return []
+
+
+@pytest.fixture
+def page(chromium: Browser, hub: Client, troubles: list[str]) -> Iterator[Page]:
+    def note(said: ConsoleMessage) -> None:
+        if said.type == "error":
+            troubles.append(said.text)
+
     context = chromium.new_context(viewport={"width": 1000, "height": 760})
     page = context.new_page()
-    page.troubles = []  # type: ignore[attr-defined]
-    page.on("pageerror", lambda error: page.troubles.append(str(error)))  # type: ignore[attr-defined]
-    page.on("console", lambda said: said.type == "error" and page.troubles.append(said.text))  # type: ignore[attr-defined]
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("console", note)
     yield page
-    assert page.troubles == []  # type: ignore[attr-defined]
     context.close()
+    assert troubles == []
 
 
 def chat(page: Page) -> FrameLocator:
@@ -136,7 +145,7 @@ def test_a_visitor_of_another_site_chats_and_comes_back(desk: Desk, shop: Shop, 
     assert page.context.cookies() == []
 
 
-def test_a_line_that_was_not_sent_can_be_sent_again(desk: Desk, shop: Shop, page: Page) -> None:
+def test_a_line_that_was_not_sent_can_be_sent_again(desk: Desk, shop: Shop, page: Page, troubles: list[str]) -> None:
     page.goto(shop.origin)
     page.get_by_role("button", name="Open chat").click()
     expect(chat(page).get_by_label("Your message")).to_be_focused()
@@ -148,15 +157,15 @@ def test_a_line_that_was_not_sent_can_be_sent_again(desk: Desk, shop: Shop, page
     again.click()
     expect(chat(page).locator("li.visitor small")).to_have_text(CLOCK_TIME)
     assert [message.text for message in desk.messages(desk.only_conversation().id or 0)] == ["hello?"]
-    page.troubles.clear()  # type: ignore[attr-defined]
+    troubles.clear()
 
 
-def test_a_site_that_is_not_named_can_t_show_the_chat(desk: Desk, shop: Shop, page: Page) -> None:
+def test_a_site_that_is_not_named_can_t_show_the_chat(shop: Shop, page: Page, troubles: list[str]) -> None:
     other = shop.origin.replace("127.0.0.1", "localhost")
     page.goto(other)
     page.get_by_role("button", name="Open chat").click()
     expect(chat(page).get_by_label("Your message")).to_have_count(0)
-    page.troubles.clear()  # type: ignore[attr-defined]
+    troubles.clear()
 
 
 def test_the_chat_fills_a_phone_and_the_dark(desk: Desk, hub: Client, chromium: Browser) -> None:
