@@ -1,0 +1,18 @@
+"""The agents' inbox: server-rendered pages that stay live."""
+
+from __future__ import annotations
+
+from flask import Blueprint
+
+from inbox import actions, answers, composer, files, pages, session, stream, wording
+
+
+def create_blueprint() -> Blueprint:
+    """Every page and action of the inbox. The application carries the hub as `extensions["hub"]` and the assets."""
+    blueprint = Blueprint("inbox", __name__, template_folder="templates")
+    wording.register(blueprint)
+    session.register(blueprint)
+    answers.register(blueprint)
+    for part in (pages, actions, composer, files, stream):
+        part.register(blueprint)
+    return blueprint

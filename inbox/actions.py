@@ -1,0 +1,240 @@
+"""What an agent does to conversations and people: each view is one verb, answered by what it changed on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from flask import Blueprint, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+
+from hub import lifecycle
+from hub.identity import merge as merge_people
+from hub.identity import rename as rename_person
+from hub.identity import unmerge as unmerge_people
+from hub.web import hub_here
+from inbox.answers import Toast, changed, here, next_open
+from inbox.lists import names_of
+from inbox.panel import person_of, visible_person
+from inbox.screen import snooze_until
+from inbox.session import Viewer, viewer, wants_fragment
+from inbox.thread import note_reading
+from inbox.wording import first_name, full
+from routing import work
+from storage import Tx
+from storage.access import Conflict, NotFound, conversation_for
+from storage.conversations import Conversation
+from storage.desk import Queue
+from storage.people import Agent, Merge
+from storage.work import Offer
+
+VERBS: dict[str, Callable[[int], ResponseReturnValue]] = {}
+
+
+def register(blueprint: Blueprint) -> None:
+    """Add the actions, all POST."""
+    for name, view in VERBS.items():
+        blueprint.add_url_rule(f"/inbox/c/<int:number>/{name}", f"{name}_form", view, methods=["POST"])
+    blueprint.add_url_rule("/inbox/offers/<int:number>/accept", view_func=accept, methods=["POST"])
+    blueprint.add_url_rule("/inbox/offers/<int:number>/decline", view_func=decline, methods=["POST"])
+    blueprint.add_url_rule("/inbox/status", view_func=status, methods=["POST"])
+    blueprint.add_url_rule("/inbox/preferences", view_func=preferences, methods=["POST"])
+
+
+def verb(view: Callable[[int], ResponseReturnValue]) -> Callable[[int], ResponseReturnValue]:
+    """Reachable as POST /inbox/c/<id>/<name of the function>."""
+    VERBS[view.__name__] = view
+    return view
+
+
+@verb
+def claim(number: int) -> ResponseReturnValue:
+    """Take what nobody has."""
+    who = viewer()
+    with hub_here().store.write() as tx:
+        work.claim(tx, who.actor, number)
+    return changed(number, Toast("It is yours.", undo=f"/inbox/c/{number}/release"))
+
+
+@verb
+def release(number: int) -> ResponseReturnValue:
+    """Give it back to its queue."""
+    who = viewer()
+    with hub_here().store.write() as tx:
+        work.release(tx, who.actor, number)
+    return changed(number, Toast("Back in its queue."))
+
+
+@verb
+def assign(number: int) -> ResponseReturnValue:
+    """Give it to a colleague, or take it oneself."""
+    who, agent_id = viewer(), _number("agent")
+    with hub_here().store.write() as tx:
+        work.assign(tx, who.actor, number, agent_id)
+        name = tx.get_one(Agent, agent_id).name
+    text = "It is yours." if agent_id == who.id else f"{first_name(name)} has it now."
+    return changed(number, Toast(text))
+
+
+@verb
+def transfer(number: int) -> ResponseReturnValue:
+    """Move it to another queue."""
+    who, queue_id = viewer(), _number("queue")
+    with hub_here().store.write() as tx:
+        work.transfer(tx, who.actor, number, queue_id)
+        queue = tx.get_one(Queue, queue_id).name
+    return changed(number, Toast(f"Moved to {queue}."))
+
+
+@verb
+def snooze(number: int) -> ResponseReturnValue:
+    """Out of sight until a preset moment; the next conversation opens."""
+    who = viewer()
+    with hub_here().store.write() as tx:
+        until = snooze_until(request.form.get("until", ""), tx.now, who)
+        lifecycle.snooze(tx, who.actor, number, until)
+    when = full(until, who.zone) if until else "they reply"
+    return changed(next_open(), Toast(f"Snoozed until {when}.", undo=f"/inbox/c/{number}/wake"), moved=True)
+
+
+@verb
+def wake(number: int) -> ResponseReturnValue:
+    """Back into the list."""
+    who = viewer()
+    with hub_here().store.write() as tx:
+        lifecycle.wake(tx, who.actor, number)
+    return changed(number, Toast("Awake again."), moved=here().open_id != number)
+
+
+@verb
+def resolve(number: int) -> ResponseReturnValue:
+    """Done; the next conversation opens."""
+    who = viewer()
+    with hub_here().store.write() as tx:
+        owner = conversation_for(tx, who.actor, number).assignee_id
+        lifecycle.resolve(tx, who.actor, number)
+    mine = {"mine": "1"} if owner == who.id else {}
+    return changed(next_open(), Toast("Resolved.", undo=f"/inbox/c/{number}/reopen", values=mine), moved=True)
+
+
+@verb
+def reopen(number: int) -> ResponseReturnValue:
+    """Open again; taking back one's own "resolved" gives it back to its owner as well."""
+    who = viewer()
+    with hub_here().store.write() as tx:
+        lifecycle.reopen(tx, who.actor, number)
+        if request.form.get("mine"):
+            with suppress(Conflict):  # no room any more: it waits in its queue like anything else
+                work.claim(tx, who.actor, number)
+    return changed(number, Toast("Open again."), moved=here().open_id != number)
+
+
+@verb
+def read(number: int) -> ResponseReturnValue:
+    """Remember how far this agent has read; sent once a conversation has been looked at."""
+    who, message_id = viewer(), _number("message")
+
+    def unit(tx: Tx) -> None:
+        conversation = conversation_for(tx, who.actor, number)
+        note_reading(tx, who, number, min(message_id, conversation.last_message_id))
+
+    hub_here().store.submit(unit)
+    return "", 204
+
+
+@verb
+def rename(number: int) -> ResponseReturnValue:
+    """Give the person another name."""
+    who, name = viewer(), request.form.get("name", "").strip()
+    if not name:
+        raise Conflict("A person needs a name.")
+    with hub_here().store.write() as tx:
+        rename_person(tx, who.actor, person_of(tx, conversation_for(tx, who.actor, number)), name)
+    return changed(number, Toast("Renamed."))
+
+
+@verb
+def merge(number: int) -> ResponseReturnValue:
+    """Say that another record is the same person."""
+    who, other = viewer(), _number("person")
+    with hub_here().store.write() as tx:
+        survivor = person_of(tx, conversation_for(tx, who.actor, number))
+        done = merge_people(tx, who.actor, survivor, visible_person(tx, who, other))
+    values = {"merge": str(done.id)}
+    return changed(number, Toast("One person now.", undo=f"/inbox/c/{number}/unmerge", seconds=10, values=values))
+
+
+@verb
+def unmerge(number: int) -> ResponseReturnValue:
+    """Take a merge back."""
+    who, merge_id = viewer(), _number("merge")
+    with hub_here().store.write() as tx:
+        person = person_of(tx, conversation_for(tx, who.actor, number))
+        row = tx.get(Merge, merge_id)
+        if row is None or person not in (row.survivor_id, row.other_id):
+            raise NotFound(f"There is no merge {merge_id}.")
+        unmerge_people(tx, who.actor, merge_id)
+    return changed(number, Toast("Two persons again."))
+
+
+def accept(number: int) -> ResponseReturnValue:
+    """Take what rings, and open it."""
+    who = viewer()
+    with hub_here().store.write() as tx:
+        taken = work.accept(tx, who.actor, number).conversation_id
+    return changed(taken, Toast("It is yours."), moved=True)
+
+
+def decline(number: int) -> ResponseReturnValue:
+    """Let somebody else take what rings."""
+    who = viewer()
+    with hub_here().store.write() as tx:
+        work.decline(tx, who.actor, number)
+        offer = tx.get_one(Offer, number)
+        person = _person(tx, offer.conversation_id)
+    return changed(here().open_id, Toast(f"{person} goes to somebody else."))
+
+
+def status() -> ResponseReturnValue:
+    """Available, away or offline."""
+    who, wanted = viewer(), request.form.get("status", "")
+    with hub_here().store.write() as tx:
+        work.set_status(tx, who.actor, who.id, wanted, "switched by hand")
+    said = {
+        "available": "You are available: new work may come.",
+        "away": "You are away: no new work comes, yours stays.",
+        "offline": "You are offline: customers who wait go to somebody else.",
+    }
+    _renew(who)
+    return changed(here().open_id, Toast(said.get(wanted, wanted)))
+
+
+def preferences() -> ResponseReturnValue:
+    """Single-key shortcuts on or off (WCAG 2.1.4)."""
+    who, keys = viewer(), request.form.get("keys") == "on"
+    with hub_here().store.write() as tx:
+        agent = tx.get_one(Agent, who.id)
+        agent.preferences = {**agent.preferences, "keys": keys}
+        tx.add(agent)
+    if wants_fragment():
+        return "", 204
+    return redirect(url_for("inbox.mine"), 303)
+
+
+def _renew(who: Viewer) -> None:
+    """The viewer's row was changed past the one that was read when the request began."""
+    with hub_here().store.read() as tx:
+        fresh = tx.get_one(Agent, who.id)
+        who.agent.status, who.agent.load = fresh.status, fresh.load
+
+
+def _number(name: str) -> int:
+    value = request.form.get(name, "")
+    if not value.isdecimal() or len(value) > 18:
+        raise NotFound(f"Choose one: {name} is missing.")
+    return int(value)
+
+
+def _person(tx: Tx, conversation_id: int) -> str:
+    conversation = tx.get_one(Conversation, conversation_id)
+    return names_of(tx, {conversation.contact_id})[conversation.contact_id]

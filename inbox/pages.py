@@ -1,0 +1,157 @@
+"""What an agent looks at: lists, conversations, search, unreadable items."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from flask import Blueprint, g, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlmodel import col, select
+
+from hub.intake import retry_receipt
+from hub.web import hub_here
+from inbox.answers import Toast, fragment
+from inbox.lists import counts
+from inbox.panel import candidate, candidates, person_of, visible_person
+from inbox.screen import Place, Screen, list_for, open_conversation, place, screen
+from inbox.session import viewer, wants_fragment
+from inbox.thread import note_reading
+from storage import Tx
+from storage.access import NotFound, conversation_for
+from storage.desk import ChannelAccount
+from storage.receipts import Receipt
+from storage.search import index_new_messages
+
+RECEIPTS = 100
+
+
+def register(blueprint: Blueprint) -> None:
+    """Add the pages."""
+    add = blueprint.add_url_rule
+    add("/", view_func=home)
+    add("/inbox", endpoint="mine", view_func=lambda: redirect(url_for("inbox.view_page", view="mine")))
+    add("/inbox/unreadable", view_func=unreadable)
+    add("/inbox/receipts/<int:number>/retry", view_func=retry, methods=["POST"])
+    add("/inbox/live", view_func=live)
+    add("/inbox/<view>", view_func=view_page)
+    add("/inbox/c/<int:number>", view_func=conversation_page)
+    add("/inbox/c/<int:number>/people", view_func=people)
+    add("/inbox/c/<int:number>/merge/<int:person>", view_func=merge_preview)
+
+
+def home() -> ResponseReturnValue:
+    """The way in."""
+    return redirect(url_for("inbox.sign_in_page") if g.viewer is None else url_for("inbox.view_page", view="mine"))
+
+
+def view_page(view: str) -> ResponseReturnValue:
+    """A list; with `after` its next page, as htmx adds it below."""
+    hub, who = hub_here(), viewer()
+    where = Place(view, None, request.args.get("q", "")[:500], request.args.get("after", ""))
+    if view == "search":
+        index_new_messages(hub.store)
+    with hub.store.read() as tx:
+        if where.after and wants_fragment():
+            found = list_for(tx, who, where)
+            parts = None
+        else:
+            parts = screen(hub, tx, who, where)
+            found = parts.listing
+        now = tx.now
+    if found is None:
+        raise NotFound(f"There is no view {view!r}.")
+    if parts is None:
+        return fragment("inbox/_rows.html", listing=found, place=where, who=who, now=now)
+    return fragment("inbox/_view.html", screen=parts) if wants_fragment() else _page(parts)
+
+
+def conversation_page(number: int) -> ResponseReturnValue:
+    """A conversation beside its list, or only its parts for htmx; with `before` the messages before those shown."""
+    hub, who = hub_here(), viewer()
+    before = request.args.get("before", "")
+    where = Place(request.args.get("view", "all"), number, request.args.get("q", "")[:500])
+    with hub.store.read() as tx:
+        found = conversation_for(tx, who.actor, number)
+        if before.isdecimal() and wants_fragment():
+            opened = open_conversation(hub, tx, who, number, before=int(before[:18]))
+            return fragment("inbox/_timeline.html", open=opened, place=where, who=who, now=tx.now)
+        if wants_fragment():
+            opened = open_conversation(hub, tx, who, number)
+            return fragment("inbox/_conversation.html", open=opened, place=where, who=who, now=tx.now)
+        parts = screen(hub, tx, who, where)
+    last = found.last_message_id
+    hub.store.submit(lambda tx: note_reading(tx, who, number, last))
+    return _page(parts)
+
+
+def live() -> ResponseReturnValue:
+    """What may have changed on the page at hand: its list and counts, and with `open` its conversation."""
+    hub, who, where = hub_here(), viewer(), place()
+    if not request.args.get("open"):
+        where = replace(where, open_id=None)
+    if where.view == "search":
+        index_new_messages(hub.store)
+    with hub.store.read() as tx:
+        parts = screen(hub, tx, who, where)
+    return fragment("inbox/_changed.html", screen=parts, toasts=(), moved=False, with_composer=False)
+
+
+def people(number: int) -> ResponseReturnValue:
+    """Who this person might be the same as, by a part of a name or address."""
+    hub, who = hub_here(), viewer()
+    with hub.store.read() as tx:
+        person = person_of(tx, conversation_for(tx, who.actor, number))
+        found = candidates(tx, who, person, request.args.get("q", "")[:200])
+    return fragment("inbox/_people.html", number=number, found=found, typed=request.args.get("q", ""))
+
+
+def merge_preview(number: int, person: int) -> ResponseReturnValue:
+    """What a merge would bring together."""
+    hub, who = hub_here(), viewer()
+    with hub.store.read() as tx:
+        mine = candidate(tx, who, person_of(tx, conversation_for(tx, who.actor, number)))
+        other = candidate(tx, who, visible_person(tx, who, person))
+    return fragment("inbox/_merge.html", number=number, mine=mine, other=other)
+
+
+def unreadable() -> ResponseReturnValue:
+    """What arrived and could not be read."""
+    hub, who = hub_here(), viewer()
+    with hub.store.read() as tx:
+        where = Place("unreadable")
+        rows = _quarantined(tx)
+        parts = screen(hub, tx, who, where)
+    page = render_template("inbox/unreadable.html", screen=parts, receipts=rows)
+    return make_response(page)
+
+
+def retry(number: int) -> ResponseReturnValue:
+    """Read a quarantined receipt again."""
+    hub, who = hub_here(), viewer()
+    taken = retry_receipt(hub, who.actor, number)
+    if not wants_fragment():
+        return redirect(url_for("inbox.unreadable"), 303)
+    with hub.store.read() as tx:
+        rows, tally = _quarantined(tx), counts(tx, who)
+    if taken.state == "quarantined":
+        toast = Toast("It still can't be read; the reason is beside it.", seconds=8, alarm=True)
+    else:
+        toast = Toast("It is read now and in the list.")
+    return fragment(
+        "inbox/_receipts.html", receipts=rows, toasts=[toast], counts=tally, who=who, place=Place("unreadable")
+    )
+
+
+def _page(parts: Screen) -> ResponseReturnValue:
+    return make_response(render_template("inbox/inbox.html", screen=parts))
+
+
+def _quarantined(tx: Tx) -> list[tuple[Receipt, ChannelAccount]]:
+    query = (
+        select(Receipt, ChannelAccount)
+        .join(ChannelAccount, col(ChannelAccount.id) == col(Receipt.channel_id))
+        .where(Receipt.state == "quarantined")
+        .order_by(col(Receipt.id).desc())
+        .limit(RECEIPTS)
+    )
+    return list(tx.exec(query))

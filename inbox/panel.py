@@ -1,0 +1,128 @@
+"""What stands beside a conversation: the person, why it came here, earlier conversations, who else it could be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sqlalchemy import or_
+from sqlmodel import col, select
+
+from inbox.session import Viewer
+from routing import work
+from storage import Tx
+from storage.access import NotFound, visible
+from storage.conversations import Conversation
+from storage.desk import Queue
+from storage.people import Agent, Contact, Identity, Merge, identities_of
+
+EARLIER = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """The context beside a thread."""
+
+    person: Contact
+    name: str
+    identities: list[Identity]
+    conversation: Conversation
+    assignee: Agent | None
+    queue: Queue | None
+    why: list[str]
+    waiting: list[str]
+    earlier: list[Conversation]
+    earlier_count: int
+    merges: list[Merge] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Somebody this person might be the same as."""
+
+    person: Contact
+    identities: list[Identity]
+    conversations: int
+
+    @property
+    def name(self) -> str:
+        return self.person.name or (
+            self.identities[0].shown or self.identities[0].value if self.identities else "Visitor"
+        )
+
+
+def panel(tx: Tx, who: Viewer, conversation: Conversation, name: str) -> Panel:
+    """Everything the panel says; conversations this agent may not see are not even counted."""
+    contact = tx.get_one(Contact, conversation.contact_id)
+    person = tx.get_one(Contact, contact.person_id or contact.id)
+    others = _conversations_of(tx, who, person.id or 0, conversation.id or 0)
+    assigned = conversation.assignee_id is not None
+    number = conversation.id or 0
+    merges = select(Merge).where(Merge.survivor_id == person.id, col(Merge.undone_at).is_(None))
+    return Panel(
+        person=person,
+        name=name,
+        identities=identities_of(tx, person.id or 0),
+        conversation=conversation,
+        assignee=tx.get(Agent, conversation.assignee_id) if assigned else None,
+        queue=tx.get(Queue, conversation.queue_id) if conversation.queue_id is not None else None,
+        why=list(work.why_assigned(tx, number)) if assigned or conversation.state == "resolved" else [],
+        waiting=list(work.why_waiting(tx, number)) if not assigned and conversation.state != "resolved" else [],
+        earlier=others[:EARLIER],
+        earlier_count=len(others),
+        merges=list(tx.exec(merges.order_by(col(Merge.id).desc()).limit(3))),
+    )
+
+
+def person_of(tx: Tx, conversation: Conversation) -> int:
+    """The record that stands for the person of a conversation."""
+    contact = tx.get_one(Contact, conversation.contact_id)
+    return contact.person_id or contact.id or 0
+
+
+def candidates(tx: Tx, who: Viewer, person_id: int, typed: str) -> list[Candidate]:
+    """People by a part of their name or address, without this one; only those with a conversation one may see."""
+    typed = typed.strip()
+    if len(typed) < 2:
+        return []
+    seen = select(Conversation.contact_id).where(visible(who.actor))
+    found = (
+        select(Contact.person_id)
+        .join(Identity, col(Identity.contact_id) == col(Contact.id), isouter=True)
+        .where(
+            col(Contact.id).in_(seen),
+            Contact.person_id != person_id,
+            or_(
+                col(Contact.name).icontains(typed, autoescape=True),
+                col(Identity.value).icontains(typed, autoescape=True),
+                col(Identity.shown).icontains(typed, autoescape=True),
+            ),
+        )
+        .distinct()
+        .limit(8)
+    )
+    return [candidate(tx, who, number or 0) for number in tx.exec(found)]
+
+
+def candidate(tx: Tx, who: Viewer, person_id: int) -> Candidate:
+    """One person with what a merge would bring along."""
+    person = tx.get_one(Contact, person_id)
+    return Candidate(person, identities_of(tx, person_id), len(_conversations_of(tx, who, person_id, 0)))
+
+
+def visible_person(tx: Tx, who: Viewer, person_id: int) -> int:
+    """A person with whom there is a conversation that this agent may see. Raises NotFound."""
+    person = tx.get(Contact, person_id)
+    if person is None or person.person_id != person_id or not _conversations_of(tx, who, person_id, 0):
+        raise NotFound(f"There is no person {person_id}.")
+    return person_id
+
+
+def _conversations_of(tx: Tx, who: Viewer, person_id: int, without: int) -> list[Conversation]:
+    records = select(Contact.id).where(Contact.person_id == person_id)
+    query = (
+        select(Conversation)
+        .where(visible(who.actor), col(Conversation.contact_id).in_(records), Conversation.id != without)
+        .order_by(col(Conversation.last_at).desc())
+        .limit(100)
+    )
+    return list(tx.exec(query))

@@ -1,0 +1,279 @@
+"""All that one page shows, gathered in one read: the list, the open conversation and what may be done with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, time, timedelta
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from flask import request
+from sqlmodel import col, select
+
+from channels.base import Limits
+from hub import Hub
+from hub.pump import latest_fact
+from hub.replies import ReplyChoice, reply_choices
+from inbox.lists import MOST, PAGE, Counts, Group, Listing, counts, listing, names_of, rows_of, view_named
+from inbox.panel import Panel, panel
+from inbox.session import Viewer
+from inbox.thread import Thread, thread
+from storage import Tx
+from storage.access import NotFound, conversation_for
+from storage.conversations import Attachment, Conversation, Draft
+from storage.desk import Queue
+from storage.people import Agent
+from storage.search import parse_query, search
+from storage.work import Offer, live_offers
+
+MORNING = time(8)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the browser is: which list, which conversation, which search, how many rows it has loaded."""
+
+    view: str = "mine"
+    open_id: int | None = None
+    query: str = ""
+    after: str = ""
+    rows: int = PAGE
+
+    def link(self, conversation_id: int) -> str:
+        """The address of a conversation within this list."""
+        kept = {"view": self.view, "q": self.query}
+        return f"/inbox/c/{conversation_id}?{urlencode({name: value for name, value in kept.items() if value})}"
+
+    @property
+    def back(self) -> str:
+        """The address of the list."""
+        return f"/inbox/{self.view}" + (f"?{urlencode({'q': self.query})}" if self.query else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """An offer that waits for this agent's answer."""
+
+    offer: Offer
+    conversation: Conversation
+    person: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A way to answer, with what the composer must know of its channel."""
+
+    reply: ReplyChoice
+    limits: Limits
+    blocked: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"{self.reply.channel_id}:{self.reply.identity_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Composer:
+    """What has been typed and where it would go. `problem` is why it was held; nothing typed is ever lost."""
+
+    choices: list[Choice]
+    chosen: str
+    kind: str = "reply"
+    reply: str = ""
+    note: str = ""
+    seen: int = 0
+    files: list[Attachment] = field(default_factory=list)
+    problem: str = ""
+    newer: int = 0  # the message that came meanwhile, when that is why
+
+    @property
+    def choice(self) -> Choice | None:
+        return next((choice for choice in self.choices if choice.key == self.chosen), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """The open conversation."""
+
+    conversation: Conversation
+    person: str
+    thread: Thread
+    panel: Panel
+    composer: Composer
+    colleagues: list[Agent]
+    queues: list[Queue]
+    snoozes: list[tuple[str, str, str]]
+
+    @property
+    def id(self) -> int:
+        return self.conversation.id or 0
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """A whole page."""
+
+    who: Viewer
+    now: datetime
+    place: Place
+    counts: Counts
+    rings: list[Ring]
+    listing: Listing | None
+    open: Open | None
+    fact_id: int
+    sandbox: str = ""
+
+
+def place() -> Place:
+    """Where the browser is, from the address of its page: for htmx that is HX-Current-URL, not the request's own.
+
+    A form sent without scripts comes from the page that its Referer names.
+    """
+    own = request.full_path if request.method == "GET" else request.referrer or "/inbox/mine"
+    current = request.headers.get("HX-Current-URL", "") or own
+    parts = urlsplit(current)
+    arguments = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    rows = request.headers.get("X-Rows", "")
+    size = min(max(PAGE, int(rows)), MOST) if rows.isdecimal() and len(rows) < 5 else PAGE
+    steps = parts.path.strip("/").split("/")
+    query = arguments.get("q", "")[:500]
+    if steps[:2] == ["inbox", "c"] and len(steps) > 2 and steps[2].isdecimal():
+        return Place(arguments.get("view", "all"), int(steps[2][:18]), query, rows=size)
+    view = steps[1] if steps[0] == "inbox" and len(steps) > 1 else "mine"
+    return Place(view, None, query, arguments.get("after", ""), size)
+
+
+def screen(hub: Hub, tx: Tx, who: Viewer, where: Place, *, composer: Composer | None = None) -> Screen:
+    """Gather a page. A conversation this agent may not see (any more) is simply not open; views check before."""
+    opened = None
+    if where.open_id is not None:
+        try:
+            opened = open_conversation(hub, tx, who, where.open_id, composer=composer)
+        except NotFound:
+            opened = None
+    return Screen(
+        who=who,
+        now=tx.now,
+        place=where,
+        counts=counts(tx, who),
+        rings=rings(tx, who),
+        listing=list_for(tx, who, where),
+        open=opened,
+        fact_id=latest_fact(tx),
+        sandbox=_sandbox(hub),
+    )
+
+
+def list_for(tx: Tx, who: Viewer, where: Place) -> Listing | None:
+    """The list of a place: a view's page or what a search finds; None where the place has no list."""
+    if where.view == "search":
+        return _found(tx, who, where)
+    view = view_named(tx, where.view)
+    return None if view is None else listing(tx, who, view, after=where.after, limit=where.rows)
+
+
+def open_conversation(
+    hub: Hub, tx: Tx, who: Viewer, number: int, *, before: int | None = None, composer: Composer | None = None
+) -> Open:
+    """A conversation with everything around it. Raises NotFound."""
+    conversation = conversation_for(tx, who.actor, number)
+    person = names_of(tx, {conversation.contact_id})[conversation.contact_id]
+    queues = select(Queue).where(col(Queue.active)).order_by(col(Queue.id))
+    return Open(
+        conversation=conversation,
+        person=person,
+        thread=thread(tx, who, conversation, before=before),
+        panel=panel(tx, who, conversation, person),
+        composer=composer or new_composer(hub, tx, who, conversation),
+        colleagues=list(tx.exec(select(Agent).where(col(Agent.active)).order_by(col(Agent.name)))),
+        queues=list(tx.exec(queues)),
+        snoozes=snoozes(tx.now, who),
+    )
+
+
+def new_composer(hub: Hub, tx: Tx, who: Viewer, conversation: Conversation) -> Composer:
+    """The composer with what this agent typed here before."""
+    number = conversation.id or 0
+    drafts = {
+        draft.kind: draft
+        for draft in tx.exec(select(Draft).where(Draft.agent_id == who.id, Draft.conversation_id == number))
+    }
+    choices = choices_of(hub, tx, number)
+    reply, note = drafts.get("reply"), drafts.get("note")
+    wanted = reply.channel_id if reply else None
+    ranked = sorted(
+        choices, key=lambda choice: (bool(choice.blocked), choice.reply.channel_id != wanted if wanted else False)
+    )
+    return Composer(
+        choices=choices,
+        chosen=ranked[0].key if ranked else "",
+        kind="note" if note and note.text.strip() and not (reply and reply.text.strip()) else "reply",
+        reply=reply.text if reply else "",
+        note=note.text if note else "",
+        seen=conversation.last_inbound_id,
+    )
+
+
+def choices_of(hub: Hub, tx: Tx, number: int) -> list[Choice]:
+    """Every way to answer with its channel's limits; one whose settings don't work is closed."""
+    opened = {channel.id: channel for channel in hub.channels()}
+    choices = []
+    for reply in reply_choices(tx, number):
+        channel = opened.get(reply.channel_id)
+        if channel is None or channel.channel is None:
+            problem = channel.problem if channel else "This channel is switched off."
+            choices.append(Choice(reply, Limits(), reply.blocked or problem))
+        else:
+            choices.append(Choice(reply, channel.channel.limits, reply.blocked))
+    return choices
+
+
+def rings(tx: Tx, who: Viewer) -> list[Ring]:
+    """What rings at this agent and has not run out."""
+    found = []
+    for offer in live_offers(tx, who.id):
+        conversation = tx.get_one(Conversation, offer.conversation_id)
+        if offer.expires_at > tx.now:
+            found.append(Ring(offer, conversation, names_of(tx, {conversation.contact_id})[conversation.contact_id]))
+    return found
+
+
+def snoozes(now: datetime, who: Viewer) -> list[tuple[str, str, str]]:
+    """The presets of the snooze menu: key, words, and when that is."""
+    moments = {name: snooze_until(name, now, who) for name in ("later", "tomorrow", "monday")}
+    told = {name: moment.astimezone(who.zone) if moment else None for name, moment in moments.items()}
+    return [
+        ("later", "Later today", f"{told['later']:%H:%M}"),
+        ("tomorrow", "Tomorrow", f"{told['tomorrow']:%a %H:%M}"),
+        ("monday", "Next week", f"{told['monday']:%a %H:%M}"),
+        ("reply", "Until they reply", ""),
+    ]
+
+
+def snooze_until(preset: str, now: datetime, who: Viewer) -> datetime | None:
+    """The moment a preset means where this agent is; None for "until they reply". Raises NotFound."""
+    local = now.astimezone(who.zone)
+    if preset == "later":
+        return now + timedelta(hours=3)
+    if preset == "reply":
+        return None
+    days = {"tomorrow": 1, "monday": 7 - local.weekday()}.get(preset)
+    if days is None:
+        raise NotFound(f"There is no snooze preset {preset!r}.")
+    return datetime.combine(local.date() + timedelta(days=days), MORNING, who.zone)
+
+
+def _found(tx: Tx, who: Viewer, where: Place) -> Listing:
+    query = parse_query(where.query)
+    before = int(where.after) if where.after.isdecimal() else None
+    hits = search(tx, who.actor, query, before=before, limit=where.rows)
+    rows = rows_of(tx, who, [hit.conversation for hit in hits])
+    last = hits[-1] if len(hits) >= where.rows else None
+    more = str(last.message.id if last.message else last.conversation.last_message_id) if last else ""
+    hint = f"Not understood: {', '.join(query.unknown)}" if query.unknown else ""
+    return Listing("search", "Search", [Group("", rows)] if rows else [], more, where.query, hint)
+
+
+def _sandbox(hub: Hub) -> str:
+    if hub.settings.demo:
+        return "/sandbox"
+    return "" if hub.channels() else "none"

@@ -1,0 +1,127 @@
+// Writing: drafts kept as one types, files taken at once, the counter of the channel.
+const GSM = /^[@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !"#¤%&'()*+,\-./0-9:;<=>?¡A-ZÄÖÑÜ§¿a-zäöñüà^{}\\[\]~|€]*$/;
+const TWICE = /[\^{}\\[\]~|€]/g;
+const form = () => document.getElementById("composer");
+let timer = 0;
+let dirty = null;
+
+function body(of) {
+  const typed = new FormData();
+  for (const name of ["csrf_token", "kind", "reply", "note", "choice"]) typed.set(name, of.elements[name]?.value ?? "");
+  return typed;
+}
+
+async function save() {
+  clearTimeout(timer);
+  const of = dirty;
+  dirty = null;
+  if (!of?.isConnected) return;
+  const response = await fetch(of.dataset.draft, { method: "POST", body: body(of) }).catch(() => null);
+  const told = of.querySelector("[data-saved]");
+  if (told) told.textContent = response?.ok ? "Draft saved" : "Draft not saved";
+}
+
+function leave() {
+  if (dirty?.isConnected) navigator.sendBeacon(dirty.dataset.draft, body(dirty));
+  dirty = null;
+}
+
+// GSM 03.38: 160 characters in one text, 153 in each of several; anything else halves it (UCS-2: 70 and 67).
+export function segments(text) {
+  const plain = GSM.test(text);
+  const length = plain ? text.length + (text.match(TWICE)?.length ?? 0) : text.length;
+  const [one, many] = plain ? [160, 153] : [70, 67];
+  const count = length <= one ? 1 : Math.ceil(length / many);
+  return { count, left: (count === 1 ? one : count * many) - length };
+}
+
+export function count() {
+  const of = form();
+  const option = of?.querySelector("#choice")?.selectedOptions[0];
+  const place = of?.querySelector("[data-count]");
+  if (!place) return;
+  const text = of.elements.reply.value;
+  const max = Number(option?.dataset.max);
+  place.textContent = "";
+  place.classList.toggle("over", Boolean(max) && text.length > max);
+  if (text && option?.dataset.segments) {
+    const { count: texts, left } = segments(text);
+    place.textContent = `${texts} ${texts === 1 ? "text" : "texts"}, ${left} left`;
+  } else if (max && text.length > max * 0.8) {
+    place.textContent = `${max - text.length} left`;
+  }
+  of.querySelector(".channel-icon use")?.setAttribute("href", `#${option?.dataset.icon ?? "i-send"}`);
+  of.querySelector(".attach").hidden = option ? !option.dataset.files : true;
+}
+
+async function upload(of, files) {
+  const data = new FormData();
+  for (const file of files) data.append("file", file);
+  const told = of.querySelector("[data-saved]");
+  told.textContent = "Attaching…";
+  const headers = { "HX-Request": "true", "X-CSRFToken": document.body.dataset.token };
+  const response = await fetch(of.dataset.attach, { method: "POST", body: data, headers }).catch(() => null);
+  told.textContent = "";
+  if (!response?.ok) return htmx.swap({ sourceElement: of, text: (await response?.text()) ?? "", swap: "none", target: of });
+  of.querySelector("#attached").insertAdjacentHTML("beforeend", await response.text());
+}
+
+export function write(kind) {
+  const of = form();
+  if (!of) return;
+  of.querySelector(`#kind-${kind}`).checked = true;
+  const field = of.elements[kind];
+  field.focus();
+  field.setSelectionRange(field.value.length, field.value.length);
+}
+
+export function send(resolve) {
+  const of = form();
+  if (!of?.contains(document.activeElement)) return false;
+  const note = of.elements.kind.value === "note";
+  const buttons = [...of.querySelectorAll(`.send-buttons.for-${note ? "note" : "reply"} button`)];
+  of.requestSubmit(buttons.find((button) => button.value === (resolve && !note ? "resolve" : "")) ?? buttons.at(-1));
+  return true;
+}
+
+document.addEventListener("input", ({ target }) => {
+  const of = target.closest?.("#composer");
+  if (!of || target.type === "file") return;
+  if (target.name === "kind") return of.elements[target.value].focus();
+  dirty = of;
+  clearTimeout(timer);
+  timer = setTimeout(save, 600);
+  count();
+});
+document.addEventListener("change", ({ target }) => {
+  if (target.id === "choice") count();
+  const of = target.type === "file" && target.closest("#composer");
+  if (of && target.files.length) upload(of, [...target.files]).then(() => (target.value = ""));
+});
+document.addEventListener("click", ({ target }) => {
+  if (target.closest('[data-do="detach"]')) target.closest(".file").remove();
+});
+for (const name of ["dragover", "dragleave", "drop"]) {
+  document.addEventListener(name, (event) => {
+    const of = event.target.closest?.("#composer");
+    if (!of || !event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    of.classList.toggle("dropping", name === "dragover");
+    if (name === "drop") upload(of, [...event.dataTransfer.files]);
+  });
+}
+document.addEventListener("paste", (event) => {
+  const of = event.target.closest?.("#composer");
+  if (of && event.clipboardData.files.length) { event.preventDefault(); upload(of, [...event.clipboardData.files]); }
+});
+// What is being sent is no draft any more; what is left behind is one at once.
+document.addEventListener("submit", ({ target }) => { if (target.id === "composer") { clearTimeout(timer); dirty = null; } }, true);
+document.addEventListener("htmx:before:swap", ({ detail }) => {
+  if (detail.tasks.some((task) => task.target?.id === "conversation")) leave();
+});
+document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => setTimeout(() => {
+  count();
+  if (ctx.request?.action?.match(/\/(send|undo)$/) && form()) write(form().elements.kind.value);
+}, 0));
+addEventListener("pagehide", leave);
+count();

@@ -1,0 +1,61 @@
+// The inbox's own scripts. htmx swaps what the server renders; these add keys, live updates and what a hand needs.
+import "./zone.js";
+import "./toast.js";
+import "./list.js";
+import "./composer.js";
+import "./stream.js";
+import "./keys.js";
+
+// Whatever htmx asks for, the server knows how many rows are on the page, and which conversation comes next.
+document.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
+  ctx.request.headers["X-Rows"] = document.querySelectorAll("#rows .row").length;
+  ctx.request.headers["X-CSRFToken"] = document.body.dataset.token;
+  const leaves = ctx.request.submitter?.value === "resolve" || ctx.sourceElement.closest?.("[data-leaves]");
+  if (leaves && ctx.request.body instanceof FormData) {
+    const row = document.querySelector('#rows .row[aria-current="true"]')?.parentElement;
+    const beside = [row?.nextElementSibling, row?.nextElementSibling?.nextElementSibling, row?.previousElementSibling];
+    const next = beside.find((item) => item?.querySelector(".row"))?.querySelector(".row");
+    if (next) ctx.request.body.set("next", next.dataset.id);
+  }
+});
+
+// One menu at a time; it closes when something is chosen, by Escape and by a press elsewhere.
+const menus = () => document.querySelectorAll("details.menu[open]");
+const close = (menu, refocus) => { menu.open = false; if (refocus) menu.querySelector("summary").focus(); };
+document.addEventListener("click", ({ target }) => {
+  for (const menu of menus()) if (!menu.contains(target) || target.closest(".menu-list button")) close(menu);
+});
+document.addEventListener("submit", ({ target }) => { for (const menu of menus()) if (menu.contains(target)) close(menu); }, true);
+document.addEventListener("keydown", (event) => {
+  const [menu] = menus();
+  if (!menu) return;
+  if (event.key === "Escape") { event.stopPropagation(); return close(menu, true); }
+  const step = { ArrowDown: 1, ArrowUp: -1, j: 1, k: -1 }[event.key];
+  if (!step) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  const buttons = [...menu.querySelectorAll(".menu-list button")];
+  const at = buttons.indexOf(document.activeElement);
+  buttons[(at + step + buttons.length) % buttons.length]?.focus();
+}, true);
+document.addEventListener("toggle", ({ target }) => {
+  if (!target.open) return;
+  if (target.matches?.("details.menu")) target.querySelector(".menu-list button")?.focus({ preventScroll: true });
+  if (target.matches?.("details.fold")) target.querySelector("input:not([type=hidden])")?.focus();
+  const frame = target.matches?.("details.original") && target.querySelector("iframe");
+  if (frame && !frame.src) frame.src = frame.dataset.src;
+}, true);
+
+document.addEventListener("click", (event) => {
+  const images = event.target.closest("[data-images]");
+  if (images) {
+    event.preventDefault();
+    const frame = images.closest("details").querySelector("iframe");
+    frame.src = images.href;
+    images.remove();
+  }
+  const opens = event.target.closest("[data-opens]");
+  if (opens) document.addEventListener("htmx:after:swap", () => document.getElementById(opens.dataset.opens).showModal(), { once: true });
+  const closes = event.target.closest("[data-closes]");
+  if (closes) document.getElementById(closes.dataset.closes).close();
+});

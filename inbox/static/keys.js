@@ -1,0 +1,92 @@
+// One map of keys: what they do, and the help sheet that shows them.
+import { current, move, rows } from "./list.js";
+import { send, write } from "./composer.js";
+import { undo } from "./toast.js";
+
+const press = (key) => () => document.querySelector(`#thread-head [data-key="${key}"], #thread-head summary[data-key="${key}"]`)?.click();
+const search = () => { const field = document.getElementById("q"); field?.focus(); field?.select(); };
+const help = () => document.getElementById("help").showModal();
+const go = (view) => () => document.getElementById(`v-${view}`)?.click();
+
+const KEYS = [
+  { group: "Move", keys: ["j"], label: "Next conversation", run: () => move(1) },
+  { group: "Move", keys: ["k"], label: "Previous conversation", run: () => move(-1) },
+  { group: "Move", keys: ["g", "m"], label: "Assigned to me", run: go("mine") },
+  { group: "Move", keys: ["g", "u"], label: "Unassigned", run: go("unassigned") },
+  { group: "Move", keys: ["g", "e"], label: "Everything", run: go("all") },
+  { group: "Move", keys: ["/"], label: "Search", run: search },
+  { group: "Act", keys: ["r"], label: "Reply", run: () => write("reply") },
+  { group: "Act", keys: ["n"], label: "Note", run: () => write("note") },
+  { group: "Act", keys: ["e"], label: "Resolve or reopen", run: press("e") },
+  { group: "Act", keys: ["s"], label: "Snooze or wake", run: press("s") },
+  { group: "Act", keys: ["a"], label: "Assign or move", run: press("a") },
+  { group: "Act", keys: ["i"], label: "Take it", run: press("i") },
+  { group: "Act", keys: ["z"], label: "Undo", run: undo },
+  { group: "Write", keys: ["⌘ ↵"], label: "Send", field: true },
+  { group: "Write", keys: ["⇧ ⌘ ↵"], label: "Send and resolve", field: true },
+  { group: "Write", keys: ["esc"], label: "Leave the field", field: true },
+  { group: "Write", keys: ["?"], label: "This help", run: help },
+];
+
+const MAC = /mac|iphone|ipad/i.test(navigator.userAgentData?.platform ?? navigator.platform);
+const on = () => document.body.dataset.keys !== "off";
+const inField = (target) => target.closest?.("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]");
+let pending = "";
+let waiting = 0;
+
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.metaKey || event.ctrlKey)) {
+    if (send(event.shiftKey)) event.preventDefault();
+    return;
+  }
+  if (event.key === "Escape" && inField(event.target)) return event.target.blur();
+  if (event.defaultPrevented || event.metaKey || event.ctrlKey || event.altKey || event.isComposing) return;
+  if (!on() || inField(event.target) || document.querySelector("dialog[open]")) return;
+  const typed = pending + event.key;
+  pending = "";
+  clearTimeout(waiting);
+  const found = KEYS.find((one) => one.run && one.keys.join("") === typed);
+  if (found) {
+    event.preventDefault();
+    return found.run();
+  }
+  if (KEYS.some((one) => one.run && one.keys.length > 1 && one.keys[0] === event.key)) {
+    pending = event.key;
+    waiting = setTimeout(() => (pending = ""), 1000);
+  }
+});
+
+function sheet() {
+  const place = document.getElementById("help-keys");
+  place.replaceChildren(...["Move", "Act", "Write"].map((group) => {
+    const section = document.createElement("section");
+    const title = document.createElement("h3");
+    title.textContent = group;
+    const list = document.createElement("ul");
+    for (const one of KEYS.filter((key) => key.group === group)) {
+      const item = document.createElement("li");
+      item.textContent = one.label;
+      const keys = document.createElement("span");
+      keys.append(...one.keys.map((key) => {
+        const cap = document.createElement("kbd");
+        cap.textContent = (MAC ? key : key.replace("⌘", "Ctrl")).toUpperCase();
+        return cap;
+      }));
+      item.append(keys);
+      list.append(item);
+    }
+    section.append(title, list);
+    return section;
+  }));
+  const box = document.getElementById("keys-switch");
+  box.checked = on();
+  box.addEventListener("change", () => {
+    document.body.dataset.keys = box.checked ? "on" : "off";
+    const body = new FormData();
+    body.set("keys", box.checked ? "on" : "off");
+    fetch("/inbox/preferences", { method: "POST", body, headers: { "X-CSRFToken": document.body.dataset.token, "HX-Request": "true" } });
+  });
+}
+document.addEventListener("click", ({ target }) => { if (target.closest('[data-do="help"]')) help(); });
+sheet();
+if (!current() && location.pathname.endsWith("/mine")) rows()[0]?.setAttribute("tabindex", "0");

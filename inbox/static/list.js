@@ -1,0 +1,83 @@
+// Moving through the list: the chosen row shows at once, its neighbours are fetched before they are asked for.
+const KEPT = 10_000;
+const cache = new Map();
+
+export const rows = () => [...document.querySelectorAll("#rows .row")];
+export const current = () => document.querySelector('#rows .row[aria-current="true"]');
+
+export function move(step) {
+  const all = rows();
+  const at = all.indexOf(current());
+  const row = all[at < 0 ? 0 : at + step];
+  if (!row) return;
+  row.scrollIntoView({ block: "nearest" });
+  row.click();
+}
+
+function choose(row) {
+  current()?.removeAttribute("aria-current");
+  row.setAttribute("aria-current", "true");
+}
+
+function prefetch(row) {
+  if (!row || cache.has(row.href) || navigator.connection?.saveData) return;
+  const answer = fetch(row.href, { headers: { "HX-Request": "true", Accept: "text/html" } })
+    .then(async (response) => ({ text: await response.text(), status: response.status }))
+    .catch(() => cache.delete(row.href));
+  cache.set(row.href, { at: Date.now(), answer });
+}
+
+export const forget = () => cache.clear();
+
+document.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
+  const row = ctx.sourceElement.closest?.(".row");
+  if (!row) return forgetAfter(ctx);
+  choose(row);
+  const known = cache.get(row.href);
+  cache.delete(row.href);
+  if (known && Date.now() - known.at < KEPT) {
+    ctx.fetch = async (url, request) => {
+      const answer = await known.answer;
+      return answer?.status === 200 ? new Response(answer.text, { headers: { "Content-Type": "text/html" } }) : fetch(url, request);
+    };
+  }
+});
+
+function forgetAfter(ctx) {
+  if (ctx.request.method !== "GET") forget();
+}
+
+let shown = "";
+export function opened() {
+  const thread = document.querySelector("#thread[data-id]");
+  const id = thread?.dataset.id ?? "";
+  if (id === shown) return;
+  shown = id;
+  const row = rows().find((one) => one.dataset.id === id);
+  current()?.removeAttribute("aria-current");
+  row?.setAttribute("aria-current", "true");
+  row?.scrollIntoView({ block: "nearest" });
+  document.querySelector("#context:popover-open")?.hidePopover();
+  document.querySelector("#nav:popover-open")?.hidePopover();
+  const all = rows();
+  const at = all.indexOf(row);
+  for (const step of [1, -1, 2]) prefetch(all[at + step]);
+  markRead();
+}
+
+// Read is what was in front of somebody's eyes.
+export function markRead() {
+  const thread = document.querySelector("#thread[data-id]");
+  if (!thread || document.visibilityState !== "visible") return;
+  const last = [...document.querySelectorAll("#timeline .msg")].pop()?.dataset.message;
+  if (!last || thread.dataset.read === last) return;
+  thread.dataset.read = last;
+  const body = new FormData();
+  body.set("message", last);
+  fetch(`/inbox/c/${thread.dataset.id}/read`, { method: "POST", body, headers: { "X-CSRFToken": document.body.dataset.token } });
+  rows().find((one) => one.dataset.id === thread.dataset.id)?.classList.remove("unread");
+}
+
+document.addEventListener("htmx:after:swap", () => setTimeout(opened, 0));
+document.addEventListener("visibilitychange", markRead);
+opened();

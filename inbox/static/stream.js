@@ -1,0 +1,73 @@
+// Live: the server tells what happened, we fetch the parts of the page it changed. Also in hidden tabs.
+import { forget, markRead } from "./list.js";
+
+let source = null;
+let last = document.body.dataset.after;
+let running = false;
+let again = null;
+let timer = 0;
+
+const openId = () => document.querySelector("#thread[data-id]")?.dataset.id;
+
+function connect() {
+  source?.close();
+  source = new EventSource(`/inbox/stream?after=${last}`);
+  source.addEventListener("fact", (event) => {
+    last = event.lastEventId || last;
+    const told = JSON.parse(event.data);
+    forget();
+    want(!told.conversation || String(told.conversation) === openId());
+    if (told.fact === "MessageReceived") arrived(told);
+  });
+  source.onopen = () => { document.getElementById("offline").hidden = true; };
+  source.onerror = () => {
+    // EventSource comes back by itself and says where it was; only a refusal ends it.
+    setTimeout(() => { document.getElementById("offline").hidden = source.readyState === EventSource.OPEN; }, 3000);
+    if (source.readyState === EventSource.CLOSED) setTimeout(connect, 3000);
+  };
+}
+
+function want(conversation) {
+  again = Boolean(again) || conversation;
+  clearTimeout(timer);
+  if (!running) timer = setTimeout(refresh, 15);
+}
+
+async function refresh() {
+  running = true;
+  const open = again ? openId() : "";
+  again = null;
+  const rows = document.getElementById("rows");
+  if (rows || open) {
+    await htmx.ajax("GET", `/inbox/live${open ? "?open=1" : ""}`, { source: "#live", target: "#live", swap: "none" });
+  }
+  running = false;
+  if (again !== null) want(again);
+}
+
+// A message counts as seen by who writes once it has stood before his eyes for a moment, not in the same breath.
+function arrived(told) {
+  setTimeout(() => {
+    markRead();
+    const message = document.getElementById(`m${told.message_id}`);
+    const form = document.getElementById("composer");
+    if (!message || !form || document.visibilityState !== "visible" || !document.hasFocus()) return;
+    const box = message.getBoundingClientRect();
+    const view = document.getElementById("thread-scroll").getBoundingClientRect();
+    if (box.bottom > view.top && box.top < view.bottom) form.elements.seen.value = Math.max(form.elements.seen.value, told.message_id);
+  }, 2500);
+}
+
+function badge() {
+  const unread = Number(document.getElementById("nav-views")?.dataset.unread ?? 0);
+  const title = document.title.replace(/^\(\d+\) /, "");
+  const wanted = unread ? `(${unread}) ${title}` : title;
+  if (document.title !== wanted) document.title = wanted;
+}
+
+document.addEventListener("htmx:after:swap", () => setTimeout(badge, 0));
+addEventListener("pageshow", (event) => { if (event.persisted) { connect(); want(true); } });
+badge();
+connect();
+// Minutes pass too: what is due moves without any news.
+setInterval(() => want(false), 60_000);

@@ -1,0 +1,105 @@
+"""The live line: one small event for each fact that this agent may see; the browser fetches what it shows of it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from threading import Lock
+
+from flask import Blueprint, current_app, request
+from flask.typing import ResponseReturnValue
+
+from hub import Hub
+from hub.people import session_agent
+from hub.pump import Happened, Wants, frame
+from hub.web import hub_here
+from inbox.session import cookie_secret, viewer
+from storage.access import Actor, actor_for
+from storage.store import Store
+
+REMEMBERED = 2000
+SENT = ("message_id", "agent_id", "offer_id", "state")
+RIGHTS_CHANGE = ("DeskChanged", "AgentStatusChanged")
+
+
+class Sight:
+    """Where a conversation stood when a fact was told: read once for all streams."""
+
+    def __init__(self, store: Store):
+        self._store = store
+        self._known: OrderedDict[int, tuple[int | None, int | None] | None] = OrderedDict()
+        self._lock = Lock()
+
+    def of(self, fact: Happened) -> tuple[int | None, int | None] | None:
+        """Queue and owner of the fact's conversation; None when there is no such conversation."""
+        with self._lock:
+            if fact.id in self._known:
+                return self._known[fact.id]
+        with self._store.read() as tx:
+            row = tx.sql("SELECT queue_id, assignee_id FROM conversation WHERE id = ?", fact.conversation_id).fetchone()
+        found = None if row is None else (row[0], row[1])
+        with self._lock:
+            self._known[fact.id] = found
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        return found
+
+
+def register(blueprint: Blueprint) -> None:
+    """Add the stream."""
+    blueprint.record_once(lambda state: state.app.extensions.setdefault("inbox_sight", None))
+    blueprint.add_url_rule("/inbox/stream", view_func=stream)
+
+
+def stream() -> ResponseReturnValue:
+    """Server-sent events named `fact`; resumes after Last-Event-ID."""
+    hub = hub_here()
+    return hub.pump.response(request, wants(hub, viewer().actor, cookie_secret()))
+
+
+def wants(hub: Hub, actor: Actor, secret: str) -> Wants:
+    """What one browser is told. Rights are read again when they may have changed; an ended sign-in hears no more."""
+    sight = _sight(hub)
+    listener: list[Actor | None] = [actor]
+
+    def told(fact: Happened) -> bytes | None:
+        if fact.name in RIGHTS_CHANGE:
+            listener[0] = _actor(hub, secret)
+        present = listener[0]
+        return None if present is None else _told(present, sight, fact)
+
+    return told
+
+
+def _told(actor: Actor, sight: Sight, fact: Happened) -> bytes | None:
+    anything = frame(fact, "fact", {"fact": "Changed"})
+    if fact.name == "AgentStatusChanged":
+        return anything if fact.data.get("agent_id") == actor.agent_id else None
+    if fact.conversation_id is None:
+        # Nothing about a person or a receipt goes out here: only that lists and counts may have changed.
+        return anything
+    where = sight.of(fact)
+    if where is None:
+        return None
+    offered = fact.name in ("OfferMade", "OfferEnded") and fact.data.get("agent_id") == actor.agent_id
+    if offered or actor.sees(*where):
+        data = {name: value for name, value in fact.data.items() if name in SENT}
+        return frame(fact, "fact", {"fact": fact.name, "conversation": fact.conversation_id} | data)
+    # It may just have left this agent's sight: the list has to be read again.
+    left = fact.name == "ConversationReleased" or (
+        fact.name == "ConversationQueued" and fact.data.get("why") == "transfer"
+    )
+    return anything if left else None
+
+
+def _sight(hub: Hub) -> Sight:
+    extensions = current_app.extensions
+    if extensions.get("inbox_sight") is None:
+        extensions["inbox_sight"] = Sight(hub.store)
+    found: Sight = extensions["inbox_sight"]
+    return found
+
+
+def _actor(hub: Hub, secret: str) -> Actor | None:
+    with hub.store.read() as tx:
+        session = session_agent(tx, secret)
+        return None if session is None else actor_for(tx, session.agent)

@@ -1,0 +1,283 @@
+"""One conversation as its page shows it: messages in their own shapes, and what happened between them as thin lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import col, select
+
+from channels.base import DeliveryState
+from inbox.lists import names_of
+from inbox.session import Viewer
+from inbox.wording import full, kind
+from storage import Tx
+from storage.conversations import Attachment, Conversation, Message, Reading, attachments_of, messages_of
+from storage.facts import FactRow
+from storage.people import Agent, Identity
+from storage.work import LIVE, WorkItem
+
+PAGE = 60
+PREVIEWED = {"image/png", "image/jpeg", "image/gif", "image/webp"}
+TOLD = (
+    "ConversationQueued",
+    "ConversationAssigned",
+    "ConversationReleased",
+    "OfferEnded",
+    "ConversationSnoozed",
+    "ConversationWoken",
+    "ConversationResolved",
+    "ConversationReopened",
+    "FirstReplyBreached",
+)
+VIA = {
+    "offer": "accepted the ring",
+    "auto": "got it automatically",
+    "claim": "claimed it",
+}
+AUTOMATIC = {
+    "vacation": "Out-of-office answer",
+    "bounce": "Could not be delivered",
+    "bulk": "Sent to many",
+    "list": "Mailing list",
+    "report": "Delivery report",
+}
+FLAGS = {
+    "multi_from": "The sender line names several people.",
+    "too_many_parts": "Only the first parts of this mail are shown.",
+    "new_participant": "This sender has not written in this conversation before.",
+    "truncated": "This message is very long; its raw file has all of it.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, in one line. `icon` names a symbol of the sprite, `alarm` colours it."""
+
+    key: str
+    at: datetime
+    icon: str
+    who: str
+    text: str
+    alarm: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Where an answer is: a word for it, and whether its author has to do something."""
+
+    state: str
+    text: str
+    why: str = ""
+    retry: bool = False
+    undo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A message as it is shown."""
+
+    key: str
+    at: datetime
+    message: Message
+    author: str
+    mine: bool
+    body: str
+    quoted: str
+    files: list[Attachment]
+    delivery: Delivery | None = None
+    remarks: list[str] = field(default_factory=list)
+    address: str = ""
+
+    @property
+    def short(self) -> bool:
+        """Shown as a bubble: said, not written."""
+        return self.message.channel in ("sms", "whatsapp", "chat", "slack") and self.message.kind != "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """Everything between the header and the composer. `unread_from` is the first message not read before."""
+
+    entries: list[Entry | Event]
+    unread_from: int
+    earlier: int = 0  # the oldest message shown, when there are older ones
+    channels: list[str] = field(default_factory=list)
+
+
+def thread(tx: Tx, who: Viewer, conversation: Conversation, *, before: int | None = None) -> Thread:
+    """The last messages and what happened around them, oldest first."""
+    number = conversation.id or 0
+    messages = [m for m in messages_of(tx, number, before=before, limit=PAGE + 1) if m.state != DeliveryState.DRAFT]
+    earlier = len(messages) > PAGE
+    messages = messages[-PAGE:]
+    reading = tx.get(Reading, (who.id, number))
+    read = reading.message_id if reading else 0
+    since = messages[0].created_at if earlier and messages else None
+    until = messages[-1].created_at if before is not None and messages else None
+    entries: list[Entry | Event] = [*_entries(tx, who, messages), *_events(tx, who, number, since, until)]
+    # What happens in one unit has one moment: the message comes first, then what it caused.
+    entries.sort(key=lambda entry: (entry.at, isinstance(entry, Event), int(entry.key[1:])))
+    unread = next((m.id or 0 for m in messages if m.kind == "inbound" and (m.id or 0) > read), 0)
+    channels = list(dict.fromkeys(m.channel for m in messages if m.channel))
+    return Thread(entries, unread if read else 0, messages[0].id or 0 if earlier else 0, channels)
+
+
+def note_reading(tx: Tx, who: Viewer, conversation_id: int, message_id: int) -> None:
+    """Remember how far this agent has read; never backwards."""
+    tx.sql(
+        "INSERT INTO reading(agent_id, conversation_id, message_id, at) VALUES(?, ?, ?, ?) "
+        "ON CONFLICT (agent_id, conversation_id) DO UPDATE SET message_id = excluded.message_id, at = excluded.at "
+        "WHERE reading.message_id < excluded.message_id",
+        who.id, conversation_id, message_id, tx.now,
+    )  # fmt: skip
+
+
+def _entries(tx: Tx, who: Viewer, messages: list[Message]) -> list[Entry]:
+    files = attachments_of(tx, [m.id or 0 for m in messages])
+    people = names_of(tx, {m.contact_id for m in messages if m.contact_id is not None})
+    agents = _names(tx, Agent, {m.agent_id for m in messages if m.agent_id is not None})
+    identity_ids = {m.identity_id for m in messages if m.identity_id is not None}
+    addresses = {
+        row.id: row.shown or row.value for row in tx.exec(select(Identity).where(col(Identity.id).in_(identity_ids)))
+    }
+    return [_entry(tx, who, m, files.get(m.id or 0, []), people, agents, addresses) for m in messages]
+
+
+def _entry(
+    tx: Tx, who: Viewer, message: Message, files: list[Attachment], people: dict[int, str], agents: dict[int, str],
+    addresses: dict[int | None, str],
+) -> Entry:  # fmt: skip
+    mine = message.agent_id is not None and message.agent_id == who.id
+    if message.kind == "inbound":
+        author = people.get(message.contact_id or 0, "Somebody")
+    else:
+        author = "You" if mine else agents.get(message.agent_id or 0, "Automatic")
+    remarks = [FLAGS[flag] for flag in message.flags if flag in FLAGS]
+    if message.automatic:
+        remarks.append(f"{AUTOMATIC.get(message.automatic, 'Automatic message')}: it counts for nothing.")
+    body = message.visible_text
+    quoted = message.text[message.quoted_at :].strip() if message.quoted_at is not None else ""
+    return Entry(
+        key=f"m{message.id}",
+        at=message.created_at,
+        message=message,
+        author=author,
+        mine=mine,
+        body=body,
+        quoted=quoted if body else "",
+        files=[file for file in files if not file.inline or file.content_type not in PREVIEWED or not message.html],
+        delivery=_delivery(tx, message, mine or who.actor.sees_all) if message.kind == "outbound" else None,
+        remarks=remarks,
+        address=addresses.get(message.identity_id, ""),
+    )
+
+
+def _delivery(tx: Tx, message: Message, may_act: bool) -> Delivery:
+    state, why = message.state, message.state_why
+    if state == "queued":
+        waiting = message.send_after is not None and message.send_after > tx.now
+        return Delivery(state, "Sends in a moment" if waiting else "Waiting to be sent", why, undo=waiting and may_act)
+    if state == "uncertain":
+        text = "Nobody knows yet whether this arrived"
+        return Delivery(state, text, why or "The line broke while it was being sent.", retry=may_act)
+    if state == "failed":
+        return Delivery(state, "Not sent", why or "The provider refused it.", retry=may_act)
+    words = {"sending": "Sending", "sent": "Sent", "delivered": "Delivered", "read": "Read"}
+    return Delivery(state, words.get(state, state))
+
+
+def _events(tx: Tx, who: Viewer, number: int, since: datetime | None, until: datetime | None) -> list[Event]:
+    query = select(FactRow).where(FactRow.conversation_id == number, col(FactRow.name).in_(TOLD))
+    if since is not None:
+        query = query.where(FactRow.at >= since)
+    if until is not None:
+        query = query.where(FactRow.at <= until)
+    rows = list(tx.exec(query.order_by(col(FactRow.id).desc()).limit(200)))[::-1]
+    agents = _names(tx, Agent, {agent_id for row in rows if (agent_id := _actor_id(row)) is not None})
+    agents |= _names(tx, Agent, {row.data["agent_id"] for row in rows if row.data.get("agent_id")})
+    items = {row.data.get("work_item_id") for row in rows if row.name == "ConversationQueued"}
+    traces = {item.id: item.trace for item in tx.exec(select(WorkItem).where(col(WorkItem.id).in_(items)))}
+    return [event for row in rows if (event := _event(row, who, agents, traces)) is not None]
+
+
+def _event(row: FactRow, who: Viewer, agents: dict[int, str], traces: dict[int | None, Any]) -> Event | None:
+    data = row.data
+    by = _by(row, who, agents)
+    agent = "You" if data.get("agent_id") == who.id else agents.get(data.get("agent_id", 0), "Somebody")
+
+    def event(icon: str, subject: str, text: str, alarm: bool = False) -> Event:
+        return Event(f"f{row.id}", row.at, icon, subject, text, alarm)
+
+    match row.name:
+        case "ConversationQueued":
+            return event("route", "", _routed(data, traces.get(data.get("work_item_id"), []), by))
+        case "ConversationAssigned" if data["via"] in VIA:
+            return event("user", agent, VIA[data["via"]])
+        case "ConversationAssigned":
+            given = "you" if data["agent_id"] == who.id else agent
+            return event("user", by, f"{'handed' if data['via'] == 'transfer' else 'assigned'} it to {given}")
+        case "ConversationReleased" if data["why"] in ("resolve", "transfer"):
+            return None  # told by what happened beside it
+        case "ConversationReleased":
+            words = {"sign_out": "went offline and gave it back"}
+            return event("user", agent, words.get(data["why"], "gave it back to the queue"))
+        case "OfferEnded" if data["state"] in ("declined", "expired"):
+            return event("bell", agent, "declined the ring" if data["state"] == "declined" else "missed the ring")
+        case "ConversationSnoozed":
+            until = datetime.fromisoformat(data["until"]) if data["until"] else None
+            when = full(until, who.zone) if until else "the customer writes"
+            return event("moon", by, f"snoozed it until {when}")
+        case "ConversationWoken":
+            return event("moon", "", f"Awake again: {data['why']}")
+        case "ConversationResolved":
+            return event("check", by, "resolved it")
+        case "ConversationReopened":
+            return event("inbox", "", f"Open again: {data['why']}")
+        case "FirstReplyBreached":
+            return event("clock", "", "The first reply is late", alarm=True)
+    return None
+
+
+def _routed(data: dict[str, Any], trace: list[dict[str, Any]], by: str) -> str:
+    steps = {step.get("step"): step for step in trace}
+    if data["why"] == "transfer" and "transfer" in steps:
+        return f"{by or 'Somebody'} moved it to {steps['transfer'].get('queue', 'another queue')}"
+    if "rule" in steps:
+        return f"Routed to {steps['rule'].get('queue', 'a queue')} by the rule “{steps['rule'].get('rule', '')}”"
+    if "default" in steps:
+        return f"Routed to {steps['default'].get('queue', 'the default queue')}, because no rule matched"
+    return f"Put into a queue: {data['why']}"
+
+
+def _actor_id(row: FactRow) -> int | None:
+    kind_name, _, number = str(row.data.get("by", "")).partition(":")
+    return int(number) if kind_name == "agent" and number.isdecimal() else None
+
+
+def _by(row: FactRow, who: Viewer, agents: dict[int, str]) -> str:
+    number = _actor_id(row)
+    if number is None:
+        said = str(row.data.get("by", ""))
+        return "An API client" if said.startswith("token:") else "Switchyard"
+    return "You" if number == who.id else agents.get(number, "Somebody")
+
+
+def _names(tx: Tx, model: type[Agent], ids: set[int]) -> dict[int, str]:
+    return {number or 0: name for number, name in tx.exec(select(model.id, model.name).where(col(model.id).in_(ids)))}
+
+
+def channel_words(channels: list[str]) -> str:
+    """ "One thread, three channels" for the line under the header; nothing for a single one."""
+    numbers = ["", "", "two", "three", "four", "five", "six"]
+    count = len(channels)
+    if count < 2:
+        return kind(channels[0]).label if channels else ""
+    return f"One thread, {numbers[count] if count < len(numbers) else count} channels"
+
+
+def live_item_of(tx: Tx, conversation_id: int) -> WorkItem | None:
+    """The routing episode under way, for the header's buttons."""
+    query = select(WorkItem).where(WorkItem.conversation_id == conversation_id, col(WorkItem.state).in_(LIVE))
+    return tx.exec(query).first()
