@@ -28,7 +28,7 @@ def _v1() -> Blueprint:
     v1.before_request(_know_ids)
     errors.register(v1)
     for part in PARTS:
-        v1.register_blueprint(part)
+        v1.register_blueprint(part.blueprint)
     v1.add_url_rule("/<path:rest>", "nowhere", errors.nowhere, methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
     return v1
 

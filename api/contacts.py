@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from apiflask import APIBlueprint
 from sqlalchemy import ColumnElement, exists, true
 from sqlalchemy.orm import aliased
 from sqlmodel import col, or_, select
 
 from api import shapes
 from api.conversations import message_page
+from api.routes import Part
 from api.tokens import actor_here
 from hub.identity import add_identity, merge, unmerge
 from hub.web import hub_here
@@ -19,15 +19,12 @@ from storage.access import Actor, NotFound, visible
 from storage.conversations import Conversation, Message
 from storage.people import Contact, Identity, Merge
 
-part = APIBlueprint("contacts", __name__, tag="Contacts")
+part = Part("contacts", "Contacts")
 
 
-@part.get("/contacts")
-@part.input(shapes.ContactsQuery, location="query")
-@part.output(shapes.ContactPage)
-def contacts(query_data: shapes.ContactsQuery) -> dict[str, Any]:
+@part.get("/contacts", query=shapes.ContactsQuery, gives=shapes.ContactPage)
+def list_contacts(asked: shapes.ContactsQuery) -> dict[str, Any]:
     """Find people by a part of a name or address, the newest first."""
-    asked = query_data
     with hub_here().store.read() as tx:
         query = select(Contact).where(Contact.id == Contact.person_id, _seen(actor_here()))
         if asked.query.strip():
@@ -40,18 +37,15 @@ def contacts(query_data: shapes.ContactsQuery) -> dict[str, Any]:
         return {"contacts": _shown(tx, page), "next": following}
 
 
-@part.get("/contacts/<int:contact_id>")
-@part.output(shapes.Contact)
-def contact(contact_id: int) -> dict[str, Any]:
+@part.get("/contacts/<int:contact_id>", gives=shapes.Contact)
+def get_contact(contact_id: int) -> dict[str, Any]:
     """One person. The id of a merged record gives the person it belongs to."""
     with hub_here().store.read() as tx:
         return _shown(tx, [_person(tx, actor_here(), contact_id)])[0]
 
 
-@part.get("/contacts/<int:contact_id>/timeline")
-@part.input(shapes.PageQuery, location="query")
-@part.output(shapes.MessagePage)
-def timeline(contact_id: int, query_data: shapes.PageQuery) -> dict[str, Any]:
+@part.get("/contacts/<int:contact_id>/timeline", query=shapes.PageQuery, gives=shapes.MessagePage)
+def get_timeline(contact_id: int, asked: shapes.PageQuery) -> dict[str, Any]:
     """The person's messages over all channels and conversations, newest first."""
     actor = actor_here()
     with hub_here().store.read() as tx:
@@ -62,38 +56,36 @@ def timeline(contact_id: int, query_data: shapes.PageQuery) -> dict[str, Any]:
             .join(Contact, col(Contact.id) == col(Conversation.contact_id))
             .where(Contact.person_id == person.id, visible(actor), Message.state != "draft")
         )
-        return message_page(tx, query, query_data, newest_first=True)
+        return message_page(tx, query, asked, newest_first=True)
 
 
-@part.post("/contacts/<int:contact_id>/merge")
-@part.input(shapes.MergeIn)
-@part.output(shapes.Merge, 201)
-@part.doc(responses=[403, 409])
-def join(contact_id: int, json_data: shapes.MergeIn) -> dict[str, Any]:
+@part.post("/contacts/<int:contact_id>/merge", body=shapes.MergeIn, gives=shapes.Merge, status=201, refuses=(403, 409))
+def merge_contacts(contact_id: int, asked: shapes.MergeIn) -> dict[str, Any]:
     """Say that two records are one person; this one's stands for both."""
     actor = actor_here()
     with hub_here().store.write() as tx:
-        survivor, other = _person(tx, actor, contact_id), _person(tx, actor, json_data.other_id)
+        survivor, other = _person(tx, actor, contact_id), _person(tx, actor, asked.other_id)
         return _merged(merge(tx, actor, survivor.id or 0, other.id or 0))
 
 
-@part.post("/contacts/<int:contact_id>/identities")
-@part.input(shapes.IdentityIn)
-@part.output(shapes.Contact, 201)
-@part.doc(responses=[403, 409])
-def reach(contact_id: int, json_data: shapes.IdentityIn) -> dict[str, Any]:
+@part.post(
+    "/contacts/<int:contact_id>/identities",
+    body=shapes.IdentityIn,
+    gives=shapes.Contact,
+    status=201,
+    refuses=(403, 409),
+)
+def add_contact_identity(contact_id: int, asked: shapes.IdentityIn) -> dict[str, Any]:
     """Write down a further e-mail address or phone number of a contact."""
     actor = actor_here()
     with hub_here().store.write() as tx:
         person = _person(tx, actor, contact_id)
-        add_identity(tx, actor, person.id or 0, json_data.kind, json_data.value)
+        add_identity(tx, actor, person.id or 0, asked.kind, asked.value)
         return _shown(tx, [person])[0]
 
 
-@part.post("/merges/<int:merge_id>/undo")
-@part.output(shapes.Merge)
-@part.doc(responses=[403, 409])
-def part_again(merge_id: int) -> dict[str, Any]:
+@part.post("/merges/<int:merge_id>/undo", gives=shapes.Merge, refuses=(403, 409))
+def undo_merge(merge_id: int) -> dict[str, Any]:
     """Take a merge back: exactly the records that it moved."""
     actor = actor_here()
     with hub_here().store.write() as tx:

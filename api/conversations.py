@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from apiflask import APIBlueprint
 from flask import request
 from sqlalchemy import ColumnElement, and_, or_
 from sqlmodel import col, select
 
 from api import shapes
 from api.errors import Refused
+from api.routes import Part
 from api.tokens import actor_here
 from hub.lifecycle import reopen, resolve, snooze, wake
 from hub.replies import note, reply
@@ -28,17 +28,14 @@ from storage.desk import ChannelAccount, Queue, channel_by_name
 from storage.idempotency import answered_before, remember
 from storage.people import Agent, Contact
 
-part = APIBlueprint("conversations", __name__, tag="Conversations")
+part = Part("conversations", "Conversations")
 
 KEY_CHARS = 255
 
 
-@part.get("/conversations")
-@part.input(shapes.ConversationsQuery, location="query")
-@part.output(shapes.ConversationPage)
-def conversations(query_data: shapes.ConversationsQuery) -> dict[str, Any]:
+@part.get("/conversations", query=shapes.ConversationsQuery, gives=shapes.ConversationPage)
+def list_conversations(asked: shapes.ConversationsQuery) -> dict[str, Any]:
     """List conversations, newest activity first."""
-    asked = query_data
     with hub_here().store.read() as tx:
         query = select(Conversation).where(visible(actor_here()), *_conditions(tx, asked))
         if asked.cursor:
@@ -52,35 +49,35 @@ def conversations(query_data: shapes.ConversationsQuery) -> dict[str, Any]:
         return {"conversations": shown(tx, page), "next": following}
 
 
-@part.get("/conversations/<int:conversation_id>")
-@part.output(shapes.ConversationDetail)
-def conversation(conversation_id: int) -> dict[str, Any]:
+@part.get("/conversations/<int:conversation_id>", gives=shapes.ConversationDetail)
+def get_conversation(conversation_id: int) -> dict[str, Any]:
     """One conversation, with the reasons why it is where it is."""
     with hub_here().store.read() as tx:
         return _detail(tx, actor_here(), conversation_id)
 
 
-@part.get("/conversations/<int:conversation_id>/messages")
-@part.input(shapes.PageQuery, location="query")
-@part.output(shapes.MessagePage)
-def messages(conversation_id: int, query_data: shapes.PageQuery) -> dict[str, Any]:
+@part.get("/conversations/<int:conversation_id>/messages", query=shapes.PageQuery, gives=shapes.MessagePage)
+def list_messages(conversation_id: int, asked: shapes.PageQuery) -> dict[str, Any]:
     """Its messages and notes, oldest first; `before` pages back."""
     with hub_here().store.read() as tx:
         conversation_for(tx, actor_here(), conversation_id)
         query = select(Message).where(Message.conversation_id == conversation_id, Message.state != "draft")
-        return message_page(tx, query, query_data, newest_first=False)
+        return message_page(tx, query, asked, newest_first=False)
 
 
-@part.post("/conversations/<int:conversation_id>/replies")
-@part.input(shapes.ReplyIn)
-@part.output(shapes.Message, 201)
-@part.doc(responses=[403, 409])
-def answer(conversation_id: int, json_data: shapes.ReplyIn) -> dict[str, Any]:
+@part.post(
+    "/conversations/<int:conversation_id>/replies",
+    body=shapes.ReplyIn,
+    gives=shapes.Message,
+    status=201,
+    refuses=(403, 409),
+)
+def send_reply(conversation_id: int, asked: shapes.ReplyIn) -> dict[str, Any]:
     """Answer the customer.
 
     With an `Idempotency-Key` header the same request again gives the same message and sends nothing twice.
     """
-    hub, asked = hub_here(), json_data
+    hub = hub_here()
 
     def write(tx: Tx, actor: Actor) -> Message:
         return reply(
@@ -91,75 +88,69 @@ def answer(conversation_id: int, json_data: shapes.ReplyIn) -> dict[str, Any]:
     return _written_once(conversation_id, write)
 
 
-@part.post("/conversations/<int:conversation_id>/notes")
-@part.input(shapes.NoteIn)
-@part.output(shapes.Message, 201)
-def remark(conversation_id: int, json_data: shapes.NoteIn) -> dict[str, Any]:
+@part.post("/conversations/<int:conversation_id>/notes", body=shapes.NoteIn, gives=shapes.Message, status=201)
+def add_note(conversation_id: int, asked: shapes.NoteIn) -> dict[str, Any]:
     """Leave a note for the team. `Idempotency-Key` works as with replies."""
-    return _written_once(conversation_id, lambda tx, actor: note(tx, actor, conversation_id, json_data.text))
+    return _written_once(conversation_id, lambda tx, actor: note(tx, actor, conversation_id, asked.text))
 
 
-@part.post("/conversations/<int:conversation_id>/claim")
-@part.output(shapes.ConversationDetail)
-@part.doc(responses=[403, 409])
-def take(conversation_id: int) -> dict[str, Any]:
+@part.post("/conversations/<int:conversation_id>/claim", gives=shapes.ConversationDetail, refuses=(403, 409))
+def claim_conversation(conversation_id: int) -> dict[str, Any]:
     """Take it; the token has to belong to an agent."""
     return _changed(conversation_id, lambda tx, actor: claim(tx, actor, conversation_id))
 
 
-@part.post("/conversations/<int:conversation_id>/assign")
-@part.input(shapes.AssignIn)
-@part.output(shapes.ConversationDetail)
-@part.doc(responses=[403, 409])
-def give(conversation_id: int, json_data: shapes.AssignIn) -> dict[str, Any]:
+@part.post(
+    "/conversations/<int:conversation_id>/assign",
+    body=shapes.AssignIn,
+    gives=shapes.ConversationDetail,
+    refuses=(403, 409),
+)
+def assign_conversation(conversation_id: int, asked: shapes.AssignIn) -> dict[str, Any]:
     """Give it to an agent."""
-    return _changed(conversation_id, lambda tx, actor: assign(tx, actor, conversation_id, json_data.agent_id))
+    return _changed(conversation_id, lambda tx, actor: assign(tx, actor, conversation_id, asked.agent_id))
 
 
-@part.post("/conversations/<int:conversation_id>/transfer")
-@part.input(shapes.TransferIn)
-@part.output(shapes.ConversationDetail)
-@part.doc(responses=[403, 409])
-def hand_over(conversation_id: int, json_data: shapes.TransferIn) -> dict[str, Any]:
+@part.post(
+    "/conversations/<int:conversation_id>/transfer",
+    body=shapes.TransferIn,
+    gives=shapes.ConversationDetail,
+    refuses=(403, 409),
+)
+def transfer_conversation(conversation_id: int, asked: shapes.TransferIn) -> dict[str, Any]:
     """Put it into another queue. The answer is the last look for somebody who does not serve that queue."""
-    return _changed(conversation_id, lambda tx, actor: transfer(tx, actor, conversation_id, json_data.queue_id))
+    return _changed(conversation_id, lambda tx, actor: transfer(tx, actor, conversation_id, asked.queue_id))
 
 
-@part.post("/conversations/<int:conversation_id>/release")
-@part.output(shapes.ConversationDetail)
-@part.doc(responses=[403, 409])
-def give_back(conversation_id: int) -> dict[str, Any]:
+@part.post("/conversations/<int:conversation_id>/release", gives=shapes.ConversationDetail, refuses=(403, 409))
+def release_conversation(conversation_id: int) -> dict[str, Any]:
     """Give it back to its queue."""
     return _changed(conversation_id, lambda tx, actor: release(tx, actor, conversation_id))
 
 
-@part.post("/conversations/<int:conversation_id>/snooze")
-@part.input(shapes.SnoozeIn)
-@part.output(shapes.ConversationDetail)
-@part.doc(responses=[409])
-def sleep(conversation_id: int, json_data: shapes.SnoozeIn) -> dict[str, Any]:
+@part.post(
+    "/conversations/<int:conversation_id>/snooze", body=shapes.SnoozeIn, gives=shapes.ConversationDetail, refuses=(409,)
+)
+def snooze_conversation(conversation_id: int, asked: shapes.SnoozeIn) -> dict[str, Any]:
     """Put it out of sight until a moment or until the customer writes."""
-    until = None if json_data.until is None else aware(json_data.until, "until")
+    until = None if asked.until is None else aware(asked.until, "until")
     return _changed(conversation_id, lambda tx, actor: snooze(tx, actor, conversation_id, until))
 
 
-@part.post("/conversations/<int:conversation_id>/wake")
-@part.output(shapes.ConversationDetail)
-def awake(conversation_id: int) -> dict[str, Any]:
+@part.post("/conversations/<int:conversation_id>/wake", gives=shapes.ConversationDetail)
+def wake_conversation(conversation_id: int) -> dict[str, Any]:
     """Bring a snoozed one back."""
     return _changed(conversation_id, lambda tx, actor: wake(tx, actor, conversation_id))
 
 
-@part.post("/conversations/<int:conversation_id>/resolve")
-@part.output(shapes.ConversationDetail)
-def finish(conversation_id: int) -> dict[str, Any]:
+@part.post("/conversations/<int:conversation_id>/resolve", gives=shapes.ConversationDetail)
+def resolve_conversation(conversation_id: int) -> dict[str, Any]:
     """Done."""
     return _changed(conversation_id, lambda tx, actor: resolve(tx, actor, conversation_id))
 
 
-@part.post("/conversations/<int:conversation_id>/reopen")
-@part.output(shapes.ConversationDetail)
-def open_again(conversation_id: int) -> dict[str, Any]:
+@part.post("/conversations/<int:conversation_id>/reopen", gives=shapes.ConversationDetail)
+def reopen_conversation(conversation_id: int) -> dict[str, Any]:
     """Not done after all."""
     return _changed(conversation_id, lambda tx, actor: reopen(tx, actor, conversation_id))
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
-from apiflask import HTTPError
 from flask import Blueprint, Response, jsonify, request
 from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException
@@ -28,18 +28,17 @@ TOLD = {
 class Refused(Exception):
     """The request can't be served; `message` says what to do."""
 
-    def __init__(self, status: int, code: str, message: str):
+    def __init__(self, status: int, code: str, message: str, fields: Mapping[str, list[str]] | None = None):
         super().__init__(message)
-        self.status, self.code, self.message = status, code, message
+        self.status, self.code, self.message, self.fields = status, code, message, fields
 
 
 def register(blueprint: Blueprint) -> None:
     """Answer the blueprint's errors, and those of its parts, in the API's shape."""
-    blueprint.register_error_handler(Refused, lambda e: answer(e.status, e.code, e.message))
+    blueprint.register_error_handler(Refused, _told)
     blueprint.register_error_handler(Forbidden, lambda e: answer(403, "forbidden", str(e)))
     blueprint.register_error_handler(NotFound, lambda e: answer(404, "not_found", str(e)))
     blueprint.register_error_handler(Conflict, lambda e: answer(409, "conflict", str(e)))
-    blueprint.register_error_handler(HTTPError, _invalid)
     blueprint.register_error_handler(HTTPException, _refused)
     for outage in OUTAGES:
         blueprint.register_error_handler(outage, _try_again)
@@ -60,18 +59,9 @@ def nowhere(rest: str) -> Response:
     return answer(404, "not_found", f"There is no {request.method} /api/v1/{rest[:200]}; see /api/v1/openapi.json.")
 
 
-def _invalid(error: HTTPError) -> Response:
-    """A body or query that does not fit its model: the first thing wrong as a sentence, and all of them by field."""
-    fields = {
-        field: told
-        for found in (error.detail or {}).values()
-        if isinstance(found, dict)
-        for field, told in found.items()
-    }
-    if not fields:
-        return answer(error.status_code, CODES.get(error.status_code, "refused"), str(error.message))
-    field, told = next(iter(fields.items()))
-    return answer(error.status_code, "invalid", f"{field}: {told[0]}.", fields=fields)
+def _told(error: Refused) -> Response:
+    more = {"fields": dict(error.fields)} if error.fields else {}
+    return answer(error.status, error.code, error.message, **more)
 
 
 def _refused(error: HTTPException) -> Response:

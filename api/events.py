@@ -6,10 +6,10 @@ import threading
 import time
 from typing import Any
 
-from apiflask import APIBlueprint
 from sqlmodel import col, select
 
 from api import shapes
+from api.routes import Part
 from api.tokens import actor_here
 from hub.feed import TYPES, event
 from hub.hub import Hub
@@ -19,22 +19,20 @@ from storage.access import Actor, visible
 from storage.conversations import Conversation
 from storage.facts import FactRow
 
-part = APIBlueprint("events", __name__, tag="Events")
+part = Part("events", "Events")
 
 LOOK_AGAIN_SECONDS = 1.0  # another node's commit may ring no bell here
 MAX_WAITING = 8  # each holds a thread of the server
 _waiting = threading.BoundedSemaphore(MAX_WAITING)
 
 
-@part.get("/events")
-@part.input(shapes.EventsQuery, location="query")
-@part.output(shapes.EventPage)
-def events(query_data: shapes.EventsQuery) -> dict[str, Any]:
+@part.get("/events", query=shapes.EventsQuery, gives=shapes.EventPage)
+def list_events(asked: shapes.EventsQuery) -> dict[str, Any]:
     """Everything after a cursor.
 
     With `wait` the answer comes when something happens. When too many wait already it comes at once: ask again.
     """
-    hub, actor, asked = hub_here(), actor_here(), query_data
+    hub, actor = hub_here(), actor_here()
     seen = hub.store.bell.rung
     found, following = _after(hub, actor, asked.after, asked.limit)
     if not found and asked.wait and _waiting.acquire(blocking=False):
@@ -48,9 +46,8 @@ def events(query_data: shapes.EventsQuery) -> dict[str, Any]:
     return {"events": [event(fact) for fact in found], "next": following}
 
 
-@part.get("/event-types")
-@part.output(shapes.EventTypes)
-def event_types() -> dict[str, Any]:
+@part.get("/event-types", gives=shapes.EventTypes)
+def list_event_types() -> dict[str, Any]:
     """Every type that events and webhooks can have."""
     return {"types": sorted(TYPES)}
 

@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from hub.hub import Hub
 from hub.intake import OUTAGES
 from hub.web import hub_here
-from storage.migrations import current, head
+from storage.migrations import is_current
 
 
 def create_blueprint() -> Blueprint:
@@ -42,8 +42,8 @@ def _checks(hub: Hub) -> dict[str, str]:
     try:
         with hub.store.read() as tx:
             leads = tx.sql("SELECT 1 FROM lease WHERE name = 'router' AND expires_at > ?", tx.now).fetchone()
-        at = current(hub.store)
+        fits = is_current(hub.store)
     except (*OUTAGES, SQLAlchemyError) as error:
         return {"database": f"does not answer ({type(error).__name__})", "schema": "unknown", "duties": "unknown"}
-    schema = "ok" if at == head() else "old: run `python app.py db upgrade`"
+    schema = "ok" if fits else "old: run `python app.py db upgrade`"
     return {"database": "ok", "schema": schema, "duties": "running" if leads else "nobody matches work"}

@@ -1,31 +1,38 @@
-"""The description of the API (OpenAPI 3.1), made from the code and completed with what APIFlask leaves out.
-
-APIFlask describes a whole application and answers its errors in JSON; ours also has pages for people. So the API's
-parts are described by an application of their own that never serves.
-"""
+"""The description of the API (OpenAPI 3.1), made from its routes and shapes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+import re
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from apiflask import APIBlueprint, APIFlask
-from apiflask import settings as defaults
 from flask import Blueprint, Response, jsonify
-from flask.sansio.app import App
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from api.shapes import Problem
+from api.routes import JSON, Operation, Part, Shape
+from api.shapes import Error, In
 
 PREFIX = "/api/v1"
-ERROR = {"type": "object", "required": ["error"], "properties": {"error": Problem.model_json_schema()}}
+REFS = "#/components/schemas/{model}"
 INFO = (
     "Conversations, contacts and events of the hub. Every answer is JSON; every refusal is "
     '`{"error": {"code", "message"}}`. Lists page by `next`. Moments are RFC 3339 in UTC.'
 )
+REFUSALS = {
+    400: "The body is not JSON.",
+    401: "The token is missing, unknown, revoked or expired.",
+    403: "This token may not do that.",
+    404: "There is no such thing, or none that this token may see.",
+    409: "Somebody was faster, or the state has no room for this; the sentence says what to do.",
+    415: "The body is not declared as JSON.",
+    422: "The query or body does not fit; `fields` names what.",
+}
+_ARGUMENT = re.compile(r"<(?:int:)?(\w+)>")
 
 
-def add_route(blueprint: Blueprint, parts: Sequence[APIBlueprint]) -> None:
+def add_route(blueprint: Blueprint, parts: Iterable[Part]) -> None:
     """Serve the description of `parts`, to anybody."""
 
     @cache
@@ -36,35 +43,83 @@ def add_route(blueprint: Blueprint, parts: Sequence[APIBlueprint]) -> None:
         return jsonify(described())
 
     blueprint.add_url_rule(f"{PREFIX}/openapi.json", "openapi", openapi)
-    blueprint.record_once(lambda state: _prepare(state.app))
 
 
-def describe(parts: Sequence[APIBlueprint]) -> dict[str, Any]:
-    """The description of these views."""
-    app = APIFlask("switchyard", title="Switchyard", version="1", spec_path=None, docs_path=None)
-    app.config.update(DESCRIPTION=INFO, HTTP_ERROR_SCHEMA=ERROR, VALIDATION_ERROR_SCHEMA=ERROR, AUTO_SERVERS=False)
-    for part in parts:
-        app.register_blueprint(part, url_prefix=PREFIX)
-    with app.app_context():
-        return _completed(app._get_spec("json"))  # type: ignore[arg-type]
-
-
-def _prepare(app: App) -> None:
-    """The settings that APIFlask's decorators read at each request."""
-    for name in ("BASE_RESPONSE_SCHEMA", "VALIDATION_ERROR_STATUS_CODE", "VALIDATION_ERROR_DESCRIPTION"):
-        app.config.setdefault(name, getattr(defaults, name))
-
-
-def _completed(spec: dict[str, Any]) -> dict[str, Any]:
+def describe(parts: Iterable[Part]) -> dict[str, Any]:
+    """The description of every operation of these parts."""
+    operations = [operation for part in parts for operation in part.operations]
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        path = PREFIX + _ARGUMENT.sub(r"{\1}", operation.path)
+        paths.setdefault(path, {})[operation.method.lower()] = _described(operation)
     token = {"type": "http", "scheme": "bearer", "description": "A token made by `app.py token create`."}
-    spec.setdefault("components", {}).setdefault("securitySchemes", {})["token"] = token
-    spec["security"] = [{"token": []}]
-    error = {"application/json": {"schema": {"$ref": "#/components/schemas/HTTPError"}}}
-    for operations in spec["paths"].values():
-        for operation in operations.values():
-            if isinstance(operation, dict):
-                if "requestBody" in operation:
-                    operation["requestBody"]["required"] = True
-                told = "The token is missing, unknown, revoked or expired."
-                operation["responses"]["401"] = {"description": told, "content": error}
-    return spec
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Switchyard", "version": "1", "description": INFO},
+        "paths": paths,
+        "components": {"schemas": _schemas(operations), "securitySchemes": {"token": token}},
+        "security": [{"token": []}],
+    }
+
+
+def _described(operation: Operation) -> dict[str, Any]:
+    summary, _, more = (inspect.getdoc(operation.view) or "").partition("\n")
+    found: dict[str, Any] = {
+        "operationId": operation.view.__name__,
+        "tags": [operation.tag],
+        "summary": summary,
+        "parameters": [*_path_parameters(operation.path), *_query_parameters(operation.query)],
+        "responses": _responses(operation),
+    }
+    if more.strip():
+        found["description"] = more.strip()
+    if operation.body is not None:
+        found["requestBody"] = {"required": True, "content": _content(operation.body)}
+    return found
+
+
+def _responses(operation: Operation) -> dict[str, Any]:
+    refused = {401, *operation.refuses}
+    refused |= {404} if "<" in operation.path else set()
+    refused |= {422} if operation.query or operation.body else set()
+    refused |= {400, 415} if operation.body else set()
+    well: dict[str, Any] = {"description": "Done."}
+    if operation.gives is not None:
+        well["content"] = _content(operation.gives)
+    refusals = {str(code): {"description": REFUSALS[code], "content": _content(Error)} for code in sorted(refused)}
+    return {str(operation.status): well, **refusals}
+
+
+def _path_parameters(path: str) -> list[dict[str, Any]]:
+    shape = {"type": "integer", "minimum": 1}
+    return [{"name": name, "in": "path", "required": True, "schema": shape} for name in _ARGUMENT.findall(path)]
+
+
+def _query_parameters(query: type[In] | None) -> list[dict[str, Any]]:
+    if query is None:
+        return []
+    described = query.model_json_schema()
+    found = []
+    for name, schema in described["properties"].items():
+        kinds = [kind for kind in schema.pop("anyOf", []) if kind != {"type": "null"}]
+        if kinds:  # an optional parameter is left out, never null
+            schema = {**kinds[0], **{key: value for key, value in schema.items() if value is not None}}
+        parameter = {"name": name, "in": "query", "required": name in described.get("required", []), "schema": schema}
+        found.append(parameter | ({"description": told} if (told := schema.pop("description", "")) else {}))
+    return found
+
+
+def _content(shape: Shape) -> dict[str, Any]:
+    return {JSON: {"schema": {"$ref": REFS.format(model=shape.__name__)}}}
+
+
+def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
+    wanted: dict[tuple[Shape, JsonSchemaMode], None] = {(Error, "serialization"): None}
+    for operation in operations:
+        if operation.body is not None:
+            wanted[operation.body, "validation"] = None
+        if operation.gives is not None:
+            wanted[operation.gives, "serialization"] = None
+    _, described = models_json_schema(list(wanted), ref_template=REFS)
+    schemas: dict[str, Any] = described["$defs"]
+    return schemas

@@ -305,3 +305,9 @@ class Problem(BaseModel):
     code: str
     message: str
     fields: dict[str, list[str]] | None = None
+
+
+class Error(BaseModel):
+    """The answer of every refusal."""
+
+    error: Problem

@@ -19,7 +19,7 @@ from hub.replies import reply
 from storage.access import Actor
 from storage.facts import Fact
 from storage.people import ApiToken
-from tests.desk import MARA_MAIL, Desk
+from tests.desk import MARA_MAIL, MARA_PHONE, Desk
 from tests.doors import Client, compose, served
 
 
@@ -98,6 +98,16 @@ def test_merged_records_are_one_person_with_one_timeline_until_it_is_undone(desk
     refused(crm.post(f"/contacts/{mail.contact_id}/merge", {"other_id": text.contact_id}), 409, "conflict")
     assert crm.post(f"/merges/{merged.json()['id']}/undo").json()["undone"]
     assert len(crm.get(f"/contacts/{mail.contact_id}/timeline")["messages"]) == 1
+
+
+def test_a_number_written_down_by_hand_brings_the_next_text_home(desk: Desk, crm: Program) -> None:
+    mail = desk.mail("Lamp", "It flickers.")
+    path = f"/contacts/{mail.contact_id}/identities"
+    made = crm.post(path, {"kind": "phone", "value": MARA_PHONE})
+    assert made.status_code == 201
+    assert MARA_PHONE in [identity["value"] for identity in made.json()["identities"]]
+    assert desk.text("Where is my parcel?").contact_id == mail.contact_id
+    refused(crm.post(path, {"kind": "telepathy", "value": "hello"}), 422, "invalid")
 
 
 def test_people_are_found_by_name_and_address(desk: Desk, crm: Program) -> None:
@@ -351,6 +361,15 @@ def test_the_description_is_valid_and_complete(server: Client) -> None:
     reply_operation = description["paths"]["/api/v1/conversations/{conversation_id}/replies"]["post"]
     assert reply_operation["requestBody"]["required"]
     assert {"201", "401", "404", "409", "422"} <= set(reply_operation["responses"])
+    operations = [operation for path in description["paths"].values() for operation in path.values()]
+    assert len({operation["operationId"] for operation in operations}) == len(operations)
+
+
+def test_a_body_that_does_not_say_it_is_json_is_refused(desk: Desk, crm: Program) -> None:
+    taken = desk.text("hello")
+    path = f"/api/v1/conversations/{taken.conversation_id}/notes"
+    form = crm.server.post(path, data={"text": "hi"}, headers=crm.headers)
+    assert "application/json" in refused(form, 415, "wrong_type")
 
 
 def test_health_says_what_is_wrong(desk: Desk, server: Client) -> None:
