@@ -40,6 +40,7 @@ from channels.text import storable
 
 MEANINGS = ("email", "name", "phone", "subject", "text")
 USUAL = {"email": "email", "name": "name", "phone": "phone", "subject": "subject", "text": "message || text"}
+FOR_THE_DOOR = ("_id", "_redirect")  # say how to take the form, not what was answered
 MAX_ANSWERS = 500
 MAX_LINE = 300  # characters of a name or subject
 _FIELD_NAME = re.compile(r"[\w .\-\[\]]+")
@@ -101,7 +102,7 @@ class FormChannel:
         mapping: dict[str, str] = json.loads(raw.headers.get("fields") or "{}") or USUAL
         found = {meaning: _shown(_find(answers, where)) for meaning, where in mapping.items()}
         trap = raw.headers.get("honeypot", "")
-        fields = {storable(name): _shown(value) for name, value in answers.items() if name != trap}
+        fields = {storable(name): _shown(value) for name, value in answers.items() if name not in (trap, *FOR_THE_DOOR)}
         points = _claims(found.get("email", ""), found.get("phone", ""), raw.headers.get("region", ""))
         text = found.get("text", "") or "\n".join(f"{name}: {value}" for name, value in fields.items() if value)
         return Inbound(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -381,6 +382,20 @@ def test_health_says_what_is_wrong(desk: Desk, server: Client) -> None:
     old = server.get("/readyz")
     assert old.status_code == 503
     assert "db upgrade" in old.json()["checks"]["schema"]
+
+
+def test_without_a_database_programs_are_asked_to_come_again(desk: Desk, server: Client, crm: Program) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    desk.hub.store.engine.dispose()
+    desk.hub.store.engine.pool._creator = gone  # type: ignore[assignment]
+    answer = crm.ask("GET", "/conversations")
+    refused(answer, 503, "unavailable")
+    assert int(answer.headers["Retry-After"]) > 0
+    ready = server.get("/readyz")
+    assert (ready.status_code, ready.json()["checks"]["schema"]) == (503, "unknown")
+    assert server.get("/healthz").status_code == 200
 
 
 def test_figures_count_what_came_and_went(desk: Desk, server: Client, crm: Program) -> None:

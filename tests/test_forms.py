@@ -92,6 +92,16 @@ def test_a_key_of_the_sender_s_own_outlives_the_window(hub: Hub, site: Client, c
     assert len(messages(hub)) == 1
 
 
+def test_what_a_form_says_to_the_door_is_no_answer(hub: Hub, site: Client, clock: Clock) -> None:
+    body = ANSWERS | {"_id": "c0ffee", "_redirect": f"{SHOP}/thanks"}
+    for _ in range(2):
+        answer = site.post(POST, data=body, allow_redirects=False)
+        assert answer.headers["Location"] == f"{SHOP}/thanks"
+        clock.forward(hours=1)
+    (message,) = messages(hub)
+    assert message.fields == ANSWERS
+
+
 def test_a_browser_s_new_boundary_is_no_new_message(hub: Hub, site: Client) -> None:
     for _ in range(2):
         files = {"photo": ("lamp.png", b"\x89PNG\r\n\x1a\n" + bytes(64), "image/png")}
