@@ -5,6 +5,7 @@ NODE = 24.19.0
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN = .venv/bin
+OURS = app.py worker.py api channels chatops cli config hub inbox routing sandbox storage webhooks
 
 .DEFAULT_GOAL := help
 .PHONY: help run test prove story bench screenshots lint format lock system clean
@@ -13,6 +14,7 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: .venv/.run node_modules/.ok ## start the hub with demo data on http://127.0.0.1:8000
+	@$(BIN)/python -m compileall -q $(OURS)
 	@$(BIN)/python app.py demo
 
 test: .venv/.test node_modules/.test system ## check style and types, run every test
@@ -90,7 +92,7 @@ take() { \
 take UV_DEFAULT_INDEX index-url ' '; take UV_INDEX extra-index-url ' '; take UV_FIND_LINKS find-links ','; \
 take SSL_CERT_FILE cert ' '; export UV_INDEX_STRATEGY=unsafe-best-match; \
 if $(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV) 2>/dev/null \
-	&& $(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r $(1); then :; \
+	&& $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r $(1); then :; \
 else \
 	echo "uv could not do it: going on with pip, which takes a minute"; \
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r $(1); \

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
-from flask import Flask
+if TYPE_CHECKING:
+    from flask import Flask
 
-import api
-import chatops
-import inbox
-import webhooks
-from config import Settings, load
-from hub import Hub
-from inbox import assets
-from sandbox import page as sandbox_page
-from storage.migrations import upgrade
+    from config import Settings
+    from hub import Hub
 
 
 def create_app(settings: Settings | None = None, hub: Hub | None = None) -> Flask:
     """The web application. Starts no thread: the server's hooks do, in the process that serves.
 
-    Raises SettingsError, or AlreadyRunning when another process has this SQLite database.
+    Raises SettingsError, AssetsMissing, or AlreadyRunning when another process has this SQLite database.
     """
+    # Imported here, because `python app.py token create` should not wait for the whole web application.
+    from flask import Flask
+
+    import api
+    import chatops
+    import inbox
+    import webhooks
+    from config import load
+    from hub import Hub
+    from inbox import assets
+    from sandbox import page as sandbox_page
+    from storage.migrations import upgrade
+
+    assets.require()
     settings = settings or (hub.settings if hub else load())
     if hub is None:
         hub = Hub(settings)

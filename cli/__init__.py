@@ -6,15 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from channels.base import NotConfigured
-from cli import desk, doctor, serve
 from config import Settings, SettingsError, load
-from hub import AlreadyRunning
-from hub.desk import DeskError
-from inbox.assets import AssetsMissing
-from storage.access import Conflict, Forbidden, NotFound
-
-STOPS = (SettingsError, AlreadyRunning, AssetsMissing, DeskError, Conflict, Forbidden, NotFound, NotConfigured)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -72,28 +64,52 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     try:
         return _dispatch(given, load(given.config))
-    except STOPS as error:
+    except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        if not _is_for_people(error):
+            raise
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _is_for_people(error: Exception) -> bool:
+    """Whether the error's sentence says what to mend, so that a trace would only hide it."""
+    from channels.base import NotConfigured
+    from hub import AlreadyRunning
+    from hub.desk import DeskError
+    from inbox.assets import AssetsMissing
+    from storage.access import Conflict, Forbidden, NotFound
+
+    return isinstance(
+        error, AlreadyRunning | AssetsMissing | DeskError | Conflict | Forbidden | NotFound | NotConfigured
+    )
 
 
 def _dispatch(given: argparse.Namespace, settings: Settings) -> int:
-    if given.command in (None, "run"):
-        return serve.run(settings)
-    if given.command == "demo":
-        return serve.demo(settings)
-    if given.command == "worker":
-        return serve.worker(settings)
+    """Each command imports what it needs: making a token must not wait for the whole web application."""
+    if given.command in (None, "run", "demo", "worker"):
+        from cli import serve
+
+        command = {"demo": serve.demo, "worker": serve.worker}.get(given.command or "", serve.run)
+        return command(settings)
+    if given.command in ("doctor", "channel"):
+        from cli import doctor
+
+        return doctor.examine(settings) if given.command == "doctor" else doctor.check_channels(settings, given.name)
+    return _on_the_desk(given, settings)
+
+
+def _on_the_desk(given: argparse.Namespace, settings: Settings) -> int:
+    from cli import desk
+
     if given.command == "settings":
         return desk.print_settings()
-    if given.command == "doctor":
-        return doctor.examine(settings)
     if given.command == "db":
         return desk.upgrade_database(settings)
-    if given.command == "channel":
-        return doctor.check_channels(settings, given.name)
     if given.command == "apply":
         return desk.apply_file(settings, given.file, ask=not given.yes, dry_run=given.dry_run)
     if given.command == "export":

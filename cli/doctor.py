@@ -14,7 +14,7 @@ from hub import Hub, Opened
 from inbox import assets
 from routing.agents import load_drift
 from storage.access import NotFound
-from storage.migrations import current, head
+from storage.migrations import HEAD, current
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ def findings(settings: Settings) -> Iterator[Finding]:
         except SQLAlchemyError as error:
             yield Finding("connection", False, type(error).__name__, "Is DATABASE_URL right and the server up?")
             return
-        yield Finding("schema", at == head(), at or "empty", "Run `python app.py db upgrade`.")
-        if at != head():
+        yield Finding("schema", at == HEAD, at or "empty", "Run `python app.py db upgrade`.")
+        if at != HEAD:
             return
         yield _drift(hub)
         yield from _quarantined(hub)
