@@ -200,7 +200,9 @@ def test_a_form_that_nobody_has_set_up_is_not_there(site: Client) -> None:
     for answer in (site.get("/forms/nothing"), site.post("/webhooks/forms/nothing", json=ANSWERS)):
         assert answer.status_code == 404
         assert "nothing" in answer.json()["error"]
-    assert site.get(POST).status_code == 405
+    wrong = site.get(POST)
+    assert (wrong.status_code, wrong.json()) == (405, {"error": "This address does not take GET."})
+    assert "POST" in wrong.headers["Allow"]
 
 
 def test_words_of_the_desk_are_never_markup(database_url: str, tmp_path: Path, clock: Clock) -> None:

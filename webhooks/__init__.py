@@ -18,6 +18,7 @@ from webhooks import chat, demo_shop, form, twilio
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5
+OURS = ("/webhooks/", "/chat/", "/forms/")
 
 SENTENCES = {
     404: "There is nothing at this address.",
@@ -41,6 +42,7 @@ def create_blueprint() -> Blueprint:
     doors.register_error_handler(NotConfigured, _not_configured)
     doors.register_error_handler(Unreadable, _unreadable)
     doors.register_error_handler(HTTPException, _refused)
+    doors.app_errorhandler(405)(_wrong_method)
     for outage in OUTAGES:
         doors.register_error_handler(outage, _try_again)
     doors.register_error_handler(DBAPIError, _database)
@@ -89,6 +91,11 @@ def _refused(error: HTTPException) -> Response:
     if code == 405:
         response.headers["Allow"] = ", ".join(getattr(error, "valid_methods", None) or ())
     return response
+
+
+def _wrong_method(error: HTTPException) -> Response | HTTPException:
+    """No door is found for a wrong method, so the application answers; for our addresses as our doors do."""
+    return _refused(error) if request.path.startswith(OURS) else error
 
 
 def _try_again(error: Exception) -> Response:

@@ -17,17 +17,17 @@ LIMIT = 200
 KEPT = 512
 OUT = ("sent", "delivered", "read")  # an answer shows when it has left: it can still be taken back before
 
+_IDENTITY = "(SELECT id FROM identity WHERE kind = 'chat' AND value = ?)"
 _COLUMNS = (
-    "SELECT m.id, m.kind, m.text, m.created_at, m.state_at, m.external_id, a.name, m.identity_id "
-    "FROM message m LEFT JOIN agent a ON a.id = m.agent_id "
+    "SELECT i.value, m.id, m.kind, m.text, m.created_at, m.state_at, m.external_id, a.name FROM message m "
+    "JOIN identity i ON i.id = m.identity_id LEFT JOIN agent a ON a.id = m.agent_id WHERE m.channel = 'chat' "
+    "AND (m.kind = 'inbound' OR (m.kind = 'outbound' AND m.state IN ('sent','delivered','read'))) "
 )
-_SHOWN = "(m.kind = 'inbound' OR (m.kind = 'outbound' AND m.state IN ('sent','delivered','read')))"
-_OF_IDENTITY = f"{_COLUMNS}WHERE m.channel = 'chat' AND m.identity_id = ? AND {_SHOWN} ORDER BY m.id DESC LIMIT ?"
-_BY_ID = f"{_COLUMNS}WHERE m.id = ? AND m.channel = 'chat' AND {_SHOWN}"
+_OF_IDENTITY = f"{_COLUMNS}AND m.identity_id = {_IDENTITY} ORDER BY m.id DESC LIMIT ?"
+_BY_ID = f"{_COLUMNS}AND m.id = ?"
 _CHANGED = (
-    "SELECT f.data FROM fact f WHERE f.id > ? AND f.name IN ('MessageReceived','DeliveryChanged') "
-    "AND f.conversation_id IN (SELECT m.conversation_id FROM message m WHERE m.channel = 'chat' AND m.identity_id = ?) "
-    "ORDER BY f.id LIMIT 1"
+    "SELECT 1 FROM fact f WHERE f.id > ? AND f.name IN ('MessageReceived','DeliveryChanged') AND f.conversation_id IN "
+    f"(SELECT m.conversation_id FROM message m WHERE m.channel = 'chat' AND m.identity_id = {_IDENTITY}) LIMIT 1"
 )
 
 
@@ -35,14 +35,8 @@ _CHANGED = (
 class Line:
     """One line of a chat and whose it is."""
 
-    identity_id: int
+    visitor: str
     shown: dict[str, Any]
-
-
-def identity_of(tx: Tx, visitor: str) -> int | None:
-    """The visitor's contact point; None until something was written."""
-    row = tx.sql("SELECT id FROM identity WHERE kind = 'chat' AND value = ?", visitor).fetchone()
-    return None if row is None else int(row[0])
 
 
 def lines_of(tx: Tx, visitor: str, after: int = 0) -> tuple[list[dict[str, Any]], int]:
@@ -51,10 +45,9 @@ def lines_of(tx: Tx, visitor: str, after: int = 0) -> tuple[list[dict[str, Any]]
     With `after`, a cursor of an earlier answer, the list is empty when nothing happened since.
     """
     cursor = latest_fact(tx)
-    identity_id = identity_of(tx, visitor)
-    if identity_id is None or (after and tx.sql(_CHANGED, after, identity_id).fetchone() is None):
+    if after and tx.sql(_CHANGED, after, visitor).fetchone() is None:
         return [], cursor
-    rows = tx.sql(_OF_IDENTITY, identity_id, LIMIT).fetchall()
+    rows = tx.sql(_OF_IDENTITY, visitor, LIMIT).fetchall()
     return sorted((_line(row).shown for row in rows), key=lambda line: (line["at"], line["id"])), cursor
 
 
@@ -68,20 +61,15 @@ class Streams:
 
     def wants(self, visitor: str) -> Wants:
         """The filter of one visitor's stream."""
-        known: list[int] = []
 
         def line_for(fact: Happened) -> bytes | None:
             if not _concerns_chat(fact):
                 return None
             try:
                 line = self._line_of(fact)
-                if line is not None and not known:
-                    self._learn(known, visitor)
             except OUTAGES:
                 return frame(fact, "sync", {})  # the widget asks for its lines again
-            if line is None or line.identity_id not in known:
-                return None
-            return frame(fact, "message", line.shown)
+            return None if line is None or line.visitor != visitor else frame(fact, "message", line.shown)
 
         return line_for
 
@@ -91,17 +79,12 @@ class Streams:
                 return self._lines[fact.id]
         with self._hub.store.read() as tx:
             row = tx.sql(_BY_ID, fact.data["message_id"]).fetchone()
-        line = None if row is None or row[7] is None else _line(row)
+        line = None if row is None else _line(row)
         with self._lock:
             self._lines[fact.id] = line
             while len(self._lines) > KEPT:
                 self._lines.popitem(last=False)
         return line
-
-    def _learn(self, known: list[int], visitor: str) -> None:
-        with self._hub.store.read() as tx:
-            if (identity_id := identity_of(tx, visitor)) is not None:
-                known.append(identity_id)
 
 
 def _concerns_chat(fact: Happened) -> bool:
@@ -112,7 +95,7 @@ def _concerns_chat(fact: Happened) -> bool:
 
 def _line(row: Any) -> Line:
     """An inbound line carries the id that the widget gave it, so that it knows its own line again."""
-    number, kind, text, created_at, state_at, external_id, agent, identity_id = row
+    visitor, number, kind, text, created_at, state_at, external_id, agent = row
     mine = kind == "inbound"
     at = moment(created_at if mine or state_at is None else state_at)
     shown = {
@@ -123,7 +106,7 @@ def _line(row: Any) -> Line:
         "text": text,
         "at": at.isoformat() if at else "",
     }
-    return Line(identity_id or 0, shown)
+    return Line(visitor, shown)
 
 
 def _first_name(agent: str | None) -> str:

@@ -14,6 +14,8 @@ let cursor = "0";
 let unread = 0;
 let visible = !embedded;
 let streaming = null;
+let begun;
+let session = new Promise((resolve) => { begun = resolve; }); // a line typed before there is a session waits for it
 const lines = new Map();
 
 if (colour) document.documentElement.style.setProperty("--accent-fill", colour);
@@ -44,14 +46,13 @@ async function ask(path, options = {}) {
 }
 
 async function begin() {
-  token = "";
   const known = identity ? {} : { token: storage.get() };
   const response = await ask("/chat/session", {
     method: "POST", body: JSON.stringify({ channel, identity: identity || undefined, ...known }),
   });
-  const session = await response.json();
-  token = session.token;
-  if (!session.signed) storage.set(token); // a signed visitor is known by the site, and leaves nothing in the browser
+  const issued = await response.json();
+  token = issued.token;
+  if (!issued.signed) storage.set(token); // a signed visitor is known by the site, and leaves nothing in the browser
 }
 
 async function load() {
@@ -84,6 +85,7 @@ function show(line, isNew) {
 async function post(id, text) {
   const item = show({ client_id: id, from: "visitor", text, at: new Date().toISOString() }, false);
   item.lastChild.textContent = "Sending…";
+  await session;
   try {
     await ask("/chat/messages", { method: "POST", body: JSON.stringify({ id, text, page: document.referrer }) });
     item.lastChild.textContent = time(new Date());
@@ -157,7 +159,9 @@ async function restart() {
 async function start() {
   lines.forEach((item) => item.remove());
   lines.clear();
-  if (await restart()) stream();
+  session = restart();
+  begun(session);
+  if (await session) stream();
   else setTimeout(start, 5000);
 }
 
