@@ -52,4 +52,4 @@ def create_app(settings: Settings | None = None, hub: Hub | None = None) -> Flas
 if __name__ == "__main__":
     from cli import main
 
-    sys.exit(main())
+    sys.exit(main(create_app))

@@ -126,10 +126,9 @@ class Worker:
                 thread.start()
 
     def _close_mailbox(self, number: int) -> None:
-        opened, _mailbox, stop, thread = self._mailboxes.pop(number)
+        _opened, mailbox, stop, thread = self._mailboxes.pop(number)
         stop.set()
-        if isinstance(opened.channel, Polls):
-            opened.channel.close()
+        mailbox.close()
         thread.join(10)
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from config import Settings, SettingsError, load
+
+AppFactory = Callable[[Settings], Any]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,11 +63,11 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command; the exit code. What a person can mend is one sentence on standard error, never a trace."""
+def main(create_app: AppFactory, arguments: list[str] | None = None) -> int:
+    """Run one command, with the factory of the web application at hand; the exit code. What a person can mend is one sentence on standard error, never a trace."""
     given = parser().parse_args(arguments)
     try:
-        return _dispatch(given, load(given.config))
+        return _dispatch(given, load(given.config), create_app)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
@@ -89,13 +93,14 @@ def _is_for_people(error: Exception) -> bool:
     )
 
 
-def _dispatch(given: argparse.Namespace, settings: Settings) -> int:
+def _dispatch(given: argparse.Namespace, settings: Settings, create_app: AppFactory) -> int:
     """Each command imports what it needs: making a token must not wait for the whole web application."""
     if given.command in (None, "run", "demo", "worker"):
         from cli import serve
 
-        command = {"demo": serve.demo, "worker": serve.worker}.get(given.command or "", serve.run)
-        return command(settings)
+        if given.command == "worker":
+            return serve.worker(settings)
+        return (serve.demo if given.command == "demo" else serve.run)(settings, create_app)
     if given.command in ("doctor", "channel"):
         from cli import doctor
 

@@ -107,9 +107,7 @@ def create_user(settings: Settings, name: str, email: str, role: str, queues: li
                 set_password(tx, agent, password)
                 told = f"{agent.name} has a new password."
             else:
-                new = create_agent(
-                    tx, name=name, email=email, role=role, password=password, queues=_queues(tx, queues)
-                )
+                new = create_agent(tx, name=name, email=email, role=role, password=password, queues=_queues(tx, queues))
                 told = f"{new.name} can sign in as {new.email} ({new.role})."
         except ValueError as error:
             raise SettingsError(str(error)) from None

@@ -6,6 +6,7 @@ import os
 import runpy
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,16 @@ import worker as duties
 from config import Settings, SettingsError
 from config.logs import set_up_logging
 
+AppFactory = Callable[[Settings], Any]
 CONFIG = Path(__file__).resolve().parent.parent / "gunicorn.conf.py"
 
 
-class Embedded(BaseApplication):  # type: ignore[misc]
+class Embedded(BaseApplication):
     """gunicorn with one worker process that has the background duties inside."""
 
-    def __init__(self, settings: Settings, demo: bool):
+    def __init__(self, settings: Settings, create_app: AppFactory, demo: bool):
         self.settings = settings
+        self.create_app = create_app
         self.demo = demo
         super().__init__()
 
@@ -56,8 +59,6 @@ class Embedded(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Any:
         """Called in the serving process, after the fork: threads and connections are made here."""
-        from app import create_app
-
         settings = self.settings
         set_up_logging(settings)
         if self.demo:
@@ -65,7 +66,7 @@ class Embedded(BaseApplication):  # type: ignore[misc]
 
             self.doubles = demo.start_doubles(settings)
             settings = self.doubles.settings
-        application = create_app(settings)
+        application = self.create_app(settings)
         hub = application.extensions["hub"]
         if self.demo:
             self.doubles.furnish(hub)
@@ -73,18 +74,18 @@ class Embedded(BaseApplication):  # type: ignore[misc]
         return application
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, create_app: AppFactory) -> int:
     """Serve until stopped."""
-    return _serve(settings, demo=False)
+    return _serve(settings, create_app, demo=False)
 
 
-def demo(settings: Settings) -> int:
+def demo(settings: Settings, create_app: AppFactory) -> int:
     """Serve a demo desk with a sandbox that plays the customers; its data lies apart from a real desk's."""
     if not settings.embedded:
         raise SettingsError("The demo runs on SQLite: unset DATABASE_URL.")
     apart = settings.changed(demo=True, data_dir=settings.data_dir / "demo")
     apart.data_dir.mkdir(parents=True, exist_ok=True)
-    return _serve(apart, demo=True)
+    return _serve(apart, create_app, demo=True)
 
 
 def worker(settings: Settings) -> int:
@@ -92,10 +93,10 @@ def worker(settings: Settings) -> int:
     return duties.run(settings)
 
 
-def _serve(settings: Settings, *, demo: bool) -> int:
+def _serve(settings: Settings, create_app: AppFactory, *, demo: bool) -> int:
     _must_be_free(settings)
     _must_be_alone(settings)
-    Embedded(settings, demo).run()
+    Embedded(settings, create_app, demo).run()
     return 0
 
 

@@ -297,7 +297,7 @@ def _match(tx: Tx, model: type[SQLModel], key: str, wanted: Mapping[str, Mapping
             changes.append(Change("~", f"{noun} {name}", ", ".join(differing)))
     for name, row in rows.items():
         if name not in wanted and getattr(row, "active", False):
-            row.active = False  # type: ignore[attr-defined]
+            row.active = False
             tx.add(row)
             changes.append(Change("-", f"{noun} {name}"))
     return changes

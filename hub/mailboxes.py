@@ -60,8 +60,12 @@ class Mailbox:
                 failures += 1
                 self._note_problem(error, failures)
                 stop.wait(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS)) - 1])
-        self._channel().close()
+        self.close()
         self.hub.store.submit(lambda tx: drop_lease(tx, self.lease, self.holder))
+
+    def close(self) -> None:
+        """End a wait under way and drop the connection; called from another thread."""
+        self._channel().close()
 
     def read_new(self) -> int:
         """Store everything after the cursor, in batches; then file it. Returns how many mails were new.

@@ -113,11 +113,12 @@ def create_agent(
     return agent
 
 
-def set_password(tx: Tx, agent: Agent, password: str) -> None:
+def set_password(tx: Tx, agent: Agent, password: str, by: str = "system") -> None:
     """Give an agent a new password and sign every browser out. Raises ValueError when it is too short or too long."""
     agent.password_hash = _hashed(password)
     tx.add(agent)
     tx.sql("UPDATE sign_in SET revoked_at = ? WHERE agent_id = ? AND revoked_at IS NULL", tx.now, agent.id)
+    tx.emit(DeskChanged(f"password of agent {agent.id}", by))
 
 
 def check_password(agent: Agent | None, password: str) -> bool:

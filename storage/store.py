@@ -58,8 +58,8 @@ class Tx(Session):
     def sql(self, statement: str, *values: Any) -> Rows:
         """Run one statement with `?` marks on the driver's own cursor: the hot paths' way past the ORM.
 
-        Pending ORM work is flushed first. Read the rows before the next statement. Moments, dicts and lists are bound as the columns expect them; read
-        moments back with `storage.columns.moment`.
+        Pending ORM work is flushed first. Read the rows before the next statement. Moments, dicts and lists are
+        bound as the columns expect them; read moments back with `storage.columns.moment`.
         """
         if not self._is_clean():
             self.flush()

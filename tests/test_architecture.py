@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "sandbox": {"channels", "config", "storage", "hub"},
     **dict.fromkeys(DOORS, BELOW_DOORS),
     "app": BELOW_DOORS | DOORS | {"sandbox", "worker", "cli"},
-    "cli": BELOW_DOORS | DOORS | {"sandbox", "worker", "app"},
+    "cli": BELOW_DOORS | DOORS | {"sandbox", "worker"},
     "worker": BELOW_DOORS | DOORS,
 }
 SCAFFOLDING = {"tests", "bench"}  # may import everything; nobody imports them
