@@ -55,7 +55,9 @@ def test_a_signed_text_is_stored_before_twilio_is_told_yes(hub: Hub, twilio: Cli
     assert message.to_address == OUR_NUMBER
 
 
-@pytest.mark.parametrize("query", ["?name=caf%C3%A9", "?to=a%2Fb&x=%20y", "?q=%C3%A5%2B", "?a=1&a=2", "?t=%F0%9F%93%A6"])
+@pytest.mark.parametrize(
+    "query", ["?name=caf%C3%A9", "?to=a%2Fb&x=%20y", "?q=%C3%A5%2B", "?a=1&a=2", "?t=%F0%9F%93%A6"]
+)
 def test_the_address_counts_as_it_was_written(hub: Hub, twilio: Client, query: str) -> None:
     assert post(twilio, text("hello"), MESSAGES + query).status_code == 200
     assert len(messages(hub)) == 1
@@ -108,8 +110,14 @@ def test_json_for_twilio_s_door_is_the_wrong_type(twilio: Client) -> None:
     assert answer.json()["error"]
 
 
+def test_a_megabyte_of_text_arrives_whole(hub: Hub, twilio: Client) -> None:
+    long = "Längtan " * 125_000
+    assert post(twilio, text(long)).status_code == 200
+    assert [message.text for message in messages(hub)] == [long]
+
+
 def test_a_request_too_large_for_a_text_is_refused(hub: Hub, twilio: Client) -> None:
-    answer = post(twilio, text("x" * 1_100_000))
+    answer = post(twilio, text("x" * 4_200_000))
     assert answer.status_code == 413
     assert answer.json() == {"error": "The request is too large."}
     assert messages(hub) == []
