@@ -55,7 +55,7 @@ def changed(
 ) -> ResponseReturnValue:
     """Everything on the page that an action may have changed, with `open_id` as the open conversation.
 
-    `moved` says that another conversation than before is to be shown. With `composer` its part is the main answer.
+    `moved` says that another conversation than before is to be shown; `composer` replaces the one on the page.
     """
     where = replace(place(), open_id=open_id)
     if not wants_fragment():

@@ -96,11 +96,11 @@ def view_named(tx: Tx, name: str) -> View | None:
         return None
     if found.group(1):
         channel = found.group(1)
-        return View(name, kind(channel).label, lambda _: and_(_open(), Conversation.channel == channel))  # type: ignore[arg-type]
+        return View(name, kind(channel).label, lambda _: and_(_open(), col(Conversation.channel) == channel))
     queue = tx.get(Queue, int(found.group(2)))
     if queue is None:
         return None
-    return View(name, queue.name, lambda _: and_(_open(), Conversation.queue_id == queue.id))  # type: ignore[arg-type]
+    return View(name, queue.name, lambda _: and_(_open(), col(Conversation.queue_id) == queue.id))
 
 
 def listing(tx: Tx, who: Viewer, view: View, *, after: str = "", limit: int = PAGE) -> Listing:

@@ -85,8 +85,8 @@ def test_mara_is_found(store: Store, mara: int, typed: str) -> None:
 
 @pytest.mark.parametrize(
     "typed",
-    ["lantern", "lamp invoice", '"missing lamp"', "is:resolved lamp", "channel:sms lamp", "from:devon lamp", "issing", "",
-     "  ", '"', "*", "'", "\\", "lamp AND NEAR(", "(", "'':*", "!", "a:b:c", "\x00", "%", "_"],
+    ["lantern", "lamp invoice", '"missing lamp"', "is:resolved lamp", "channel:sms lamp", "from:devon lamp", "issing",
+     "", "  ", '"', "*", "'", "\\", "lamp AND NEAR(", "(", "'':*", "!", "a:b:c", "\x00", "%", "_"],
 )  # fmt: skip
 def test_nothing_is_found_and_nothing_breaks(store: Store, mara: int, typed: str) -> None:
     assert found(store, typed) == []

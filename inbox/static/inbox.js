@@ -10,6 +10,7 @@ import "./keys.js";
 document.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
   ctx.request.headers["X-Rows"] = document.querySelectorAll("#rows .row").length;
   ctx.request.headers["X-CSRFToken"] = document.body.dataset.token;
+  ctx.asked = shown();
   const leaves = ctx.request.submitter?.value === "resolve" || ctx.sourceElement.closest?.("[data-leaves]");
   if (leaves && ctx.request.body instanceof FormData) {
     const row = document.querySelector('#rows .row[aria-current="true"]')?.parentElement;
@@ -17,6 +18,19 @@ document.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
     const next = beside.find((item) => item?.querySelector(".row"))?.querySelector(".row");
     if (next) ctx.request.body.set("next", next.dataset.id);
   }
+});
+
+// Somebody who has gone on to another conversation or list is not thrown back by a late answer.
+const shown = () => ({ open: document.getElementById("thread")?.dataset.id, list: document.getElementById("list")?.dataset.view });
+const OPEN = ["conversation", "thread-head", "thread-state", "timeline", "context", "composer"];
+document.addEventListener("htmx:before:swap", ({ detail: { ctx, tasks } }) => {
+  if (ctx.request?.method !== "POST" && ctx.sourceElement?.id !== "live") return;
+  const now = shown();
+  const late = [...(now.open === ctx.asked?.open ? [] : OPEN), ...(now.list === ctx.asked?.list ? [] : ["rows"])];
+  if (!late.length) return;
+  const kept = tasks.filter((task) => !late.includes(task.target?.id));
+  tasks.splice(0, tasks.length, ...kept);
+  if (ctx.hx) delete ctx.hx.pushurl;
 });
 
 // One menu at a time; it closes when something is chosen, by Escape and by a press elsewhere.

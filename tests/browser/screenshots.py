@@ -1,0 +1,128 @@
+"""Pictures of every page of the inbox at three widths, light and dark: `make screenshots` writes them to shots/."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Page
+
+from storage import Store
+from storage.migrations import upgrade
+from tests.browser.room import PASSWORD, application, served
+from tests.browser.scene import furnish
+from tests.clock import Clock
+from tests.desk import open_desk
+from tests.support.browser import launched
+
+SIZES = {"1440": (1440, 900), "1024": (1024, 768), "390": (390, 844)}
+FOLDER = Path("shots")
+
+
+def main(wanted: list[str]) -> None:
+    """Take all pictures, or those whose name contains one of the words."""
+    os.environ |= {"SWITCHYARD_CHEAP_PASSWORDS": "1", "MAIL_PASSWORD": "x", "SHOP_SECRET": "s" * 40}
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        clock = Clock()
+        store = Store(f"sqlite:///{folder}/hub.db", clock)
+        upgrade(store)
+        store.close()
+        desk = open_desk("sqlite", Path(folder), clock, public_base_url="", undo_seconds=600)
+        mara = furnish(desk)
+        with served(application(desk)) as address, launched() as browser:
+            for size, (width, height) in SIZES.items():
+                for theme in ("light", "dark"):
+                    context = browser.new_context(
+                        viewport={"width": width, "height": height}, color_scheme=theme,
+                        timezone_id="Europe/Berlin", locale="en-GB", device_scale_factor=2 if size == "390" else 1.5,
+                        has_touch=size == "390",
+                    )  # fmt: skip
+                    page = context.new_page()
+                    for name, take in pages(address, mara).items():
+                        take(page)
+                        if not wanted or any(word in f"{name}-{size}-{theme}" for word in wanted):
+                            page.wait_for_timeout(150)
+                            page.screenshot(path=FOLDER / f"{name}-{size}-{theme}.png")
+                    context.close()
+        desk.hub.stop()
+    print(f"{len(list(FOLDER.glob('*.png')))} pictures in {FOLDER}/")
+
+
+def pages(address: str, mara: int) -> dict[str, Callable[[Page], object]]:
+    """What to show, in an order in which each starts where the one before ended."""
+
+    def signed_in(page: Page) -> None:
+        page.fill("#email", "jonas@desk.example")
+        page.fill("#password", PASSWORD)
+        page.click("button.primary")
+        page.wait_for_selector("#rows")
+
+    def reply_typed(page: Page) -> None:
+        page.goto(f"{address}/inbox/c/{mara}?view=mine")
+        page.click("label[for=kind-reply]")
+        page.fill("#reply", "Hi Mara, yes it can. I have moved it to express. It arrives on Thursday 26 November.")
+
+    def in_menu(selector: str) -> Callable[[Page], None]:
+        def take(page: Page) -> None:
+            page.goto(f"{address}/inbox/c/{mara}?view=mine")
+            page.click(selector)
+
+        return take
+
+    def found(words: str) -> Callable[[Page], None]:
+        def take(page: Page) -> None:
+            page.goto(f"{address}/inbox/search?q={words}")
+            page.click("#rows .row")
+            page.wait_for_selector("#timeline .msg")
+
+        return take
+
+    def note_typed(page: Page) -> None:
+        page.goto(f"{address}/inbox/c/{mara}?view=mine")
+        page.click("label[for=kind-note]")
+        page.fill("#note", "She moves out on Friday morning: tell the courier.")
+
+    def formatted(page: Page) -> None:
+        page.goto(f"{address}/inbox/c/{mara}?view=mine")
+        page.locator("details.original summary").first.click()
+        page.locator("details.original").first.scroll_into_view_if_needed()
+
+    def help_open(page: Page) -> None:
+        page.goto(f"{address}/inbox/mine")
+        page.keyboard.press("?")
+
+    def wrong(page: Page) -> None:
+        page.context.clear_cookies()
+        page.goto(f"{address}/sign-in")
+        page.fill("#email", "jonas@desk.example")
+        page.fill("#password", "wrong password")
+        page.click("button.primary")
+
+    return {
+        "sign-in": lambda page: page.goto(f"{address}/sign-in"),
+        "mine": signed_in,
+        "thread": lambda page: page.goto(f"{address}/inbox/c/{mara}?view=mine"),
+        "reply": reply_typed,
+        "note": note_typed,
+        "mail": formatted,
+        "assign": in_menu("#assign-menu summary"),
+        "snooze": in_menu("#snooze-menu summary"),
+        "failed": found("48250"),
+        "form": found("charged"),
+        "all": lambda page: page.goto(f"{address}/inbox/all"),
+        "snoozed": lambda page: page.goto(f"{address}/inbox/snoozed"),
+        "unassigned": lambda page: page.goto(f"{address}/inbox/unassigned"),
+        "nothing-found": lambda page: page.goto(f"{address}/inbox/search?q=zebra"),
+        "unreadable": lambda page: page.goto(f"{address}/inbox/unreadable"),
+        "not-here": lambda page: page.goto(f"{address}/inbox/c/99999"),
+        "help": help_open,
+        "sign-in-wrong": wrong,
+    }
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
