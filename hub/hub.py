@@ -65,8 +65,8 @@ class Hub:
 
     def channels(self) -> list[Opened]:
         """Every active account, opened. Follows changes of the desk within a second."""
-        if time.monotonic() - self._looked_at > LOOK_AGAIN_SECONDS:
-            self.look_again()
+        if time.monotonic() - self._looked_at > LOOK_AGAIN_SECONDS and not (self._opened and self._opening.locked()):
+            self.look_again()  # one thread looks, the others go on with what was there a moment ago
         return list(self._opened.values())
 
     def channel(self, channel_id: int) -> Opened:

@@ -39,6 +39,7 @@ from storage.facts import (
     ReceiptQuarantined,
 )
 from storage.receipts import INLINE_BYTES, Receipt
+from storage.store import Rows
 
 logger = logging.getLogger(__name__)
 
@@ -124,10 +125,13 @@ def take_in(hub: Hub, opened: Opened, raw: Raw) -> Taken:
     signed = signed_conversations(hub, inbound)
 
     def unit(tx: Tx) -> Taken:
-        receipt_id = _note_receipt(tx, opened, raw, body, digest, *_verdict(inbound))
-        if receipt_id is None:
+        noted = _note_receipt(tx, opened, raw, body, digest, *_verdict(inbound))
+        # Asked before the receipt's answer is read: the two share a round trip, and a duplicate's sender is known.
+        sender = identify(tx, inbound.sender) if inbound.sender.points and inbound.automatic not in DROPPED else None
+        receipt = noted.fetchone()
+        if receipt is None:
             return Taken("duplicate")
-        return receive(tx, opened, inbound, receipt_id, files, signed)
+        return receive(tx, opened, inbound, receipt[0], files, signed, sender)
 
     try:
         return hub.store.submit(unit)
@@ -139,14 +143,15 @@ def take_in(hub: Hub, opened: Opened, raw: Raw) -> Taken:
 
 
 def receive(
-    tx: Tx, opened: Opened, inbound: Inbound, receipt_id: int, files: tuple[StoredFile, ...], signed: tuple[int, ...]
-) -> Taken:
+    tx: Tx, opened: Opened, inbound: Inbound, receipt_id: int, files: tuple[StoredFile, ...], signed: tuple[int, ...],
+    sender: Known | None = None,
+) -> Taken:  # fmt: skip
     """One message on its way in: who wrote, where it belongs, what work it makes."""
     if inbound.automatic in DROPPED:
         return Taken("ignored", receipt_id)
     kind = opened.account.kind
     inbound = inbound if inbound.sender.points else replace(inbound, sender=_nobody(inbound, receipt_id))
-    sender = identify(tx, inbound.sender)
+    sender = sender or identify(tx, inbound.sender)
     found = thread(tx, sender.person_id, inbound, kind, signed)
     conversation_id = found.conversation_id if found else _open(tx, sender, inbound, kind)
     why = found.why if found else "new conversation"
@@ -157,7 +162,7 @@ def receive(
         note_command(tx, sender, inbound, opened)
     quiet = bool(inbound.command) or (bool(inbound.automatic) and found is not None)
     if quiet:
-        tx.sql(NOTED, message_id, conversation_id)
+        tx.ahead(NOTED, message_id, conversation_id)
     else:
         _hear(tx, found, conversation_id, message_id, inbound, kind)
         if found is None or not found.has_work:
@@ -252,18 +257,16 @@ def sentence(error: BaseException) -> str:
 
 def note_receipt(tx: Tx, opened: Opened, raw: Raw, body: bytes | None, digest: str) -> int | None:
     """Keep the raw thing for later reading; None when it was here before."""
-    return _note_receipt(tx, opened, raw, body, digest, "received", "")
+    row = _note_receipt(tx, opened, raw, body, digest, "received", "").fetchone()
+    return int(row[0]) if row else None
 
 
-def _note_receipt(
-    tx: Tx, opened: Opened, raw: Raw, body: bytes | None, digest: str, state: str, why: str
-) -> int | None:
+def _note_receipt(tx: Tx, opened: Opened, raw: Raw, body: bytes | None, digest: str, state: str, why: str) -> Rows:
     headers = json.dumps(dict(raw.headers)) if raw.headers else "{}"
-    rows = tx.sql(
+    return tx.ahead(
         NEW_RECEIPT, opened.id, raw.dedupe_key[:255], state, why, raw.content_type[:200], headers, body, digest,
         len(raw.body), tx.now,
-    ).fetchall()  # fmt: skip
-    return int(rows[0][0]) if rows else None
+    )  # fmt: skip
 
 
 def _verdict(inbound: Inbound) -> tuple[str, str]:
@@ -275,9 +278,10 @@ def _quarantine(hub: Hub, opened: Opened, raw: Raw, error: Exception) -> Taken:
     body, digest = shelve(hub, raw.body)
 
     def unit(tx: Tx) -> Taken:
-        receipt_id = _note_receipt(tx, opened, raw, body, digest, "quarantined", sentence(error))
-        if receipt_id is None:
+        receipt = _note_receipt(tx, opened, raw, body, digest, "quarantined", sentence(error)).fetchone()
+        if receipt is None:
             return Taken("duplicate")
+        receipt_id = int(receipt[0])
         tx.emit(ReceiptQuarantined(receipt_id, opened.account.kind))
         return Taken("quarantined", receipt_id)
 
@@ -340,7 +344,7 @@ def _attach(tx: Tx, message_id: int, stored: StoredFile) -> None:
 def _hear(tx: Tx, found: Thread | None, conversation_id: int, message_id: int, inbound: Inbound, kind: str) -> None:
     text = inbound.text if inbound.quoted_at is None else inbound.text[: inbound.quoted_at]
     preview = " ".join(readable(text[:400]).split())[:140] or readable(inbound.subject)[:140]
-    tx.sql(HEARD, kind, tx.now, message_id, message_id, preview, tx.now, conversation_id)
+    tx.ahead(HEARD, kind, tx.now, message_id, message_id, preview, tx.now, conversation_id)
     if found is not None and found.state == "snoozed":
         tx.emit(ConversationWoken(conversation_id, "the customer wrote"))
     elif found is not None and found.state == "resolved":

@@ -39,6 +39,32 @@ class Rows(Protocol):
     def fetchall(self) -> Sequence[Any]: ...
 
 
+class Pending:
+    """Rows of a statement that PostgreSQL gets together with the next one."""
+
+    def __init__(self, tx: Tx, statement: str, values: Sequence[Any]):
+        self._tx = tx
+        self.statement = statement
+        self.values = values
+        self.cursor: Any = None
+
+    @property
+    def rowcount(self) -> int:
+        return int(self._sent().rowcount)
+
+    def fetchone(self) -> Any:
+        return self._sent().fetchone()
+
+    def fetchall(self) -> Sequence[Any]:
+        rows: Sequence[Any] = self._sent().fetchall()
+        return rows
+
+    def _sent(self) -> Any:
+        if self.cursor is None:
+            self._tx._send_ahead()
+        return self.cursor
+
+
 class Tx(Session):
     """A session with the moment it happens at and the facts it will leave behind."""
 
@@ -50,6 +76,7 @@ class Tx(Session):
         self.dialect = engine.dialect.name
         self._now_text = now.astimezone(UTC).strftime(SQLITE_MOMENT)
         self._driver: Any = None
+        self._ahead: list[Pending] = []
 
     def emit(self, fact: Fact) -> None:
         """Record that something happened. Written last, just before the commit."""
@@ -64,20 +91,53 @@ class Tx(Session):
         if not self._is_clean():
             self.flush()
         if self._driver is None:
-            driver: Any = self.connection().connection.driver_connection
-            # One psycopg cursor for all statements: making one costs as much as binding ten values.
-            self._driver = driver if self.dialect == "sqlite" else driver.cursor()
+            self._open_driver()
         if self.dialect == "sqlite":
             bound = [v if type(v) in PLAIN else self._now_text if v is self.now else _sqlite_value(v) for v in values]
             rows: Rows = self._driver.execute(statement, bound)
-        else:
-            rows = self._driver.execute(_psycopg(statement), [_psycopg_value(v) for v in values])
+            return rows
+        if self._ahead:
+            return self._send_ahead(statement, values)
+        rows = self._driver.execute(_psycopg(statement), [_psycopg_value(v) for v in values])
+        return rows
+
+    def ahead(self, statement: str, *values: Any) -> Rows:
+        """Like `sql`, for a statement whose rows are not needed at once: PostgreSQL gets it with the next one.
+
+        Saves a round trip. Reading the rows sends it; an error in it surfaces with the statement that sent it.
+        """
+        if self.dialect == "sqlite":
+            return self.sql(statement, *values)
+        if self._driver is None:
+            self._open_driver()
+        pending = Pending(self, statement, values)
+        self._ahead.append(pending)
+        return pending
+
+    def _open_driver(self) -> None:
+        driver: Any = self.connection().connection.driver_connection
+        # One psycopg cursor for all statements: making one costs as much as binding ten values.
+        self._driver = driver if self.dialect == "sqlite" else driver.cursor()
+
+    def _send_ahead(self, statement: str = "", values: Sequence[Any] = ()) -> Rows:
+        """Send what waits, and one statement more if given, in one round trip (libpq's pipeline mode)."""
+        waiting, self._ahead = self._ahead, []
+        connection = self._driver.connection
+        with connection.pipeline():
+            for pending in waiting:
+                pending.cursor = connection.cursor()
+                pending.cursor.execute(_psycopg(pending.statement), [_psycopg_value(v) for v in pending.values])
+            if statement:
+                self._driver.execute(_psycopg(statement), [_psycopg_value(v) for v in values])
+        rows: Rows = self._driver
         return rows
 
     def write_facts(self) -> None:
         """Insert the buffered facts. On PostgreSQL under a lock that is held until the commit."""
         self.flush()
         if not self.facts:
+            if self._ahead:
+                self._send_ahead()
             return
         if self.dialect == "postgresql":
             self.sql(f"SELECT pg_advisory_xact_lock({FACT_LOCK}), pg_notify('{FACT_CHANNEL}', '')")
