@@ -70,9 +70,7 @@ def compare(database: str, urls: dict[str, str], given: argparse.Namespace) -> N
     for round_ in range(given.rounds):
         for side in ("bare", "hub") if round_ % 2 == 0 else ("hub", "bare"):
             results[side].append(measure(side, urls, folder, round_, given))
-    ratios = [
-        hub["per_second"] / bare["per_second"] for hub, bare in zip(results["hub"], results["bare"], strict=True)
-    ]
+    ratios = [hub["per_second"] / bare["per_second"] for hub, bare in zip(results["hub"], results["bare"], strict=True)]
     for side, runs in results.items():
         row = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
         ratio = f"**{statistics.median(ratios):.2f}** ({min(ratios):.2f}–{max(ratios):.2f})" if side == "hub" else "1"
@@ -97,15 +95,18 @@ def prepare(url: str, folder: Path) -> None:
 
 
 def environment(url: str, folder: Path, port: int) -> dict[str, str]:
-    own = {"DATA_DIR": str(folder), "PORT": str(port), "SECRET_KEY": "b" * 64, "PUBLIC_BASE_URL": "https://bench.example"}
+    own = {
+        "DATA_DIR": str(folder),
+        "PORT": str(port),
+        "SECRET_KEY": "b" * 64,
+        "PUBLIC_BASE_URL": "https://bench.example",
+    }
     own |= {"TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_AUTH_TOKEN": TOKEN, "PIN_CPU": "on", "LOG_LEVEL": "WARNING"}
     own["DATABASE_URL"] = "" if url.startswith("sqlite") else url
     return {**os.environ, **own}
 
 
-def measure(
-    side: str, urls: dict[str, str], folder: Path, round_: int, given: argparse.Namespace
-) -> dict[str, float]:
+def measure(side: str, urls: dict[str, str], folder: Path, round_: int, given: argparse.Namespace) -> dict[str, float]:
     """One side, one round: a fresh server, a warm-up, then the counted requests."""
     port = free_port()
     env = environment(urls["hub"], folder, port) | {"BARE_DATABASE": urls["bare"]}
@@ -166,7 +167,7 @@ def run_load(folder: Path, port: int, bodies: list[bytes], connections: int) -> 
 def cpu(process: psutil.Process) -> float:
     """Seconds of CPU that the server and its children have used."""
     times = [each.cpu_times() for each in [process, *process.children(recursive=True)]]
-    return sum(each.user + each.system for each in times)
+    return float(sum(each.user + each.system for each in times))
 
 
 def free_port() -> int:

@@ -9,6 +9,7 @@ import sys
 import time
 from base64 import b64decode, b64encode
 from pathlib import Path
+from typing import cast
 
 
 def drive(port: int, requests: list[bytes], connections: int) -> dict[str, float]:
@@ -32,8 +33,7 @@ def drive(port: int, requests: list[bytes], connections: int) -> dict[str, float
     start = time.perf_counter()
     while open_sockets:
         for key, _ in chooser.select():
-            link = key.fileobj
-            assert isinstance(link, socket.socket)
+            link = cast(socket.socket, key.fileobj)
             piece = link.recv(65536)
             answer = received.pop(link, b"") + piece
             if piece and not is_whole(answer):

@@ -64,7 +64,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(create_app: AppFactory, arguments: list[str] | None = None) -> int:
-    """Run one command, with the factory of the web application at hand; the exit code. What a person can mend is one sentence on standard error, never a trace."""
+    """Run one command; the exit code. `create_app` makes the web application for those that serve.
+
+    What a person can mend is one sentence on standard error, never a trace.
+    """
     given = parser().parse_args(arguments)
     try:
         return _dispatch(given, load(given.config), create_app)

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 from sqlmodel import col, select
@@ -135,9 +136,9 @@ class Desk:
             return tx.get_one(Agent, actor.agent_id)
 
 
-def open_desk(database_url: str, folder: Path, clock: Clock, **settings: object) -> Desk:
+def open_desk(database_url: str, folder: Path, clock: Clock, **settings: Any) -> Desk:
     """Furnish an empty, migrated database."""
-    given: dict[str, object] = {
+    given: dict[str, Any] = {
         "database_url": "" if database_url.startswith("sqlite") else database_url,
         "data_dir": folder,
     }
@@ -160,4 +161,5 @@ def open_desk(database_url: str, folder: Path, clock: Clock, **settings: object)
         tx.flush()
         actors = [actor_for(tx, agent) for agent in people]
     hub.look_again()
-    return Desk(hub, clock, *actors)
+    jonas, amara, tomas, ines = actors
+    return Desk(hub, clock, jonas, amara, tomas, ines)

@@ -87,7 +87,7 @@ class Processes:
                 raise RuntimeError(f"a process ended with {process.returncode} at start: {logs[-3000:]}")
         try:
             return requests.get(f"{self.url}/healthz", timeout=2).ok
-        except requests.ConnectionError:
+        except requests.RequestException:  # not yet
             return False
 
     def _spawn(self, name: str, words: list[str], more: dict[str, str]) -> None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -43,8 +42,8 @@ channels:
   - name: support-mail
     kind: email
     address: {MAILBOX}@desk.example
-    settings: {{imap_host: 127.0.0.1, imap_port: IMAP, imap_tls: none, username: {MAILBOX}, password: "env:MAIL_PASSWORD",
-               smtp_host: 127.0.0.1, smtp_port: SMTP, smtp_tls: none, smtp_username: "", from_name: Nordlicht}}
+    settings: {{imap_host: 127.0.0.1, imap_port: IMAP, imap_tls: none, username: {MAILBOX},
+               password: "env:MAIL_PASSWORD", smtp_host: 127.0.0.1, smtp_port: SMTP, smtp_tls: none, smtp_username: "", from_name: Nordlicht}}
   - {{name: support-sms, kind: sms, address: "{OURS}"}}
   - {{name: shop-chat, kind: chat, settings: {{identity_secret: "env:SHOP_SECRET"}}}}
   - name: contact-form
@@ -216,7 +215,12 @@ class _Chat:
     """The widget of somebody whom the shop knows."""
 
     def __init__(self, url: str):
-        claims = {"sub": "shop-77", "email": MARA, "name": "Mara Lindqvist", "exp": datetime.now(UTC) + timedelta(hours=1)}
+        claims = {
+            "sub": "shop-77",
+            "email": MARA,
+            "name": "Mara Lindqvist",
+            "exp": datetime.now(UTC) + timedelta(hours=1),
+        }
         identity = jwt.encode(claims, SHOP_SECRET, "HS256")
         self.url = url
         asked = requests.post(f"{url}/chat/session", json={"channel": "shop-chat", "identity": identity}, timeout=10)
@@ -257,7 +261,9 @@ def _notice(slack: SlackDouble, subject: str) -> Any:
     return next((post for post in slack.messages if subject in str(post.blocks) + post.text and post.buttons), None)
 
 
-def perform(database_url: str, folder: Path, say: Callable[[str], object], web: int = 1, workers: int = 1) -> dict[str, float]:
+def perform(
+    database_url: str, folder: Path, say: Callable[[str], object], web: int = 1, workers: int = 1
+) -> dict[str, float]:
     """Set the stage, tell the story, clear up."""
     with stage(database_url, folder, Timeline(say), web, workers) as at:
         return tell(at)
@@ -274,4 +280,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -98,7 +99,7 @@ def test_a_unit_that_fails_in_a_batch_fails_alone(store: Store) -> None:
 
 
 def test_units_submitted_together_keep_their_order(store: Store) -> None:
-    store.submit_all([lambda tx, n=n: add_contact(tx, f"contact {n}") for n in range(100)])
+    store.submit_all([partial(add_contact, name=f"contact {n}") for n in range(100)])
     assert names(store) == [f"contact {n}" for n in range(100)]
 
 
@@ -137,7 +138,7 @@ def test_a_reader_of_facts_never_skips_a_late_commit(store: Store) -> None:
     assert slow_has_begun.wait(5)
     seen: list[int] = []
     with ThreadPoolExecutor(1) as pool:
-        fast = pool.submit(lambda: [store.submit(lambda tx, n=n: add_contact(tx, f"fast {n}")) for n in range(5)])
+        fast = pool.submit(lambda: [store.submit(partial(add_contact, name=f"fast {n}")) for n in range(5)])
         if not store.embedded:  # on SQLite writers wait for one another, so there is nothing to overtake
             fast.result(10)
             with store.read() as tx:
