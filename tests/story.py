@@ -43,7 +43,8 @@ channels:
     kind: email
     address: {MAILBOX}@desk.example
     settings: {{imap_host: 127.0.0.1, imap_port: IMAP, imap_tls: none, username: {MAILBOX},
-               password: "env:MAIL_PASSWORD", smtp_host: 127.0.0.1, smtp_port: SMTP, smtp_tls: none, smtp_username: "", from_name: Nordlicht}}
+               password: "env:MAIL_PASSWORD", smtp_host: 127.0.0.1, smtp_port: SMTP, smtp_tls: none,
+               smtp_username: "", from_name: Nordlicht}}
   - {{name: support-sms, kind: sms, address: "{OURS}"}}
   - {{name: shop-chat, kind: chat, settings: {{identity_secret: "env:SHOP_SECRET"}}}}
   - name: contact-form
@@ -181,8 +182,10 @@ def _answers(at: Stage, jonas: Browser, conversation: int, contact: int, chat: _
     say = at.time.tell
     choices = jonas.reply_choices(conversation)
     for kind, text in (
-        ("Email", "The second lamp leaves today."), ("SMS", "Yes, on Thursday."), ("Web chat", "Here I am, hello Mara."),
-    ):  # fmt: skip
+        ("Email", "The second lamp leaves today."),
+        ("SMS", "Yes, on Thursday."),
+        ("Web chat", "Here I am, hello Mara."),
+    ):
         seen = at.api.get(f"/conversations/{conversation}")["last_inbound_id"]
         jonas.post_form(f"/inbox/c/{conversation}/send", kind="reply", choice=choices[kind], reply=text, seen=seen)
         say("Jonas", f"answers by {kind}: {text}")
