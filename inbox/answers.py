@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request
 from flask.typing import ResponseReturnValue
+from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import OperationalError
 
 from hub.web import hub_here
@@ -15,6 +16,7 @@ from inbox.session import viewer, wants_fragment
 from storage import Busy
 from storage.access import Conflict, Forbidden, NotFound
 
+OLD_PAGE = "This page is from an earlier sign-in. Reload it and try again; nothing was sent."
 TITLES = {403: "Not allowed", 404: "Not here", 409: "Not possible now", 413: "Too large", 503: "One moment"}
 
 
@@ -34,6 +36,7 @@ def register(blueprint: Blueprint) -> None:
     """Refusals become sentences, never a trace."""
     for error, status in ((Forbidden, 403), (NotFound, 404), (Conflict, 409)):
         blueprint.register_error_handler(error, lambda refused, status=status: refusal(str(refused), status))
+    blueprint.register_error_handler(CSRFError, lambda _: refusal(OLD_PAGE, 403))
     blueprint.register_error_handler(413, lambda _: refusal(f"That is too large: {_largest()} MB are taken.", 413))
     for outage in (Busy, OperationalError):
         sentence = "The database does not answer right now. Nothing was lost; try again in a few seconds."

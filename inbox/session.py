@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from flask import Blueprint, Response, g, redirect, render_template, request, url_for
 from flask.sansio.app import App
 from flask.typing import ResponseReturnValue
-from flask_wtf.csrf import CSRFError, CSRFProtect
+from flask_wtf.csrf import CSRFProtect
 
 from hub.people import SignInRefused, keep_session, session_agent, sign_in, sign_out
 from hub.web import hub_here
@@ -55,7 +55,6 @@ def register(blueprint: Blueprint) -> None:
     blueprint.add_url_rule("/sign-in", view_func=sign_in_page)
     blueprint.add_url_rule("/sign-in", view_func=sign_in_form, methods=["POST"])
     blueprint.add_url_rule("/sign-out", view_func=sign_out_form, methods=["POST"])
-    blueprint.register_error_handler(CSRFError, _csrf_failed)
 
 
 def wants_fragment() -> bool:
@@ -156,13 +155,6 @@ def _send_to_sign_in() -> ResponseReturnValue:
 def _protect_forms() -> None:
     if request.method not in ("GET", "HEAD", "OPTIONS"):
         csrf.protect()
-
-
-def _csrf_failed(error: CSRFError) -> ResponseReturnValue:
-    sentence = "This page is from an earlier sign-in. Reload it and try again; nothing was sent."
-    if request.headers.get("HX-Request"):
-        return render_template("inbox/_problem.html", sentence=sentence), 403
-    return render_template("inbox/problem.html", title="Reload this page", sentence=sentence), 403
 
 
 def _harden(response: Response) -> Response:

@@ -347,8 +347,7 @@ def test_long_threads_show_the_end_and_the_rest_on_demand(jonas: Browser, desk: 
     for number in range(75):
         desk.text(f"line {number}")
         clock.forward(seconds=1)
-    number = desk.only_conversation().id
-    page = jonas.page(f"/inbox/c/{number}")
+    page = jonas.page(f"/inbox/c/{desk.only_conversation().id}")
     assert len(page.css(".msg")) == 60
     earlier = jonas.page(attr(page, ".earlier a", "href"), hx=True)
     assert words(earlier, ".msg .text") == [f"line {n}" for n in range(15)]

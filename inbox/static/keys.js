@@ -1,5 +1,5 @@
 // One map of keys: what they do, and the help sheet that shows them.
-import { current, move, rows } from "./list.js";
+import { move } from "./list.js";
 import { send, write } from "./composer.js";
 import { undo } from "./toast.js";
 
@@ -89,4 +89,3 @@ function sheet() {
 }
 document.addEventListener("click", ({ target }) => { if (target.closest('[data-do="help"]')) help(); });
 sheet();
-if (!current() && location.pathname.endsWith("/mine")) rows()[0]?.setAttribute("tabindex", "0");

@@ -30,7 +30,7 @@ function connect() {
 function want(conversation) {
   again = Boolean(again) || conversation;
   clearTimeout(timer);
-  if (!running) timer = setTimeout(refresh, 15);
+  if (!running) timer = setTimeout(refresh, 5);
 }
 
 async function refresh() {

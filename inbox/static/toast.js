@@ -26,4 +26,17 @@ document.addEventListener("click", ({ target }) => {
 // An undone thing's toast has done its work.
 document.addEventListener("submit", ({ target }) => { setTimeout(() => target.closest(".toast")?.remove(), 0); });
 
+export function say(text) {
+  const toast = document.createElement("div");
+  toast.className = "toast alarm";
+  toast.dataset.seconds = "10";
+  toast.setAttribute("role", "alert");
+  toast.append(Object.assign(document.createElement("span"), { textContent: text }));
+  document.getElementById("toasts").append(toast);
+}
+// The server did not answer at all; what was typed is still there.
+document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
+  if (ctx?.request?.method === "POST") say("No connection: nothing was sent. Try again in a moment.");
+});
+
 export const undo = () => [...document.querySelectorAll(".toast [data-undo]")].pop()?.click();

@@ -43,7 +43,7 @@ def visit(browser: Browser, address: str, **options: Any) -> Iterator[Page]:
     page.on(
         "console", lambda message: problems.append(message.text) if _is_problem(message.text, message.type) else None
     )
-    page.on("dialog", lambda dialog: (problems.append(f"dialog {dialog.message}"), dialog.dismiss()))
+    page.on("dialog", lambda dialog: problems.append(f"dialog {dialog.message}"))
     try:
         sign_in(page, address)
         yield page
