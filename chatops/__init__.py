@@ -15,6 +15,7 @@ from chatops.actions import Malformed, carry_out, read_press
 from hub import Hub
 from hub.intake import OUTAGES, hear
 from hub.web import hub_here, signed_request
+from storage.outages import is_outage
 
 logger = logging.getLogger(__name__)
 
@@ -108,5 +109,7 @@ def _refuse_large(_error: RequestEntityTooLarge) -> Answer:
 
 def _put_off(error: Exception) -> Answer:
     """Slack tries again at once, after a minute and after five."""
-    logger.error("a call from Slack could not be stored: %s", type(error).__name__)
+    if not is_outage(error):
+        raise error
+    logger.debug("a call from Slack could not be stored: %s", type(error).__name__)
     return jsonify(error="The hub can't store anything right now; try again soon."), 503, {"Retry-After": "5"}

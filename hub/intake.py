@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
 from dataclasses import dataclass, replace
-
-import psycopg
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from channels.base import (
     ContactPoint,
@@ -29,7 +24,7 @@ from hub.identity import Known, identify
 from hub.optout import note_command
 from hub.threads import Thread, thread
 from routing.work import Arrival, enqueue
-from storage import Busy, Tx
+from storage import Tx, outages
 from storage.access import Actor, Conflict, NotFound
 from storage.facts import (
     ConversationOpened,
@@ -43,7 +38,7 @@ from storage.store import Rows
 
 logger = logging.getLogger(__name__)
 
-OUTAGES = (Busy, OperationalError, PoolTimeout, psycopg.OperationalError, sqlite3.OperationalError)
+OUTAGES = outages.OUTAGES
 DROPPED = {"own": "our own mail came back", "spam": "the honeypot field was filled in"}
 
 NEW_RECEIPT = (
@@ -117,9 +112,9 @@ def take_in(hub: Hub, opened: Opened, raw: Raw) -> Taken:
     try:
         inbound = opened.must().parse(raw)
         files = store_files(hub, inbound)
-    except OUTAGES:
-        raise
     except Exception as error:
+        if outages.is_outage(error):
+            raise
         return _quarantine(hub, opened, raw, error)
     body, digest = shelve(hub, raw.body)
     signed = signed_conversations(hub, inbound)
@@ -135,9 +130,9 @@ def take_in(hub: Hub, opened: Opened, raw: Raw) -> Taken:
 
     try:
         return hub.store.submit(unit)
-    except OUTAGES:
-        raise
     except Exception as error:
+        if outages.is_outage(error):
+            raise
         logger.exception("channel %s: a message could not be filed", opened.account.name)
         return _quarantine(hub, opened, raw, error)
 
@@ -206,9 +201,9 @@ def read_receipt(hub: Hub, opened: Opened, receipt: Receipt) -> Taken:
             return receive(tx, opened, inbound, receipt_id, files, signed)
 
         return hub.store.submit(unit)
-    except OUTAGES:
-        raise
     except Exception as error:
+        if outages.is_outage(error):
+            raise
         if not isinstance(error, Unreadable):
             logger.exception("receipt %s could not be filed", receipt_id)
         broken = sentence(error)

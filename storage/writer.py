@@ -7,13 +7,15 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from storage.outages import Outage, is_outage
+
 T = TypeVar("T")
 
 RETRY_STATES = {"40P01", "40001"}  # PostgreSQL: deadlock detected, serialization failure
 TRIES = 5
 
 
-class Busy(Exception):
+class Busy(Outage):
     """More units wait than the writer can take soon: answer 503 with Retry-After, the sender tries again."""
 
 
@@ -34,6 +36,7 @@ class Writer:
     """`run(units)` commits all of them in one transaction and returns their results, or raises and leaves nothing.
 
     There are no savepoints: when a batch fails, its units run again one by one, so a failing unit fails alone.
+    When the database itself is away the whole batch fails at once: each unit would only wait in vain again.
     """
 
     def __init__(
@@ -101,8 +104,9 @@ class Writer:
         try:
             results = self._run([job.unit for job in jobs])
         except Exception as error:
-            if len(jobs) == 1 and not _is_retryable(error):
-                jobs[0].error = error
+            if is_outage(error) or (len(jobs) == 1 and not _is_retryable(error)):
+                for job in jobs:
+                    job.error = error
                 return
             for job in jobs:
                 self._commit_alone(job)

@@ -6,13 +6,13 @@ import logging
 
 from flask import Blueprint, Response, jsonify, request
 from flask.sansio.app import App
-from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException
 
 from channels.base import NotAuthentic, NotConfigured, Unreadable
 from hub.intake import OUTAGES
 from hub.web import signed_request
 from storage.access import NotFound
+from storage.outages import is_outage
 from webhooks import chat, demo_shop, form, twilio
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,6 @@ def create_blueprint() -> Blueprint:
     doors.app_errorhandler(405)(_wrong_method)
     for outage in OUTAGES:
         doors.register_error_handler(outage, _try_again)
-    doors.register_error_handler(DBAPIError, _database)
     doors.record_once(lambda state: _cap_bodies(state.app))
     return doors
 
@@ -99,13 +98,9 @@ def _wrong_method(error: HTTPException) -> Response | HTTPException:
 
 
 def _try_again(error: Exception) -> Response:
-    logger.error("nothing could be stored (%s); the sender is asked to try again", type(error).__name__)
+    if not is_outage(error):
+        raise error
+    logger.debug("nothing could be stored (%s); the sender is asked to try again", type(error).__name__)
     response = _error(503, "Nothing could be stored just now; try again in a few seconds.")
     response.headers["Retry-After"] = str(RETRY_SECONDS)
     return response
-
-
-def _database(error: DBAPIError) -> Response:
-    if error.connection_invalidated:
-        return _try_again(error)
-    raise error

@@ -1,0 +1,43 @@
+"""When storage itself is what fails: nothing was kept, and the same will work once it is back."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import psycopg
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+
+class Outage(Exception):
+    """The storage can't take anything just now: answer 503 with Retry-After, the sender tries again."""
+
+
+# What an outage may look like. Not all of these are one: a driver's OperationalError is also raised for a value that
+# fits no index. `is_outage` knows.
+OUTAGES = (
+    Outage, OperationalError, InterfaceError, PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError,
+    sqlite3.OperationalError,
+)  # fmt: skip
+
+# SQLSTATE: connection exception, transaction rollback, insufficient resources, operator intervention, system error,
+# lock not available. Source: postgresql.org/docs/current/errcodes-appendix.html
+_POSTGRES = ("08", "40", "53", "57", "58", "55P03")
+_SQLITE = {
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL,
+}  # fmt: skip
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether the storage is away, locked by another program or full, whatever the content was."""
+    if isinstance(error, Outage | PoolTimeout):
+        return True
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, sqlite3.OperationalError):
+        return getattr(cause, "sqlite_errorcode", 0) & 0xFF in _SQLITE
+    if isinstance(cause, psycopg.errors.PipelineAborted):
+        return False  # an earlier statement of the same round trip failed, and that one is raised
+    if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
+        return cause.sqlstate is None or cause.sqlstate.startswith(_POSTGRES)  # without one: the connection broke
+    return False
