@@ -104,7 +104,7 @@ class Writer:
         try:
             results = self._run([job.unit for job in jobs])
         except Exception as error:
-            if is_outage(error) or (len(jobs) == 1 and not _is_retryable(error)):
+            if not _is_retryable(error) and (is_outage(error) or len(jobs) == 1):
                 for job in jobs:
                     job.error = error
                 return
