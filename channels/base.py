@@ -6,7 +6,7 @@ A channel knows one provider's protocol and nothing of the database. Behaviour i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
@@ -289,8 +289,12 @@ class Reconciles(Protocol):
 
     def missing(self, since: datetime) -> Iterator[Raw]: ...
 
-    def outcome(self, message: Outbound, since: datetime) -> Accepted | None:
-        """Did the provider take this message after all? None when it certainly did not."""
+    def outcome(self, message: Outbound, since: datetime, known: Container[str] = ()) -> Accepted | None:
+        """Did the provider take this message after all? None when it certainly did not.
+
+        `known` are the provider's ids of our other messages, where equal words could be taken for this one's. Raises
+        SendUncertain when the provider can't be asked now.
+        """
         ...
 
 

@@ -12,7 +12,7 @@ import re
 import socket
 import ssl
 import urllib.error
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPException
@@ -342,7 +342,7 @@ class SlackChannel:
         except SendFailed as refused:
             raise CheckFailed(refused.why) from refused
 
-    def outcome(self, message: Outbound, since: datetime) -> Accepted | None:
+    def outcome(self, message: Outbound, since: datetime, known: Container[str] = ()) -> Accepted | None:
         """Whether Slack has this message, found by our mark on it. Raises SendUncertain when it can't be asked."""
         channel, _, thread = message.to[0].partition(":")
         try:

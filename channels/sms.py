@@ -6,7 +6,7 @@ Sources: twilio.com/docs/messaging/guides/webhook-request, /guides/outbound-mess
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, ClassVar
@@ -212,9 +212,10 @@ class SmsChannel:
                 if item.direction == "inbound" and (item.date_sent is None or item.date_sent >= since):
                     yield Raw(str(item.sid), urlencode(self._as_webhook(item)).encode(), FORM, {"source": "list"})
 
-    def outcome(self, message: Outbound, since: datetime) -> Accepted | None:
+    def outcome(self, message: Outbound, since: datetime, known: Container[str] = ()) -> Accepted | None:
         """Whether Twilio has a text with this recipient and wording created since then, else None.
 
+        `known` are the ids of our other texts: the same words may have gone to the same person before.
         Ask some seconds after the send: Twilio's list trails its answers a little. Raises SendUncertain when Twilio
         can't be asked.
         """
@@ -227,6 +228,8 @@ class SmsChannel:
         for item in found:
             created = item.date_created
             if item.direction == "inbound" or item.body != message.text or created is None or created < earliest:
+                continue
+            if item.sid in known:
                 continue
             state = _STATES.get(str(item.status), DeliveryState.SENT)
             arrived = state in (DeliveryState.DELIVERED, DeliveryState.READ)

@@ -6,6 +6,7 @@ import json
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from hub.optout import set_opt_out
 from storage import Store, Tx
 from storage.deliveries import Delivery
 from storage.facts import DeliveryChanged
+from storage.outages import is_outage
 
 if TYPE_CHECKING:
     from hub.hub import Hub
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=120)  # longer than any sender's own time-out
+ASK_AFTER = timedelta(seconds=30)  # providers' lists trail their answers a little
+ASK_AGAIN = timedelta(seconds=60)
+SETTLE_AGAIN = 0.5  # seconds
+ASKED_FOR = timedelta(days=1)  # after that a hand-over whose provider can't be asked stays uncertain
 BATCH = 32
 
 # Seconds to wait after the n-th failed try; after the last one the delivery has failed.
@@ -64,6 +70,10 @@ class SendResult:
     response: Mapping[str, Any] = field(default_factory=dict)
 
 
+class SendOpen(SendUncertain):
+    """Nobody knows yet, but the provider can be asked in a while: the courier does before anybody is bothered."""
+
+
 Sender = Callable[["Hub", Delivery], SendResult]
 Reconcile = Callable[["Hub", Delivery], SendResult | None]
 
@@ -77,12 +87,18 @@ def deliver(
 
 
 class Courier:
-    """Carries due deliveries out with a few threads. `reconcile` decides hand-overs that a crash left open."""
+    """Carries due deliveries out with a few threads. `reconcile` decides hand-overs that a crash left open.
 
-    def __init__(self, hub: Hub, senders: Mapping[str, Sender], reconcile: Reconcile, threads: int = 8):
+    `lease` is how long a claimed delivery is left to its courier before another one asks what became of it.
+    """
+
+    def __init__(
+        self, hub: Hub, senders: Mapping[str, Sender], reconcile: Reconcile, threads: int = 8, lease: timedelta = LEASE
+    ):
         self.hub = hub
         self.senders = senders
         self.reconcile = reconcile
+        self.lease = lease
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="courier")
 
     def loop(self, stop: threading.Event) -> None:
@@ -101,14 +117,30 @@ class Courier:
     def run_once(self) -> int:
         """Carry out one batch of what is due; returns how many were tried."""
         self._adopt_orphans()
-        claimed = self.hub.store.submit(_claim) if self._anything_due() else []
-        list(self._pool.map(self.carry, claimed))
+        claimed_at = time.monotonic()
+        claimed = self.hub.store.submit(partial(_claim, lease=self.lease)) if self._anything_due() else []
+        list(self._pool.map(partial(self.carry, claimed_at=claimed_at), claimed))
         return len(claimed)
 
-    def carry(self, delivery: Delivery) -> None:
-        """Hand one claimed delivery over and write down how it went."""
-        settle = self._hand_over(delivery)
-        self.hub.store.submit(settle)
+    def carry(self, delivery: Delivery, claimed_at: float) -> None:
+        """Hand one claimed delivery over and write down how it went. `claimed_at` is on the monotonic clock.
+
+        What waited for long behind slow ones goes back: its lease could end, and another courier send it as well,
+        while this one is still at it.
+        """
+        half = claimed_at + self.lease.total_seconds() / 2
+        late = time.monotonic() > half
+        self._write_down(partial(_back_to_queue, delivery=delivery) if late else self._hand_over(delivery), half)
+
+    def _write_down(self, settle: Callable[[Tx], None], until: float) -> None:
+        """Keep how it went, also while the database is away: what was sent must not look as if nobody knew."""
+        while True:
+            try:
+                return self.hub.store.submit(settle)
+            except Exception as error:
+                if not is_outage(error) or time.monotonic() > until:
+                    raise
+                time.sleep(SETTLE_AGAIN)
 
     def _hand_over(self, delivery: Delivery) -> Callable[[Tx], None]:
         """Call the sender; what to write down afterwards."""
@@ -116,6 +148,8 @@ class Courier:
             result = self.senders[delivery.sender](self.hub, delivery)
         except SendFailed as failed:
             return partial(settle_failed, delivery=delivery, failed=failed)
+        except SendOpen as still_open:
+            return partial(_ask_later, delivery=delivery, why=still_open.why, wait=ASK_AFTER)
         except SendUncertain as uncertain:
             return partial(settle_uncertain, delivery=delivery, why=uncertain.why)
         except Exception as error:
@@ -144,7 +178,13 @@ class Courier:
             return partial(_back_to_queue, delivery=delivery)
         try:
             result = self.reconcile(self.hub, delivery)
+        except SendUncertain as unknown:
+            if self.hub.store.clock() - delivery.created_at < ASKED_FOR:
+                return partial(_ask_later, delivery=delivery, why=unknown.why, wait=ASK_AGAIN)
+            return partial(settle_uncertain, delivery=delivery, why=unknown.why)
         except Exception as error:
+            if is_outage(error):
+                raise
             why = f"We stopped while sending and could not find out whether it went out ({error})."
             return partial(settle_uncertain, delivery=delivery, why=why)
         if result is None:
@@ -152,9 +192,9 @@ class Courier:
         return partial(settle_sent, delivery=delivery, result=result)
 
 
-def _claim(tx: Tx) -> list[Delivery]:
+def _claim(tx: Tx, lease: timedelta) -> list[Delivery]:
     lock = " FOR UPDATE SKIP LOCKED" if tx.dialect == "postgresql" else ""
-    ids = sorted(row[0] for row in tx.sql(CLAIM.format(lock=lock), tx.now + LEASE, tx.now, BATCH).fetchall())
+    ids = sorted(row[0] for row in tx.sql(CLAIM.format(lock=lock), tx.now + lease, tx.now, BATCH).fetchall())
     claimed = [row for number in ids if (row := tx.get(Delivery, number)) is not None]
     for delivery in claimed:
         if delivery.message_id:
@@ -265,6 +305,11 @@ def _settle(
         SETTLE, state, due_at, error[:500], dict(response), external_id[:998], ended_at, delivery.id, delivery.attempts
     )
     return settled.rowcount == 1
+
+
+def _ask_later(tx: Tx, delivery: Delivery, why: str, wait: timedelta) -> None:
+    """It stays as if under way; when the wait is over the provider is asked what became of it."""
+    _settle(tx, delivery, "sending", tx.now + wait, why, "", {}, ended=False)
 
 
 def _back_to_queue(tx: Tx, delivery: Delivery) -> None:

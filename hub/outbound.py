@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlmodel import col, select
 
-from channels.base import Accepted, File, NotConfigured, Outbound, Reconciles, SendFailed
-from hub.delivery import SendResult
+from channels.base import Accepted, File, NotConfigured, Outbound, Reconciles, SendFailed, SendUncertain
+from hub.delivery import SendOpen, SendResult
 from hub.hub import Hub, Opened
 from hub.optout import refusal
 from storage.access import NotFound
@@ -17,16 +17,25 @@ from storage.people import Agent, Identity
 
 
 def send_message(hub: Hub, delivery: Delivery) -> SendResult:
-    """Hand a reply to its channel. Raises SendFailed or SendUncertain; runs in no transaction."""
+    """Hand a reply to its channel; runs in no transaction.
+
+    Raises SendFailed, SendUncertain, or SendOpen where the provider can be asked in a while.
+    """
     opened, outbound = _prepared(hub, delivery)
-    accepted = opened.must().send(outbound)
+    channel = opened.must()
+    try:
+        accepted = channel.send(outbound)
+    except SendUncertain as lost:
+        if isinstance(channel, Reconciles):
+            raise SendOpen(lost.why) from lost
+        raise
     return SendResult(accepted.external_id, accepted.state)
 
 
 def reconcile_message(hub: Hub, delivery: Delivery) -> SendResult | None:
     """Ask the provider whether a hand-over that a crash left open took place. None means: certainly not.
 
-    Raises when nobody can tell, which makes the message uncertain.
+    Raises SendUncertain when the provider can't be asked now, anything else when nobody can ever tell.
     """
     opened, outbound = _prepared(hub, delivery)
     channel = opened.must()
@@ -34,8 +43,31 @@ def reconcile_message(hub: Hub, delivery: Delivery) -> SendResult | None:
         return None  # nothing leaves the house: sending again shows nothing twice
     if not isinstance(channel, Reconciles):
         raise LookupError("the mail server can't be asked")
-    accepted: Accepted | None = channel.outcome(outbound, delivery.created_at - timedelta(minutes=5))
+    since = delivery.created_at - timedelta(minutes=5)
+    accepted: Accepted | None = channel.outcome(outbound, since, _known(hub, delivery, since))
     return None if accepted is None else SendResult(accepted.external_id, accepted.state)
+
+
+def _known(hub: Hub, delivery: Delivery, since: datetime) -> set[str]:
+    """The provider's ids of other messages to the same address.
+
+    Raises SendUncertain while the same words to the same person are just being handed over: whose would be whose?
+    """
+    with hub.store.read() as tx:
+        own = tx.get_one(Message, delivery.message_id)
+        under_way = tx.sql(
+            "SELECT 1 FROM delivery d JOIN message m ON m.id = d.message_id WHERE d.state = 'sending' AND d.due_at > ? "
+            "AND d.id <> ? AND m.channel_id = ? AND m.to_address = ? AND m.text = ?",
+            tx.now, delivery.id, own.channel_id, own.to_address, own.text,
+        ).fetchone()  # fmt: skip
+        rows = tx.sql(
+            "SELECT external_id FROM message WHERE kind = 'outbound' AND channel_id = ? AND to_address = ? "
+            "AND id <> ? AND external_id <> '' AND created_at >= ?",
+            own.channel_id, own.to_address, own.id, since - timedelta(days=1),
+        ).fetchall()  # fmt: skip
+    if under_way:
+        raise SendUncertain("The same words are just being sent to the same person; the provider is asked afterwards.")
+    return {row[0] for row in rows}
 
 
 def _prepared(hub: Hub, delivery: Delivery) -> tuple[Opened, Outbound]:
