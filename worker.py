@@ -29,6 +29,7 @@ from hub.mailboxes import Mailbox, file_left_over
 from hub.media import fetch_waiting
 from hub.outbound import reconcile_message, send_message
 from routing.router import Router
+from storage.leases import drop_all_leases
 from storage.search import index_new_messages
 from webhooks import outgoing
 
@@ -55,6 +56,8 @@ class Worker:
         """Begin every duty."""
         hub = self.hub
         hub.listener.start()
+        if hub.settings.embedded:
+            hub.store.submit(drop_all_leases)
         courier = Courier(hub, SENDERS, reconcile_message)
         followers = Followers(hub, FOLLOWERS, self.holder)
         router = Router(hub.store, self.holder)

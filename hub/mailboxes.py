@@ -14,13 +14,14 @@ from channels.base import Cursor, Polls, Raw
 from hub.hub import Hub, Opened
 from hub.intake import note_receipt, read_receipt, shelve
 from storage import Tx
-from storage.leases import drop_lease, holds_lease, take_lease
+from storage.access import NotFound
+from storage.leases import drop_lease, take_lease
 from storage.receipts import MailCursor, Receipt
 
 logger = logging.getLogger(__name__)
 
 BATCH = 50
-LEASE_SECONDS = 120.0
+LEASE_SECONDS = 45.0  # also how long mail waits when the process that read it dies
 BACKOFF_SECONDS = (1, 2, 5, 10, 30, 60)
 
 MOVE = (
@@ -85,7 +86,7 @@ class Mailbox:
         reached = batch[-1][1]
 
         def unit(tx: Tx) -> list[int]:
-            if self.epoch is not None and not holds_lease(tx, self.lease, self.holder, self.epoch):
+            if self.epoch is not None and take_lease(tx, self.lease, self.holder, LEASE_SECONDS) != self.epoch:
                 raise LeaseLost(f"another process reads {self.opened.account.name} now")
             numbers = [note_receipt(tx, self.opened, raw, body, digest) for raw, body, digest in kept]
             tx.sql(MOVE, self.opened.id, reached.folder, reached.uidvalidity, reached.uid, tx.now)
@@ -109,7 +110,11 @@ class Mailbox:
         return Cursor(folder, row.uidvalidity, row.uid) if row and row.folder == folder else Cursor(folder)
 
     def _lead(self) -> bool:
+        before = self.epoch
         self.epoch = self.hub.store.submit(lambda tx: take_lease(tx, self.lease, self.holder, LEASE_SECONDS))
+        if self.epoch not in (None, before):
+            # What the last reader stored but did not file comes first: later mails may answer it.
+            file_left_over(self.hub, 0, self.opened.id)
         return self.epoch is not None
 
     def _healthy(self, failures: int) -> None:
@@ -138,21 +143,21 @@ def file_receipts(hub: Hub, numbers: Iterable[int]) -> None:
     for number in numbers:
         with hub.store.read() as tx:
             receipt = tx.get(Receipt, number)
-        if receipt is not None and receipt.state == "received":
+        if receipt is None or receipt.state != "received":
+            continue
+        try:
             read_receipt(hub, hub.channel(receipt.channel_id), receipt)
+        except NotFound:
+            logger.warning("receipt %s waits: its channel is switched off", number)
 
 
-def file_left_over(hub: Hub, older_than_seconds: float = 30.0) -> int:
-    """Receipts that a crash left between stored and understood; how many were taken up."""
+def file_left_over(hub: Hub, older_than_seconds: float = 30.0, channel_id: int | None = None) -> int:
+    """Receipts (of one channel) that a crash left between stored and understood; how many were taken up."""
     with hub.store.read() as tx:
         before = tx.now - timedelta(seconds=older_than_seconds)
-        left = list(
-            tx.exec(
-                select(Receipt.id)
-                .where(Receipt.state == "received", Receipt.received_at < before)
-                .order_by(col(Receipt.id))
-                .limit(200)
-            )
-        )
+        query = select(Receipt.id).where(Receipt.state == "received", Receipt.received_at <= before)
+        if channel_id is not None:
+            query = query.where(Receipt.channel_id == channel_id)
+        left = list(tx.exec(query.order_by(col(Receipt.id)).limit(200)))
     file_receipts(hub, [number for number in left if number is not None])
     return len(left)
