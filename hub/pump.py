@@ -7,6 +7,7 @@ get an ordinary generator, which holds a thread, so their number is capped.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import queue
 import select
@@ -22,6 +23,8 @@ from flask import Request, Response
 
 from storage import Store, Tx
 from storage.columns import moment
+
+logger = logging.getLogger(__name__)
 
 ENDLESS = str(1 << 50)  # a length, or gunicorn would frame the stream in chunks and end it with a terminator
 BUFFER_BYTES = 256 * 1024  # a slower reader is cut; it comes back with Last-Event-ID
@@ -238,19 +241,15 @@ class Pump:
         if not facts:
             return
         for number, stream in list(self._streams.items()):
-            if data := self._taken(stream, facts):
+            if (data := _taken(stream, facts)) is None:
+                self._drop(poller, number)
+            elif data:
                 self._write(poller, number, data)
         for waiting in list(self._generators):
-            if data := self._taken(waiting, facts):
+            if (data := _taken(waiting, facts)) is None or data:
                 _offer(waiting, data)
         if len(facts) == REPLAY:
             self._poke()
-
-    def _taken(self, stream: _Stream, facts: list[Happened]) -> bytes:
-        try:
-            return stream.take(facts)
-        except Exception:  # one stream's reader must not end the others'
-            return b""
 
     def _on_socket(self, poller: select.poll, number: int, happened: int) -> None:
         stream = self._streams[number]
@@ -284,6 +283,15 @@ class Pump:
     def _drop(self, poller: select.poll, number: int) -> None:
         poller.unregister(number)
         self._streams.pop(number).connection.close()
+
+
+def _taken(stream: _Stream, facts: list[Happened]) -> bytes | None:
+    """None when this stream's reader failed: it must not end the others, and its browser resumes where it was."""
+    try:
+        return stream.take(facts)
+    except Exception:
+        logger.exception("a live stream is closed, its browser will come back")
+        return None
 
 
 def _offer(stream: _QueueStream, data: bytes | None) -> None:
