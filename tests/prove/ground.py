@@ -1,0 +1,303 @@
+"""The ground that proofs stand on: a hub whose processes and database may die, and a provider that insists."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from uuid import uuid4
+
+import psutil
+import psycopg
+import pytest
+import requests
+
+from hub.pump import facts_after
+from routing.work import load_drift
+from storage import Store, Tx
+from tests.processes import until
+from tests.story import MAILBOX, OURS, Stage, Timeline, stage
+from tests.support import postgres
+
+HEARD = "/webhooks/twilio/messages"
+MAIL_WAITS = 70.0  # seconds: a dead reader's lease, and a margin
+PROVIDER_WAITS = 15.0  # seconds that Twilio gives a webhook
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the hub said to one call: status (0 for none), Retry-After, seconds it took."""
+
+    status: int
+    retry_after: str
+    seconds: float
+
+
+@dataclass
+class Ground:
+    """A running hub, its surroundings, and a look at its database from outside."""
+
+    at: Stage
+    store: Store
+    web: int
+    server: Server | None = None
+    answers: list[Answer] = field(default_factory=list)
+    killed: Counter[str] = field(default_factory=Counter)
+
+    # -- what the world does
+
+    def text(self, number: str, body: str, sid: str, hub_url: str = "") -> Answer:
+        """Twilio calls once with a signed text."""
+        twilio, url = self.at.twilio, f"{self.at.hub.url}{HEARD}"
+        form = {"MessageSid": sid, "AccountSid": twilio.account_sid, "From": number, "To": OURS, "Body": body,
+                "NumMedia": "0", "SmsStatus": "received"}  # fmt: skip
+        headers = {"X-Twilio-Signature": twilio.sign(url, form), "Content-Type": "application/x-www-form-urlencoded"}
+        return self._call(url, urlencode(form).encode(), headers)
+
+    def insist(self, number: str, body: str, sid: str = "", seconds: float = 60) -> int:
+        """Twilio calls with one text until the hub says yes; how many calls that took. Raises TimeoutError."""
+        sid, deadline, calls = sid or f"SM{uuid4().hex}", time.monotonic() + seconds, 0
+        while True:
+            calls += 1
+            if self.text(number, body, sid).status == 200:
+                return calls
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the hub did not take {sid} within {seconds:g} s: {self.answers[-3:]}")
+            time.sleep(0.1)
+
+    def mail(self, sender: str, subject: str, text: str, answers: str = "", own_id: str = "") -> None:
+        """A customer's mail is put into the mailbox; it may answer an earlier one."""
+        message = EmailMessage()
+        message["From"], message["To"], message["Subject"] = sender, f"{MAILBOX}@desk.example", subject
+        message["Message-ID"] = own_id or f"<{uuid4().hex}@customer.example>"
+        if answers:
+            message["In-Reply-To"] = answers
+        message.set_content(text)
+        self.at.mail.deliver(MAILBOX, message.as_bytes())
+
+    def reply(self, conversation: int, text: str, key: str, seconds: float = 60) -> int:
+        """A program answers over the API and asks again with its key until it hears 201; the message's id."""
+        url, deadline = f"{self.at.api.base}/conversations/{conversation}/replies", time.monotonic() + seconds
+        headers = {"Idempotency-Key": key, "Authorization": str(self.at.api.session.headers["Authorization"])}
+        while True:
+            try:
+                answer = requests.post(url, json={"text": text}, headers=headers, timeout=PROVIDER_WAITS)
+            except requests.RequestException:  # killed under our hands: ask again
+                answer = None
+            if answer is not None and answer.status_code == 201:
+                return int(answer.json()["id"])
+            if answer is not None and answer.status_code not in (502, 503):
+                raise RuntimeError(f"the reply was refused with {answer.status_code}: {answer.text[:200]}")
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the hub did not take the reply {key} within {seconds:g} s")
+            time.sleep(0.1)
+
+    def _call(self, url: str, body: bytes, headers: dict[str, str]) -> Answer:
+        began, status, retry_after = time.monotonic(), 0, ""
+        with requests.Session() as session:
+            session.trust_env = False
+            try:
+                answer = session.post(url, data=body, headers=headers, timeout=PROVIDER_WAITS)
+                status, retry_after = answer.status_code, answer.headers.get("Retry-After", "")
+            except requests.RequestException:  # nobody answered: a provider calls again
+                status = 0
+        said = Answer(status, retry_after, time.monotonic() - began)
+        self.answers.append(said)
+        return said
+
+    # -- what goes wrong
+
+    def kill(self, process: subprocess.Popen[bytes], *, only_child: bool = False) -> None:
+        """SIGKILL a process with all that it started, or only one of its children; the first comes back by us."""
+        family = psutil.Process(process.pid).children(recursive=True)
+        if only_child and family:
+            family[-1].kill()
+            self.killed["web child, which its parent replaces"] += 1
+            return
+        for member in [psutil.Process(process.pid), *family]:
+            member.kill()
+        process.wait()
+        psutil.wait_procs(family, timeout=10)
+        serves = any("worker.py" in str(word) for word in process.args) is False  # type: ignore[union-attr]
+        self.killed["web" if serves else "worker"] += 1
+        hub = self.at.hub
+        hub.running.remove(process)
+        more = {"WEB_CONCURRENCY": str(self.web)} if serves and not hub.embedded else {}
+        name = "web" if serves else f"worker-after-{process.pid}"
+        hub._spawn(name, list(process.args), more)  # type: ignore[arg-type]
+        if not serves:
+            log = hub.folder / f"{name}.log"
+            until(lambda: "is at work" in log.read_text(), "the worker to be at work", 60)
+
+    def answers_again(self) -> bool:
+        """Whether the web answers."""
+        try:
+            return requests.get(f"{self.at.hub.url}/readyz", timeout=2).ok
+        except requests.RequestException:  # not yet
+            return False
+
+    @contextmanager
+    def killing(self, dice: random.Random, every: tuple[float, float], only: str = "") -> Iterator[None]:
+        """Kill a random process at random moments for as long as the block runs, and start it again."""
+        done = threading.Event()
+
+        def reap() -> None:
+            while not done.wait(dice.uniform(*every)):
+                choices = [each for each in self.at.hub.running if only in " ".join(map(str, each.args))]  # type: ignore[arg-type]
+                self.kill(dice.choice(choices), only_child=not only and dice.random() < 0.3)
+                until(self.answers_again, "the hub to come back", 60)
+
+        with ThreadPoolExecutor(1) as reaper:
+            reaping = reaper.submit(reap)
+            try:
+                yield
+            finally:
+                done.set()
+                reaping.result()
+        until(self.answers_again, "the hub to come back", 60)
+
+    def time_passes(self) -> None:
+        """Let every lease and pause of the outbox end, as if hours had gone by."""
+        with self.store.write() as tx:
+            tx.sql("UPDATE delivery SET due_at = ? WHERE state IN ('queued','sending') AND due_at > ?", tx.now, tx.now)
+
+    # -- what is to be seen
+
+    def rows(self, statement: str, *values: Any) -> list[Any]:
+        """What the database holds."""
+        with self.store.read() as tx:
+            return list(tx.sql(statement, *values).fetchall())
+
+    def inbound(self, like: str) -> Counter[str]:
+        """How often each inbound text is there."""
+        found = self.rows("SELECT text FROM message WHERE kind = 'inbound' AND text LIKE ?", f"{like}%")
+        return Counter(row[0].strip() for row in found)
+
+    def states(self, table: str) -> dict[str, int]:
+        """How many rows of receipts or deliveries are in which state."""
+        return dict(self.rows(f"SELECT state, count(*) FROM {table} GROUP BY state"))
+
+    def assert_each_once(self, wanted: Sequence[str], like: str) -> None:
+        """Every text is one message with one fact of its arrival; no receipt is left over; nobody carries too much."""
+        until(
+            lambda: sum(self.inbound(like).values()) >= len(wanted), f"{len(wanted)} messages like {like!r}", MAIL_WAITS
+        )
+        found = self.inbound(like)
+        assert sorted(found) == sorted(wanted), set(wanted) ^ set(found)
+        assert set(found.values()) == {1}, [text for text, times in found.items() if times > 1]
+        assert set(self.states("receipt")) <= {"accepted", "duplicate"}
+        with self.store.read() as tx:
+            assert load_drift(tx) == {}
+            told = _told(tx)
+            ids = [row[0] for row in tx.sql("SELECT id FROM message WHERE kind = 'inbound'").fetchall()]
+        assert told == Counter(ids), "one MessageReceived for each message"
+
+    def assert_one_history_each(self, kind: str, like: str) -> int:
+        """One contact and one conversation for each address of this kind; how many addresses there are."""
+        rows = self.rows(
+            "SELECT i.value, count(DISTINCT i.contact_id), count(DISTINCT v.id) FROM identity i "
+            "JOIN conversation v ON v.contact_id = i.contact_id WHERE i.kind = ? AND i.value LIKE ? GROUP BY i.value",
+            kind, f"{like}%",
+        )  # fmt: skip
+        assert [row for row in rows if tuple(row)[1:] != (1, 1)] == []
+        return len(rows)
+
+
+def _told(tx: Tx) -> Counter[int]:
+    """How often each message's arrival was told, reading the facts as every reader does: in order, in pages."""
+    told: Counter[int] = Counter()
+    last = 0
+    while facts := facts_after(tx, last):
+        assert all(one.id < other.id for one, other in pairwise(facts))
+        last = facts[-1].id
+        told.update(fact.data["message_id"] for fact in facts if fact.name == "MessageReceived")
+    return told
+
+
+class Server:
+    """A PostgreSQL that can be stopped and started again."""
+
+    def __init__(self, url: str):
+        self.url = url
+        self.home = Path(url.partition("host=")[2])
+        self._guards: list[subprocess.Popen[bytes]] = []
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """SIGINT is the operator's restart (every connection is ended), SIGQUIT a crash."""
+        number = int((self.home / "data" / "postmaster.pid").read_text().split()[0])
+        psutil.Process(number).send_signal(how)
+        until(lambda: not (self.home / "data" / "postmaster.pid").exists() or _is_gone(number), "PostgreSQL to stop")
+
+    def start(self) -> None:
+        """Start it on the same data and wait until it takes connections."""
+        (self.home / "data" / "postmaster.pid").unlink(missing_ok=True)  # a crash leaves it behind
+        user = postgres.NOBODY if os.geteuid() == 0 else None
+        groups: list[int] | None = None if user is None else []
+        bin_dir = postgres.binaries()
+        assert bin_dir is not None
+        self._guards.append(
+            subprocess.Popen(
+                ["/bin/sh", "-c", postgres.GUARD, "sh", bin_dir, self.home, "off"],
+                user=user, group=user, extra_groups=groups, cwd=self.home, start_new_session=True,
+                env={"PATH": f"{bin_dir}:/usr/bin:/bin", "HOME": str(self.home), "LC_ALL": "C"},
+                stdin=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            )
+        )  # fmt: skip
+        until(self._answers, "PostgreSQL to start")
+
+    def close(self) -> None:
+        """End what was started here."""
+        for guard in self._guards:
+            assert guard.stdin
+            guard.stdin.close()
+            guard.wait(30)
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url.replace("postgresql+psycopg", "postgresql"), connect_timeout=2).close()
+        except psycopg.OperationalError:  # not yet
+            return False
+        return True
+
+
+def _is_gone(number: int) -> bool:
+    return not psutil.pid_exists(number) or psutil.Process(number).status() == psutil.STATUS_ZOMBIE
+
+
+@contextmanager
+def ground(database: str, folder: Path) -> Iterator[Ground]:
+    """SQLite in one process, or two web processes and two workers on a PostgreSQL of their own."""
+    with ExitStack() as stack:
+        server = None
+        if database == "sqlite":
+            url, web, workers = f"sqlite:///{folder}/hub.db", 1, 1
+        else:
+            if "SWITCHYARD_TEST_PG_URL" in os.environ:
+                pytest.skip("a proof stops its database, so it takes none that is somebody's")
+            server = Server(stack.enter_context(postgres.server()))
+            stack.callback(server.close)
+            url, web, workers = postgres.database(server.url), 2, 2
+        at = stack.enter_context(stage(url, folder, Timeline(lambda line: None), web, workers))
+        at.twilio.lifecycle = ()
+        store = Store(url)
+        stack.callback(store.close)
+        yield Ground(at, store, web, server)
+
+
+def all_at_once(work: Iterable[Callable[[], Any]], threads: int = 8) -> list[Any]:
+    """Do everything with a few threads; the results in order. The first error is raised after all have ended."""
+    with ThreadPoolExecutor(threads) as pool:
+        return [each.result() for each in [pool.submit(one) for one in work]]

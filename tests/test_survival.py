@@ -1,0 +1,52 @@
+"""Small samples of the proofs in tests/prove: processes die, providers repeat themselves, the database goes away."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.prove import outages
+from tests.prove.ground import Ground, ground
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def folder_and_hub(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, Ground]]:
+    """One running hub for all samples, on each kind of database in turn."""
+    folder = tmp_path_factory.mktemp("survival")
+    with ground(request.param, folder) as running:
+        yield folder, running
+
+
+@pytest.fixture
+def hub(folder_and_hub: tuple[Path, Ground]) -> Ground:
+    return folder_and_hub[1]
+
+
+def test_one_text_called_in_fifty_times_is_one_message(hub: Ground) -> None:
+    outages.storms(hub, copies=50, firsts=20)
+
+
+def test_answers_wait_while_the_provider_is_down(hub: Ground) -> None:
+    outages.provider_down(hub, replies=3)
+
+
+def test_the_database_goes_away_and_comes_back(folder_and_hub: tuple[Path, Ground]) -> None:
+    folder, hub = folder_and_hub
+    if hub.server is None:
+        outages.database_locked(hub, folder, 2, refused=False)
+    else:
+        server = hub.server
+        outages.database_gone(hub, 1.5, lambda: server.stop(signal.SIGINT), server.start)
+
+
+def test_killed_while_texts_and_mails_arrive(hub: Ground) -> None:
+    outages.arrivals_under_fire(hub, texts=24, mails=8, senders=4, every=(0.2, 0.6))
+
+
+def test_killed_while_answers_go_out(hub: Ground) -> None:
+    outages.replies_under_fire(hub, replies=12, every=(0.3, 0.6))
