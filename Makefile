@@ -33,7 +33,7 @@ bench: .venv/.test node_modules/.ok ## measure the message door on SQLite and Po
 	@$(BIN)/python bench/ingest.py
 
 screenshots: .venv/.test node_modules/.test system ## take pictures of the inbox into shots/
-	@$(BIN)/python -m tests.screenshots
+	@$(BIN)/python -m tests.browser.screenshots
 
 lint: .venv/.test ## check style and types only
 	$(BIN)/ruff check .

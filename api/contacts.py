@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, true
 from sqlalchemy.orm import aliased
 from sqlmodel import col, or_, select
 
@@ -12,10 +11,10 @@ from api import shapes
 from api.conversations import message_page
 from api.routes import Part
 from api.tokens import actor_here
-from hub.identity import add_identity, merge, unmerge
+from hub.contacts import add_identity, merge, unmerge
 from hub.web import hub_here
 from storage import Tx
-from storage.access import Actor, NotFound, visible
+from storage.access import person_for, visible, visible_person
 from storage.conversations import Conversation, Message
 from storage.people import Contact, Identity, Merge
 
@@ -26,7 +25,7 @@ part = Part("contacts", "Contacts")
 def list_contacts(asked: shapes.ContactsQuery) -> dict[str, Any]:
     """Find people by a part of a name or address, the newest first."""
     with hub_here().store.read() as tx:
-        query = select(Contact).where(Contact.id == Contact.person_id, _seen(actor_here()))
+        query = select(Contact).where(Contact.id == Contact.person_id, visible_person(actor_here()))
         if asked.query.strip():
             query = query.where(col(Contact.id).in_(_persons_with(asked.query.strip())))
         if asked.before is not None:
@@ -41,7 +40,7 @@ def list_contacts(asked: shapes.ContactsQuery) -> dict[str, Any]:
 def get_contact(contact_id: int) -> dict[str, Any]:
     """One person. The id of a merged record gives the person it belongs to."""
     with hub_here().store.read() as tx:
-        return _shown(tx, [_person(tx, actor_here(), contact_id)])[0]
+        return _shown(tx, [person_for(tx, actor_here(), contact_id)])[0]
 
 
 @part.get("/contacts/<int:contact_id>/timeline", query=shapes.PageQuery, gives=shapes.MessagePage)
@@ -49,7 +48,7 @@ def get_timeline(contact_id: int, asked: shapes.PageQuery) -> dict[str, Any]:
     """The person's messages over all channels and conversations, newest first."""
     actor = actor_here()
     with hub_here().store.read() as tx:
-        person = _person(tx, actor, contact_id)
+        person = person_for(tx, actor, contact_id)
         query = (
             select(Message)
             .join(Conversation, col(Conversation.id) == col(Message.conversation_id))
@@ -64,8 +63,7 @@ def merge_contacts(contact_id: int, asked: shapes.MergeIn) -> dict[str, Any]:
     """Say that two records are one person; this one's stands for both."""
     actor = actor_here()
     with hub_here().store.write() as tx:
-        survivor, other = _person(tx, actor, contact_id), _person(tx, actor, asked.other_id)
-        return _merged(merge(tx, actor, survivor.id or 0, other.id or 0))
+        return _merged(merge(tx, actor, contact_id, asked.other_id))
 
 
 @part.post(
@@ -79,9 +77,8 @@ def add_contact_identity(contact_id: int, asked: shapes.IdentityIn) -> dict[str,
     """Write down a further e-mail address or phone number of a contact."""
     actor = actor_here()
     with hub_here().store.write() as tx:
-        person = _person(tx, actor, contact_id)
-        add_identity(tx, actor, person.id or 0, asked.kind, asked.value)
-        return _shown(tx, [person])[0]
+        add_identity(tx, actor, contact_id, asked.kind, asked.value)
+        return _shown(tx, [person_for(tx, actor, contact_id)])[0]
 
 
 @part.post("/merges/<int:merge_id>/undo", gives=shapes.Merge, refuses=(403, 409))
@@ -89,24 +86,7 @@ def undo_merge(merge_id: int) -> dict[str, Any]:
     """Take a merge back: exactly the records that it moved."""
     actor = actor_here()
     with hub_here().store.write() as tx:
-        done = tx.get(Merge, merge_id)
-        if done is None:
-            raise NotFound(f"There is no merge {merge_id}.")
-        _person(tx, actor, done.survivor_id)
         return _merged(unmerge(tx, actor, merge_id))
-
-
-def _seen(actor: Actor) -> ColumnElement[bool]:
-    """The condition on a standing `Contact`: somebody with a conversation that the actor may see."""
-    if actor.sees_all:
-        return true()
-    record = aliased(Contact)
-    return exists(
-        select(Conversation.id)
-        .join(record, col(record.id) == col(Conversation.contact_id))
-        .where(col(record.person_id) == col(Contact.id), visible(actor))
-        .correlate(Contact)
-    )
 
 
 def _persons_with(typed: str) -> Any:
@@ -123,15 +103,6 @@ def _persons_with(typed: str) -> Any:
         )
     )
     return named.union(reached)
-
-
-def _person(tx: Tx, actor: Actor, contact_id: int) -> Contact:
-    """The record that stands for the person. Raises NotFound also when the actor may see none of the conversations."""
-    standing = select(Contact.person_id).where(Contact.id == contact_id).scalar_subquery()
-    found = tx.exec(select(Contact).where(Contact.id == standing, _seen(actor))).first()
-    if found is None:
-        raise NotFound(f"There is no contact {contact_id}.")
-    return found
 
 
 def _shown(tx: Tx, persons: list[Contact]) -> list[dict[str, Any]]:

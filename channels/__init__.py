@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from channels.base import Channel, NotConfigured, Settings
+from channels.base import Channel, Limits, NotConfigured, Settings
 
 KINDS = {
     "email": "channels.mail:EmailChannel",
@@ -14,6 +14,12 @@ KINDS = {
     "form": "channels.form:FormChannel",
     "slack": "channels.slack:SlackChannel",
 }
+
+
+def limits_of(kind: str) -> Limits:
+    """What a kind of channel can carry. Raises KeyError for an unknown kind."""
+    limits: Limits = _class(KINDS[kind]).limits
+    return limits
 
 
 def open_channel(
@@ -26,7 +32,10 @@ def open_channel(
     known = {**KINDS, **(kinds or {})}
     if kind not in known:
         raise NotConfigured(f"channel {name!r}: unknown kind {kind!r}; known kinds are {', '.join(sorted(known))}")
-    module, _, attribute = known[kind].partition(":")
-    channel: Any = getattr(import_module(module), attribute)
-    opened: Channel = channel(name=name, address=address, settings=settings)
+    opened: Channel = _class(known[kind])(name=name, address=address, settings=settings)
     return opened
+
+
+def _class(place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(module), attribute)

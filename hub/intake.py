@@ -18,6 +18,7 @@ from channels.base import (
     Strength,
     Unreadable,
 )
+from channels.text import storable
 from hub.delivery import settle_update
 from hub.hub import Hub, Opened
 from hub.identity import Known, identify
@@ -29,6 +30,7 @@ from storage.access import Actor, Conflict, NotFound
 from storage.facts import (
     ConversationOpened,
     ConversationReopened,
+    ConversationResolved,
     ConversationWoken,
     MessageReceived,
     ReceiptQuarantined,
@@ -150,7 +152,8 @@ def receive(
     found = thread(tx, sender.person_id, inbound, kind, signed)
     conversation_id = found.conversation_id if found else _open(tx, sender, inbound, kind)
     why = found.why if found else "new conversation"
-    message_id = _write(tx, opened, sender, inbound, conversation_id, receipt_id, why)
+    stranger = found is not None and found.person_id != sender.person_id
+    message_id = _write(tx, opened, sender, inbound, conversation_id, receipt_id, why, stranger)
     for stored in files:
         _attach(tx, message_id, stored)
     if inbound.command:
@@ -158,6 +161,9 @@ def receive(
     quiet = bool(inbound.command) or (bool(inbound.automatic) and found is not None)
     if quiet:
         tx.ahead(NOTED, message_id, conversation_id)
+        if found is None and inbound.command:  # a first "STOP" is no matter that anybody has to look at
+            tx.sql("UPDATE conversation SET state = 'resolved' WHERE id = ?", conversation_id)
+            tx.emit(ConversationResolved(conversation_id, by="system"))
     else:
         _hear(tx, found, conversation_id, message_id, inbound, kind)
         if found is None or not found.has_work:
@@ -284,7 +290,14 @@ def _quarantine(hub: Hub, opened: Opened, raw: Raw, error: Exception) -> Taken:
 
 
 def _mark_quarantined(tx: Tx, receipt_id: int, opened: Opened, why: str) -> Taken:
-    tx.sql("UPDATE receipt SET state = 'quarantined', why = ?, attempts = attempts + 1 WHERE id = ?", why, receipt_id)
+    """Only what is still to be read: another reader may have filed it while this one failed."""
+    marked = tx.sql(
+        "UPDATE receipt SET state = 'quarantined', why = ?, attempts = attempts + 1 "
+        "WHERE id = ? AND state IN ('received','quarantined')",
+        why, receipt_id,
+    )  # fmt: skip
+    if marked.rowcount == 0:
+        return Taken("duplicate", receipt_id)
     tx.emit(ReceiptQuarantined(receipt_id, opened.account.kind))
     return Taken("quarantined", receipt_id)
 
@@ -296,7 +309,7 @@ def _nobody(inbound: Inbound, receipt_id: int) -> Sender:
 
 
 def _open(tx: Tx, sender: Known, inbound: Inbound, kind: str) -> int:
-    subject = readable(inbound.subject or inbound.text.strip().partition("\n")[0])[:200] or "(no text)"
+    subject = storable(inbound.subject or inbound.text.strip().partition("\n")[0])[:200] or "(no text)"
     rows = tx.sql(NEW_CONVERSATION, sender.contact_id, subject, kind, tx.now, tx.now).fetchall()
     conversation_id = int(rows[0][0])
     tx.emit(ConversationOpened(conversation_id, sender.contact_id, kind))
@@ -304,28 +317,19 @@ def _open(tx: Tx, sender: Known, inbound: Inbound, kind: str) -> int:
 
 
 def _write(
-    tx: Tx, opened: Opened, sender: Known, inbound: Inbound, conversation_id: int, receipt_id: int, why: str
-) -> int:
-    flags = inbound.flags
-    if why == "signed reference" and not _took_part(tx, conversation_id, sender.person_id):
-        flags = (*flags, "new_participant")
+    tx: Tx, opened: Opened, sender: Known, inbound: Inbound, conversation_id: int, receipt_id: int, why: str,
+    stranger: bool,
+) -> int:  # fmt: skip
+    flags = (*inbound.flags, "new_participant") if stranger else inbound.flags
     rows = tx.sql(
         NEW_MESSAGE, conversation_id, opened.id, opened.account.kind, sender.contact_id, sender.identity_id, receipt_id,
-        inbound.to[:320], json.dumps(inbound.others) if inbound.others else "[]", readable(inbound.subject)[:998],
-        readable(inbound.text), readable(inbound.html), inbound.quoted_at,
+        inbound.to[:320], json.dumps(inbound.others) if inbound.others else "[]", storable(inbound.subject)[:998],
+        storable(inbound.text), storable(inbound.html), inbound.quoted_at,
         json.dumps(dict(inbound.fields)) if inbound.fields else "{}", inbound.external_id[:998],
         json.dumps(inbound.references) if inbound.references else "[]", why, inbound.automatic,
         json.dumps(flags) if flags else "[]", inbound.sent_at, tx.now,
     ).fetchall()  # fmt: skip
     return int(rows[0][0])
-
-
-def _took_part(tx: Tx, conversation_id: int, person_id: int) -> bool:
-    row = tx.sql(
-        "SELECT 1 FROM conversation v JOIN contact c ON c.id = v.contact_id WHERE v.id = ? AND c.person_id = ?",
-        conversation_id, person_id,
-    ).fetchone()  # fmt: skip
-    return row is not None
 
 
 def _attach(tx: Tx, message_id: int, stored: StoredFile) -> None:
@@ -338,7 +342,7 @@ def _attach(tx: Tx, message_id: int, stored: StoredFile) -> None:
 
 def _hear(tx: Tx, found: Thread | None, conversation_id: int, message_id: int, inbound: Inbound, kind: str) -> None:
     text = inbound.text if inbound.quoted_at is None else inbound.text[: inbound.quoted_at]
-    preview = " ".join(readable(text[:400]).split())[:140] or readable(inbound.subject)[:140]
+    preview = " ".join(storable(text[:400]).split())[:140] or storable(inbound.subject)[:140]
     tx.ahead(HEARD, kind, tx.now, message_id, message_id, preview, tx.now, conversation_id)
     if found is not None and found.state == "snoozed":
         tx.emit(ConversationWoken(conversation_id, "the customer wrote"))
@@ -356,10 +360,3 @@ def _arrival(opened: Opened, sender: Known, inbound: Inbound, conversation_id: i
         text=inbound.text,
         attributes={**sender.attributes, "language": sender.language, "name": sender.name},
     )
-
-
-def readable(text: str) -> str:
-    """Text that both databases and JSON can hold: no NUL, no lone surrogate. The raw bytes keep what was there."""
-    if text.isascii():
-        return text.replace("\x00", "") if "\x00" in text else text
-    return text.replace("\x00", "").encode("utf-8", "replace").decode()

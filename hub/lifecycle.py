@@ -6,9 +6,10 @@ from datetime import datetime
 
 from sqlmodel import col, select
 
+from routing.locks import held, hold
 from routing.work import Arrival, close, enqueue
 from storage import Tx
-from storage.access import SYSTEM, Actor, Conflict, conversation_for
+from storage.access import SYSTEM, Actor, Conflict
 from storage.conversations import Conversation
 from storage.facts import ConversationReopened, ConversationResolved, ConversationSnoozed, ConversationWoken
 from storage.people import Contact
@@ -19,7 +20,7 @@ def snooze(tx: Tx, actor: Actor, conversation_id: int, until: datetime | None) -
 
     Raises Conflict when the moment is past or the conversation is resolved.
     """
-    conversation = conversation_for(tx, actor, conversation_id)
+    conversation = held(tx, actor, conversation_id)
     if conversation.state == "resolved":
         raise Conflict("This conversation is resolved; reopen it first.")
     if until is not None and until <= tx.now:
@@ -32,8 +33,8 @@ def snooze(tx: Tx, actor: Actor, conversation_id: int, until: datetime | None) -
 
 def wake(tx: Tx, actor: Actor, conversation_id: int, why: str = "woken by hand") -> Conversation:
     """Back into the list. Waking what is awake changes nothing."""
-    conversation = conversation_for(tx, actor, conversation_id)
-    if conversation.state == "snoozed":
+    conversation = held(tx, actor, conversation_id)
+    if conversation.state == "snoozed":  # read under the lock: it may have been resolved a moment ago
         conversation.state, conversation.snoozed_until = "open", None
         tx.add(conversation)
         tx.emit(ConversationWoken(conversation_id, why, by=actor.by))
@@ -45,6 +46,7 @@ def wake_due(tx: Tx) -> int:
     due = tx.exec(
         select(Conversation.id).where(Conversation.state == "snoozed", col(Conversation.snoozed_until) <= tx.now)
     ).all()
+    hold(tx, [number for number in due if number is not None])
     for conversation_id in due:
         wake(tx, SYSTEM, conversation_id or 0, "its time came")
     return len(due)
@@ -52,7 +54,7 @@ def wake_due(tx: Tx) -> int:
 
 def resolve(tx: Tx, actor: Actor, conversation_id: int) -> Conversation:
     """Done: the work ends and the agent's room is free again. Resolving twice changes nothing."""
-    conversation = conversation_for(tx, actor, conversation_id)
+    conversation = held(tx, actor, conversation_id)
     if conversation.state == "resolved":
         return conversation
     conversation.state, conversation.snoozed_until, conversation.waiting_since = "resolved", None, None
@@ -66,7 +68,7 @@ def resolve(tx: Tx, actor: Actor, conversation_id: int) -> Conversation:
 
 def reopen(tx: Tx, actor: Actor, conversation_id: int) -> Conversation:
     """Open again, as new work that waits to be matched. Reopening what is open changes nothing."""
-    conversation = conversation_for(tx, actor, conversation_id)
+    conversation = held(tx, actor, conversation_id)
     if conversation.state != "resolved":
         return conversation
     conversation.state = "open"

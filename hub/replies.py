@@ -10,14 +10,17 @@ from datetime import datetime, timedelta
 
 from sqlmodel import col, select
 
+from channels import limits_of
 from channels.base import DeliveryState
+from channels.text import storable
 from hub.delivery import deliver
 from hub.lifecycle import reopen, resolve
 from hub.optout import refusal
 from hub.tokens import Tokens
+from routing.locks import held
 from routing.work import answered, claim, unanswered
 from storage import Tx
-from storage.access import Actor, Conflict, Forbidden, NotFound, conversation_for
+from storage.access import Actor, Conflict, Forbidden, NotFound
 from storage.columns import moment
 from storage.conversations import Attachment, Conversation, Draft, Message
 from storage.desk import ChannelAccount, active_channels
@@ -67,21 +70,30 @@ def reply_choices(tx: Tx, conversation_id: int) -> list[ReplyChoice]:
 def reply(
     tx: Tx, actor: Actor, conversation_id: int, *, text: str, tokens: Tokens, channel_id: int | None = None,
     identity_id: int | None = None, html: str = "", cc: Sequence[str] = (), seen_message_id: int | None = None,
-    attachment_ids: Sequence[int] = (), then: str = "", undo_seconds: int = 10,
+    attachment_ids: Sequence[int] = (), then: str = "", undo_seconds: int = 10, once: str = "",
 ) -> Message:  # fmt: skip
     """Answer the customer on a channel; leaves after the undo window. `then="resolve"` closes the matter too.
 
+    `once` is a UUID of the form that was sent: a double click gives the same message again and sends nothing twice.
     Raises Conflict when the customer wrote something newer than `seen_message_id`, when the channel is closed to
     this person, or when the text is empty or too long for it.
     """
-    conversation = conversation_for(tx, actor, conversation_id)
+    conversation = held(tx, actor, conversation_id)
+    text = storable(text.strip())
+    sent = tx.exec(select(Message).where(Message.uuid == once)).first() if once else None
+    if sent is not None and sent.text == text and sent.state != DeliveryState.DRAFT:
+        return sent
     if seen_message_id is not None and conversation.last_inbound_id > seen_message_id:
         raise Conflict("The customer wrote again meanwhile. Read it, then send.")
     if not text.strip() and not attachment_ids:
         raise Conflict("The reply is empty.")
     choice = _chosen(reply_choices(tx, conversation_id), channel_id, identity_id)
+    longest = limits_of(choice.kind).max_chars
+    if longest is not None and len(text) > longest:
+        raise Conflict(f"This channel takes at most {longest:,} characters; the reply has {len(text):,}.")
     _claim_if_possible(tx, actor, conversation_id)
-    message = _compose(tx, actor, conversation, choice, text, html, cc, tokens)
+    own = once if once and sent is None else str(uuid.uuid4())
+    message = _compose(tx, actor, conversation, choice, text, html, cc, tokens, own)
     message.send_after = tx.now + timedelta(seconds=undo_seconds)
     tx.add(message)
     tx.flush()
@@ -101,11 +113,12 @@ def reply(
 
 def note(tx: Tx, actor: Actor, conversation_id: int, text: str) -> Message:
     """A remark that only the team sees. Raises Conflict when it is empty."""
-    conversation = conversation_for(tx, actor, conversation_id)
-    if not text.strip():
+    conversation = held(tx, actor, conversation_id)
+    text = storable(text.strip())
+    if not text:
         raise Conflict("The note is empty.")
     message = Message(
-        conversation_id=conversation_id, kind="note", agent_id=actor.agent_id, text=text.strip(), created_at=tx.now
+        conversation_id=conversation_id, kind="note", agent_id=actor.agent_id, text=text, created_at=tx.now
     )
     tx.add(message)
     tx.flush()
@@ -128,7 +141,7 @@ def undo(tx: Tx, actor: Actor, message_id: int) -> Message:
     message.state, message.state_at = DeliveryState.DRAFT.value, tx.now
     tx.add(message)
     if message.agent_id is not None:
-        _keep_draft(tx, message.agent_id, message)
+        _back_into_draft(tx, message.agent_id, message)
     conversation = tx.get_one(Conversation, message.conversation_id)
     unanswered(tx, message.conversation_id, message.created_at)
     if conversation.state == "resolved":  # by "send and resolve": without the answer the matter is not done
@@ -201,9 +214,8 @@ def _choice(tx: Tx, account: ChannelAccount, identity: Identity) -> ReplyChoice:
 
 def _compose(
     tx: Tx, actor: Actor, conversation: Conversation, choice: ReplyChoice, text: str, html: str, cc: Sequence[str],
-    tokens: Tokens,
+    tokens: Tokens, own: str,
 ) -> Message:  # fmt: skip
-    own = str(uuid.uuid4())
     last = _last_inbound(tx, conversation.id or 0, choice.channel_id)
     subject, external_id, refs = "", "", []
     if choice.kind == "email":
@@ -214,7 +226,7 @@ def _compose(
     return Message(
         conversation_id=conversation.id or 0, kind="outbound", channel_id=choice.channel_id, channel=choice.kind,
         agent_id=actor.agent_id, identity_id=choice.identity_id, to_address=_address(choice, last), cc=list(cc),
-        subject=subject, text=text.strip(), html=html, external_id=external_id, refs=refs, uuid=own,
+        subject=subject, text=text, html=html, external_id=external_id, refs=refs, uuid=own,
         state=DeliveryState.QUEUED.value, state_at=tx.now, created_at=tx.now,
     )  # fmt: skip
 
@@ -265,7 +277,8 @@ def _own_outbound(tx: Tx, actor: Actor, message_id: int) -> Message:
     message = tx.get(Message, message_id)
     if message is None or message.kind != "outbound":
         raise NotFound(f"There is no reply {message_id}.")
-    conversation_for(tx, actor, message.conversation_id)
+    held(tx, actor, message.conversation_id)
+    tx.refresh(message)
     if message.agent_id not in (None, actor.agent_id) and not actor.sees_all:
         raise Forbidden("Only its author or a supervisor can do this.")
     return message
@@ -280,10 +293,15 @@ def _drop_draft(tx: Tx, actor: Actor, conversation_id: int, kind: str) -> None:
     )
 
 
-def _keep_draft(tx: Tx, agent_id: int, message: Message) -> None:
+def _back_into_draft(tx: Tx, agent_id: int, message: Message) -> None:
+    """What was taken back comes before what its author has typed since; its files wait to be sent again."""
+    tx.sql("UPDATE attachment SET message_id = NULL, uploaded_by = ? WHERE message_id = ?", agent_id, message.id)
+    begun = tx.get(Draft, (agent_id, message.conversation_id, "reply"))
+    later = begun.text.strip() if begun else ""
+    text = f"{message.text}\n\n{later}" if later else message.text
     tx.merge(
         Draft(
-            agent_id=agent_id, conversation_id=message.conversation_id, kind="reply", text=message.text,
+            agent_id=agent_id, conversation_id=message.conversation_id, kind="reply", text=text,
             channel_id=message.channel_id, saved_at=tx.now,
         )
     )  # fmt: skip

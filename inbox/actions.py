@@ -9,13 +9,13 @@ from flask import Blueprint, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from hub import lifecycle
-from hub.identity import merge as merge_people
-from hub.identity import rename as rename_person
-from hub.identity import unmerge as unmerge_people
+from hub.contacts import merge as merge_people
+from hub.contacts import rename as rename_person
+from hub.contacts import unmerge as unmerge_people
 from hub.web import hub_here
 from inbox.answers import Toast, changed, here, next_open
 from inbox.lists import names_of
-from inbox.panel import person_of, visible_person
+from inbox.panel import person_of
 from inbox.screen import snooze_until
 from inbox.session import Viewer, viewer, wants_fragment
 from inbox.thread import note_reading
@@ -159,7 +159,7 @@ def merge(number: int) -> ResponseReturnValue:
     who, other = viewer(), _number("person")
     with hub_here().store.write() as tx:
         survivor = person_of(tx, conversation_for(tx, who.actor, number))
-        done = merge_people(tx, who.actor, survivor, visible_person(tx, who, other))
+        done = merge_people(tx, who.actor, survivor, other)
     values = {"merge": str(done.id)}
     return changed(number, Toast("One person now.", undo=f"/inbox/c/{number}/unmerge", seconds=10, values=values))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from uuid import UUID
 
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
@@ -55,6 +56,7 @@ def send(number: int) -> ResponseReturnValue:
                 message = replies.reply(
                     tx, who.actor, number, text=form.reply, tokens=hub.tokens, channel_id=form.channel_id,
                     identity_id=form.identity_id, seen_message_id=form.seen, attachment_ids=attached, then=form.then,
+                    once=form.once,
                     undo_seconds=hub.settings.undo_seconds,
                 )  # fmt: skip
     except Conflict as refused:
@@ -126,6 +128,7 @@ class _Form:
         channel, _, identity = self.choice.partition(":")
         self.channel_id = int(channel) if channel.isdecimal() and len(channel) < 19 else None
         self.identity_id = int(identity) if identity.isdecimal() and len(identity) < 19 else None
+        self.once = _uuid(form.get("once", ""))
         seen = form.get("anyway", "") or form.get("seen", "")
         self.seen = int(seen) if seen.isdecimal() and len(seen) < 19 else 0
         self.then = "resolve" if form.get("then") == "resolve" else ""
@@ -207,3 +210,11 @@ def _held(number: int, who: Viewer, form: _Form, problem: str) -> ResponseReturn
 
 def _person(tx: Tx, conversation: Conversation) -> str:
     return names_of(tx, {conversation.contact_id})[conversation.contact_id]
+
+
+def _uuid(text: str) -> str:
+    """The form's own id, by which a double click is one reply; empty when somebody made something up."""
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return ""

@@ -12,12 +12,12 @@ from hub.intake import retry_receipt
 from hub.web import hub_here
 from inbox.answers import Toast, fragment
 from inbox.lists import counts
-from inbox.panel import candidate, candidates, person_of, visible_person
+from inbox.panel import candidate, candidates, person_of
 from inbox.screen import Place, Screen, list_for, open_conversation, place, screen
 from inbox.session import viewer, wants_fragment
 from inbox.thread import note_reading
 from storage import Tx
-from storage.access import NotFound, conversation_for
+from storage.access import NotFound, conversation_for, person_for
 from storage.desk import ChannelAccount
 from storage.receipts import Receipt
 from storage.search import index_new_messages
@@ -110,7 +110,7 @@ def merge_preview(number: int, person: int) -> ResponseReturnValue:
     hub, who = hub_here(), viewer()
     with hub.store.read() as tx:
         mine = candidate(tx, who, person_of(tx, conversation_for(tx, who.actor, number)))
-        other = candidate(tx, who, visible_person(tx, who, person))
+        other = candidate(tx, who, person_for(tx, who.actor, person).id or 0)
     return fragment("inbox/_merge.html", number=number, mine=mine, other=other)
 
 

@@ -10,7 +10,7 @@ from sqlmodel import col, select
 from inbox.session import Viewer
 from routing import work
 from storage import Tx
-from storage.access import NotFound, visible
+from storage.access import visible
 from storage.conversations import Conversation
 from storage.desk import Queue
 from storage.people import Agent, Contact, Identity, Merge, identities_of
@@ -107,14 +107,6 @@ def candidate(tx: Tx, who: Viewer, person_id: int) -> Candidate:
     """One person with what a merge would bring along."""
     person = tx.get_one(Contact, person_id)
     return Candidate(person, identities_of(tx, person_id), len(_conversations_of(tx, who, person_id, 0)))
-
-
-def visible_person(tx: Tx, who: Viewer, person_id: int) -> int:
-    """A person with whom there is a conversation that this agent may see. Raises NotFound."""
-    person = tx.get(Contact, person_id)
-    if person is None or person.person_id != person_id or not _conversations_of(tx, who, person_id, 0):
-        raise NotFound(f"There is no person {person_id}.")
-    return person_id
 
 
 def _conversations_of(tx: Tx, who: Viewer, person_id: int, without: int) -> list[Conversation]:

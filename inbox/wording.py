@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
+from uuid import uuid4
 
 import phonenumbers
 from flask import Blueprint
@@ -141,5 +142,6 @@ def first_name(name: str) -> str:
 
 def register(blueprint: Blueprint) -> None:
     """Make the words known to every template."""
+    blueprint.add_app_template_global(uuid4, "new_id")
     for word in (kind, initials, hue, size, address, clock, day, at, full, span, due, first_name):
         blueprint.add_app_template_filter(word)

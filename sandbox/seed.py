@@ -22,7 +22,7 @@ from channels.form import FormChannel
 from hub import Hub
 from hub.delivery import SendResult, settle_failed, settle_sent
 from hub.desk import apply
-from hub.identity import merge, rename
+from hub.contacts import merge, rename
 from hub.intake import take_in
 from hub.lifecycle import resolve, snooze
 from hub.people import set_password

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, or_, true
+from sqlalchemy import ColumnElement, exists, or_, true
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from storage.conversations import Conversation
-from storage.people import Agent, AgentQueue
+from storage.people import Agent, AgentQueue, Contact
 from storage.store import Tx
 
 ROLES = ("agent", "supervisor", "admin")
@@ -69,6 +70,31 @@ def visible(actor: Actor) -> ColumnElement[bool]:
         col(Conversation.queue_id).in_(actor.queue_ids),
         col(Conversation.assignee_id) == actor.agent_id,
     )
+
+
+def visible_person(actor: Actor) -> ColumnElement[bool]:
+    """The condition on a standing `Contact`: somebody with a conversation that the actor may see."""
+    if actor.sees_all:
+        return true()
+    record = aliased(Contact)
+    return exists(
+        select(Conversation.id)
+        .join(record, col(record.id) == col(Conversation.contact_id))
+        .where(col(record.person_id) == col(Contact.id), visible(actor))
+        .correlate(Contact)
+    )
+
+
+def person_for(tx: Tx, actor: Actor, contact_id: int) -> Contact:
+    """The record that stands for a contact's whole person.
+
+    Raises NotFound also when the actor may see none of the person's conversations.
+    """
+    standing = select(Contact.person_id).where(Contact.id == contact_id).scalar_subquery()
+    found = tx.exec(select(Contact).where(Contact.id == standing, visible_person(actor))).first()
+    if found is None:
+        raise NotFound(f"There is no contact {contact_id}.")
+    return found
 
 
 def conversation_for(tx: Tx, actor: Actor, conversation_id: int) -> Conversation:

@@ -129,7 +129,8 @@ def test_a_hidden_clock_is_found(line: str) -> None:
 
 def test_no_file_outgrows_a_reader() -> None:
     long = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8").count("\n") for path in sources()}
-    assert {name: lines for name, lines in long.items() if lines > 500} == {}
+    generated = "storage/migrations/versions/"  # read once, when it is written
+    assert {name: lines for name, lines in long.items() if lines > 500 and not name.startswith(generated)} == {}
 
 
 def test_ours_win() -> None:

@@ -7,7 +7,7 @@ from flask import Flask
 
 from channels.base import DeliveryState
 from hub.delivery import move_message
-from hub.identity import merge
+from hub.contacts import merge
 from hub.lifecycle import resolve, snooze
 from hub.replies import note, reply
 from storage.deliveries import Suppression

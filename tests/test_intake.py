@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlmodel import col, select
 
 from hub import hub as hub_module
-from hub.identity import merge, unmerge
+from hub.contacts import add_identity, merge, rename, unmerge
 from hub.intake import retry_receipt
 from hub.lifecycle import resolve, snooze
-from storage.access import SYSTEM, Conflict
-from storage.conversations import timeline
+from storage.access import SYSTEM, Conflict, NotFound
+from storage.conversations import Conversation, timeline
 from storage.facts import FactRow
 from storage.people import Contact, identities_of
 from storage.receipts import Receipt
+from storage.work import live_item
 from tests.desk import MARA_MAIL, MARA_PHONE, Desk
 
 
 def give_mara_a_number(desk: Desk, contact_id: int) -> None:
     with desk.hub.store.write() as tx:
         tx.sql(
-            "INSERT INTO identity(contact_id, kind, value, shown, strength, created_at) VALUES(?, 'phone', ?, ?, 100, ?)",
+            "INSERT INTO identity(contact_id, kind, value, shown, strength, created_at) "
+            "VALUES(?, 'phone', ?, ?, 100, ?)",
             contact_id, MARA_PHONE, MARA_PHONE, tx.now,
         )  # fmt: skip
 
@@ -202,6 +205,66 @@ def test_a_mail_without_a_sender_is_somebodys_all_the_same(desk: Desk) -> None:
     taken = desk.raw_mail(b"To: support@desk.example\r\nSubject: lamp\r\n\r\nhello\r\n")
     assert taken.state == "accepted"
     assert desk.only_conversation().subject == "lamp"
+
+
+def test_a_first_stop_is_nobodys_work(desk: Desk) -> None:
+    desk.text("STOP")
+    assert desk.only_conversation().state == "resolved"
+
+
+def test_a_forwarded_reference_of_ours_grows_old_for_strangers(desk: Desk) -> None:
+    mail = desk.mail("Order 48213", "one lamp missing")
+    ours = desk.hub.tokens.message_id(
+        "0" * 8 + "-0000-0000-0000-" + "0" * 12, mail.conversation_id or 0, "desk.example"
+    )
+    desk.clock.forward(days=900)
+    stranger = desk.mail("Re: Order", "hello", sender="eve@example.org", answers=ours)
+    herself = desk.mail("Re: Order", "it broke again", answers=ours)
+    assert stranger.conversation_id != mail.conversation_id
+    assert herself.conversation_id == mail.conversation_id
+
+
+def test_what_another_team_may_not_see_it_may_not_change(desk: Desk) -> None:
+    mail, text = desk.mail("Order 1", "one lamp"), desk.text("my order")
+    for verb in (
+        lambda tx: rename(tx, desk.tomas, mail.contact_id or 0, "Tom"),
+        lambda tx: add_identity(tx, desk.tomas, mail.contact_id or 0, "email", "tomas@example.com"),
+        lambda tx: merge(tx, desk.tomas, mail.contact_id or 0, text.contact_id or 0),
+    ):
+        with pytest.raises(NotFound), desk.hub.store.write() as tx:
+            verb(tx)
+
+
+def test_merges_that_cross_leave_everybody_with_a_person_that_stands_for_himself(desk: Desk) -> None:
+    people = [desk.text("order", sender=f"+4670100000{n}").contact_id or 0 for n in range(4)]
+
+    def join(pair: tuple[int, int]) -> None:
+        with contextlib.suppress(Conflict), desk.hub.store.write() as tx:
+            merge(tx, desk.ines, people[pair[0]], people[pair[1]])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(join, [(0, 1), (1, 0), (2, 0), (3, 2)]))
+    with desk.hub.store.read() as tx:
+        standing = {c.id: c.person_id for c in tx.exec(select(Contact))}
+    assert all(standing[person] == person for person in standing.values())
+
+
+def test_resolving_while_a_text_arrives_never_strands_it(desk: Desk) -> None:
+    """Whoever comes second sees what the first did: an open conversation always has work under way."""
+    number = desk.text("where is my order?").conversation_id or 0
+    for round_ in range(6):
+        with ThreadPoolExecutor(2) as pool:
+            resolving = pool.submit(_resolve, desk, number)
+            pool.submit(desk.text, f"line {round_}").result()
+            resolving.result()
+        with desk.hub.store.read() as tx:
+            conversation = tx.get_one(Conversation, number)
+            item = live_item(tx, number)
+        assert (conversation.state == "open") == (item is not None), round_
+
+
+def _resolve(desk: Desk, number: int) -> None:
+    desk.hub.store.submit(lambda tx: resolve(tx, desk.ines, number))
 
 
 def test_channels_follow_the_desk(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

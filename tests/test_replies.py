@@ -13,7 +13,7 @@ from sqlmodel import col, select
 from channels.base import DeliveryState, DeliveryUpdate, Raw, SendUncertain
 from hub.delivery import Courier, SendResult, deliver, settle_update
 from hub.outbound import reconcile_message, send_message
-from hub.replies import note, reply, reply_choices, retry, undo
+from hub.replies import attach, note, reply, reply_choices, retry, undo
 from sandbox.twilio import Mood, TwilioDouble
 from storage.access import Conflict, Forbidden, NotFound
 from storage.conversations import Draft, Message
@@ -103,6 +103,38 @@ def test_undoing_send_and_resolve_opens_the_conversation_again(desk: Desk) -> No
         undo(tx, desk.jonas, sent.id or 0)
     conversation = desk.only_conversation()
     assert (conversation.state, conversation.assignee_id) == ("open", desk.jonas.agent_id)
+
+
+def test_a_double_click_is_one_reply_and_a_second_thought_is_another(desk: Desk) -> None:
+    number, form = desk.text("Where is my order?").conversation_id or 0, "7f8d6c1e-4a83-4a52-9d11-0c6a2f7f0b11"
+    first = answer(desk, number, "On its way.", once=form)
+    assert answer(desk, number, "On its way.", once=form).id == first.id
+    assert answer(desk, number, "By express.", once=form).id != first.id
+    with desk.hub.store.read() as tx:
+        assert len(tx.exec(select(Delivery)).all()) == 2
+
+
+def test_what_was_typed_meanwhile_and_files_survive_an_undo(desk: Desk) -> None:
+    number = desk.text("Where is my order?").conversation_id or 0
+    with desk.hub.store.write() as tx:
+        file = attach(tx, desk.jonas, "label.pdf", "application/pdf", 4, desk.hub.blobs.put(b"%PDF"))
+        file_id = file.id or 0
+    sent = answer(desk, number, "Here is the label.", attachment_ids=[file_id])
+    with desk.hub.store.write() as tx:
+        tx.add(
+            Draft(agent_id=desk.jonas.agent_id or 0, conversation_id=number, kind="reply", text="PS", saved_at=tx.now)
+        )
+    with desk.hub.store.write() as tx:
+        undo(tx, desk.jonas, sent.id or 0)
+    with desk.hub.store.read() as tx:
+        assert [draft.text for draft in tx.exec(select(Draft))] == ["Here is the label.\n\nPS"]
+    assert answer(desk, number, "Here is the label again.", attachment_ids=[file_id]).state == "queued"
+
+
+def test_a_text_longer_than_the_channel_takes_is_refused_with_a_sentence(desk: Desk) -> None:
+    number = desk.text("Where is my order?").conversation_id or 0
+    with pytest.raises(Conflict, match="at most 1,600 characters"):
+        answer(desk, number, "x" * 1601)
 
 
 def test_undo_is_too_late_once_it_left(desk: Desk) -> None:

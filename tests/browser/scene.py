@@ -9,7 +9,7 @@ from email.message import EmailMessage
 
 from channels.base import DeliveryState
 from hub.delivery import move_message
-from hub.identity import merge, rename
+from hub.contacts import merge, rename
 from hub.lifecycle import resolve, snooze
 from hub.replies import note, reply
 from inbox.session import Viewer

@@ -1,0 +1,117 @@
+"""What people say about contacts: names, further addresses, and that two records are one person."""
+
+from __future__ import annotations
+
+import re
+
+from sqlmodel import col, select
+
+from channels.base import Strength
+from channels.mail.headers import normalised as normal_address
+from channels.phone import normalise
+from storage import Tx
+from storage.access import Actor, Conflict, NotFound, person_for
+from storage.facts import ContactChanged, ContactsMerged, ContactsUnmerged
+from storage.people import Contact, Identity, Merge
+
+MERGE_LOCK = 7_316_003  # merges are rare and move many rows: one at a time, or two that cross would tear a person apart
+
+
+def rename(tx: Tx, actor: Actor, contact_id: int, name: str) -> Contact:
+    """Give a person another name. Raises NotFound."""
+    person = person_for(tx, actor, contact_id)
+    person.name = name.strip()[:200]
+    tx.add(person)
+    tx.emit(ContactChanged(person.id or 0, "name", by=actor.by))
+    return person
+
+
+def add_identity(tx: Tx, actor: Actor, contact_id: int, kind: str, value: str) -> Identity:
+    """Write down a further way to reach a person, because somebody says so.
+
+    Raises NotFound, or Conflict when the value can't be read or reaches somebody else already.
+    """
+    person = person_for(tx, actor, contact_id)
+    normalised = _normalised(kind, value)
+    taken = tx.exec(select(Identity).where(Identity.kind == kind, Identity.value == normalised)).first()
+    if taken is not None:
+        if tx.get_one(Contact, taken.contact_id).person_id == person.id:
+            return taken
+        raise Conflict(f"{value} reaches another contact already; merge the two instead.")
+    identity = Identity(
+        contact_id=person.id or 0, kind=kind, value=normalised, shown=value.strip(), strength=int(Strength.MANUAL),
+        created_at=tx.now,
+    )  # fmt: skip
+    tx.add(identity)
+    tx.flush()
+    tx.emit(ContactChanged(person.id or 0, "identity", by=actor.by))
+    return identity
+
+
+def merge(tx: Tx, actor: Actor, survivor_id: int, other_id: int) -> Merge:
+    """Say that two records are one person; the survivor's stands for both. Undone by `unmerge`.
+
+    Raises NotFound, or Conflict when they are one already.
+    """
+    _one_at_a_time(tx)
+    survivor, other = person_for(tx, actor, survivor_id), person_for(tx, actor, other_id)
+    if survivor.id == other.id:
+        raise Conflict("These two are one person already.")
+    records = select(Contact.id).where(Contact.person_id == other.id).order_by(col(Contact.id))
+    moved = [number or 0 for number in tx.exec(records)]
+    _let_stand_for(tx, moved, survivor.id or 0)
+    row = Merge(survivor_id=survivor.id or 0, other_id=other.id or 0, moved=moved, by=actor.by, at=tx.now)
+    tx.add(row)
+    tx.flush()
+    tx.emit(ContactsMerged(row.survivor_id, row.other_id, row.id or 0, by=actor.by))
+    return row
+
+
+def unmerge(tx: Tx, actor: Actor, merge_id: int) -> Merge:
+    """Take a merge back: exactly the records that moved then stand for the other person again.
+
+    Raises NotFound, or Conflict when it was undone before or a later merge has to be undone first.
+    """
+    _one_at_a_time(tx)
+    row = tx.get(Merge, merge_id)
+    if row is None:
+        raise NotFound(f"There is no merge {merge_id}.")
+    person_for(tx, actor, row.survivor_id)
+    if row.undone_at is not None:
+        raise Conflict("This merge was undone already.")
+    later = tx.exec(
+        select(Merge).where(col(Merge.id) > merge_id, col(Merge.undone_at).is_(None), Merge.other_id == row.survivor_id)
+    ).first()
+    if later is not None:
+        raise Conflict("This person was merged again later; undo that merge first.")
+    _let_stand_for(tx, row.moved, row.other_id)
+    row.undone_at = tx.now
+    tx.add(row)
+    tx.emit(ContactsUnmerged(row.survivor_id, row.other_id, merge_id, by=actor.by))
+    return row
+
+
+def _one_at_a_time(tx: Tx) -> None:
+    if tx.dialect == "postgresql":
+        tx.sql(f"SELECT pg_advisory_xact_lock({MERGE_LOCK})")
+
+
+def _let_stand_for(tx: Tx, records: list[int], person_id: int) -> None:
+    """Move records in the order of their ids. Whatever was read of them before is read again."""
+    for number in sorted(records):
+        tx.sql("UPDATE contact SET person_id = ? WHERE id = ?", person_id, number)
+    tx.expire_all()
+
+
+def _normalised(kind: str, value: str) -> str:
+    if kind == "email":
+        address = normal_address(value.strip())
+        if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", address):
+            raise Conflict(f"{value!r} is not an e-mail address.")
+        return address
+    if kind in ("phone", "whatsapp"):
+        number = normalise(value)
+        if number is None:
+            raise Conflict(f"{value!r} is not a phone number; write it with its country, like +46 70 174 06 05.")
+        return number
+    raise Conflict("Only e-mail addresses and phone numbers can be added by hand.")
