@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
+import re
 import secrets
+import tempfile
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
+from urllib.parse import urlsplit
 
 
 class SettingsError(Exception):
     """A setting is unknown or can't be used. The sentence names it and says what to do."""
 
 
-def _setting(default: Any, sentence: str, *, secret: bool = False) -> Any:
-    return field(default=default, metadata={"sentence": sentence, "secret": secret}, repr=not secret)
+SHORTEST_KEY = 32  # characters
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+YES_OR_NO = {**dict.fromkeys(("1", "true", "yes", "on"), True), **dict.fromkeys(("0", "false", "no", "off"), False)}
+
+
+def _setting(default: Any, sentence: str, *, secret: bool = False, between: tuple[int, int] | None = None) -> Any:
+    return field(
+        default=default, metadata={"sentence": sentence, "secret": secret, "between": between}, repr=not secret
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +36,22 @@ class Settings:
     """One running process's settings. In hub.toml keys are lower case; in the environment the same in capitals."""
 
     host: str = _setting("127.0.0.1", "Address the server listens on.")
-    port: int = _setting(8000, "Port the server listens on.")
+    port: int = _setting(8000, "Port the server listens on.", between=(1, 65535))
     database_url: str = _setting("", "PostgreSQL (`postgresql+psycopg://…`); empty means SQLite inside `data_dir`.")
+    database_connections: int = _setting(12, "PostgreSQL connections of each process, besides one that listens.")
     public_base_url: str = _setting("", "How the outside reaches us, with scheme; empty means `http://HOST:PORT`.")
     data_dir: Path = _setting(Path("data"), "Where the embedded database, attachments and raw mails live.")  # noqa: RUF009
     secret_key: str = _setting(
         "", "Signs sessions and reply tokens; empty means one is made and kept in `data_dir`.", secret=True
     )
-    undo_seconds: int = _setting(10, "How long a sent reply can be taken back, in seconds.")
-    session_hours: int = _setting(24 * 14, "How long a browser stays signed in, in hours.")
+    undo_seconds: int = _setting(10, "How long a sent reply can be taken back, in seconds.", between=(0, 86_400))
+    session_hours: int = _setting(24 * 14, "How long a browser stays signed in, in hours.", between=(1, 87_600))
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
     log_json: bool = _setting(False, "Write logs as one JSON object a line.")
-    max_body_mb: int = _setting(30, "Largest request body taken, in megabytes.")
-    mail_poll_seconds: int = _setting(60, "How often a mailbox is asked even when IDLE is silent, in seconds.")
+    max_body_mb: int = _setting(30, "Largest request body taken, in megabytes.", between=(1, 1024))
+    mail_poll_seconds: int = _setting(
+        60, "How often a mailbox is asked even when IDLE is silent, in seconds.", between=(1, 86_400)
+    )
     twilio_account_sid: str = _setting("", "Account for channels of kind sms that name none themselves.")
     twilio_auth_token: str = _setting("", "Signs and authorises Twilio's requests.", secret=True)
     twilio_base_url: str = _setting("", "A local double of Twilio; never set in production.")
@@ -78,7 +92,7 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     values: dict[str, Any] = {}
     if path.exists():
         try:
-            values = _known(tomllib.loads(path.read_text("utf-8")), path)
+            values = _known(tomllib.loads(read_text(path)), path)
         except tomllib.TOMLDecodeError as error:
             raise SettingsError(f"{path} is not valid TOML: {error}") from None
     elif file is not None:
@@ -87,7 +101,41 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         if (text := _from_environment(name.upper(), environ)) is not None:
             values[name] = _converted(name.upper(), text, kind)
     settings = Settings(**values)
+    _must_be_usable(settings)
     return _with_secret_key(settings)
+
+
+def _must_be_usable(settings: Settings) -> None:
+    for item in fields(Settings):
+        value, between = getattr(settings, item.name), item.metadata["between"]
+        if between and not between[0] <= value <= between[1]:
+            raise SettingsError(f"{item.name} must be from {between[0]} to {between[1]}, not {value}")
+        if item.name.endswith("base_url") and value and not _is_web_address(value):
+            raise SettingsError(f"{item.name} must begin with https:// or http:// and name a host, not {value!r}")
+    if settings.log_level.upper() not in LEVELS:
+        raise SettingsError(f"log_level must be one of {', '.join(LEVELS)}, not {settings.log_level!r}")
+    if not re.match(
+        r"(postgres(ql(\+psycopg)?)?://|sqlite:///)[^/]|postgres(ql(\+psycopg)?)?:///|$", settings.database_url
+    ):
+        raise SettingsError("database_url must be like postgresql+psycopg://user@host/name, or empty for SQLite")
+
+
+def _is_web_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def read_text(path: Path) -> str:
+    """A file's text. Raises SettingsError."""
+    try:
+        return path.read_text("utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"{path} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path} can't be read: it is not text in UTF-8") from None
 
 
 def _known(document: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -106,28 +154,15 @@ def _known(document: Mapping[str, Any], path: Path) -> dict[str, Any]:
 def _from_environment(name: str, environ: Mapping[str, str]) -> str | None:
     file = environ.get(f"{name}_FILE")
     if file:
-        try:
-            return Path(file).read_text("utf-8").strip()
-        except OSError as error:
-            raise SettingsError(f"{name}_FILE={file} can't be read: {error.strerror}") from None
+        return read_text(Path(file))
     return environ.get(name)
 
 
 def _converted(name: str, text: str, kind: type) -> Any:
     if kind is bool:
-        known = {
-            "1": True,
-            "true": True,
-            "yes": True,
-            "on": True,
-            "0": False,
-            "false": False,
-            "no": False,
-            "off": False,
-        }
-        if text.lower() not in known:
+        if text.lower() not in YES_OR_NO:
             raise SettingsError(f"{name} must be yes or no, not {text!r}")
-        return known[text.lower()]
+        return YES_OR_NO[text.lower()]
     if kind is int:
         try:
             return int(text)
@@ -137,16 +172,40 @@ def _converted(name: str, text: str, kind: type) -> Any:
 
 
 def _with_secret_key(settings: Settings) -> Settings:
-    if settings.secret_key:
-        return settings
-    if not settings.embedded:
-        raise SettingsError("SECRET_KEY is not set: several processes must share one, e.g. `openssl rand -hex 32`")
-    file = settings.data_dir / "secret_key"
-    if not file.exists():
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        file.touch(mode=0o600)
-        file.write_text(secrets.token_hex(32))
-    return settings.changed(secret_key=file.read_text().strip())
+    """The key that is set, or one of our own that is made once. Everything that is signed stands on it."""
+    source, key = "secret_key", settings.secret_key
+    if not key:
+        if not settings.embedded:
+            raise SettingsError("SECRET_KEY is not set: several processes must share one, e.g. `openssl rand -hex 32`")
+        file = settings.data_dir / "secret_key"
+        _make_secret(file)
+        source, key = f"{file}", read_text(file)
+    if len(key) < SHORTEST_KEY:
+        raise SettingsError(
+            f"{source} is shorter than {SHORTEST_KEY} characters and could be guessed: make one with "
+            "`openssl rand -hex 32` (whoever is signed in has to sign in again)"
+        )
+    return settings.changed(secret_key=key)
+
+
+def _make_secret(file: Path) -> None:
+    """The file appears whole or not at all, whatever else starts or stops meanwhile."""
+    if file.exists():
+        return
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        number, name = tempfile.mkstemp(dir=file.parent, prefix=".secret_key")  # readable by its owner alone
+        try:
+            with os.fdopen(number, "w") as made:
+                made.write(secrets.token_hex(32))
+                made.flush()
+                os.fsync(number)
+            with contextlib.suppress(FileExistsError):  # another process was faster: its key counts
+                os.link(name, file)
+        finally:
+            os.unlink(name)
+    except OSError as error:
+        raise SettingsError(f"the folder {file.parent} can't be used ({error.strerror}): set DATA_DIR") from None
 
 
 def table() -> str:
@@ -172,9 +231,5 @@ def resolve_secret(value: Any, environ: Mapping[str, str] = os.environ) -> Any:
             raise SettingsError(f"the environment variable {name} is not set")
         return environ[name]
     if value.startswith("file:"):
-        path = Path(value.removeprefix("file:"))
-        try:
-            return path.read_text("utf-8").strip()
-        except OSError as error:
-            raise SettingsError(f"the secret file {path} can't be read: {error.strerror}") from None
+        return read_text(Path(value.removeprefix("file:")))
     return value

@@ -6,6 +6,7 @@ import fcntl
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TextIO
 
 from channels import open_channel
@@ -52,7 +53,7 @@ class Hub:
 
     def __init__(self, settings: Settings, clock: Clock = utcnow):
         self.settings = settings
-        self.store = Store(settings.url, clock)
+        self.store = Store(settings.url, clock, settings.database_connections)
         self.blobs = Blobs(settings.data_dir / "blobs")
         self.tokens = Tokens(settings.secret_key)
         self.pump = Pump(self.store)
@@ -99,21 +100,23 @@ class Hub:
             self._looked_at = time.monotonic()
 
     def occupy(self) -> None:
-        """On SQLite, claim the data directory for this process until it ends. Raises AlreadyRunning.
+        """On SQLite, claim the database file for this process until it ends. Raises AlreadyRunning.
 
         PostgreSQL takes any number of processes, so nothing is claimed there.
         """
         if not self.settings.embedded:
             return
-        self.settings.data_dir.mkdir(parents=True, exist_ok=True)
-        claim = (self.settings.data_dir / "hub.lock").open("a")
+        # Beside the file itself, wherever it is linked from: two data directories may name the same database.
+        database = Path(self.store.url.database or self.settings.data_dir / "hub.db").resolve()
+        database.parent.mkdir(parents=True, exist_ok=True)
+        claim = database.with_name(f"{database.name}.lock").open("a")
         try:
             fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             claim.close()
             raise AlreadyRunning(
-                f"Another process is running on {self.settings.data_dir} already. SQLite serves one process: stop the "
-                "other one, choose another DATA_DIR, or set DATABASE_URL to a PostgreSQL for several processes."
+                f"Another process is running on {database} already. SQLite serves one process: stop the other one, "
+                "choose another DATA_DIR, or set DATABASE_URL to a PostgreSQL for several processes."
             ) from None
         self._claim = claim
 

@@ -7,7 +7,7 @@ import threading
 
 import psycopg
 
-from storage.store import FACT_CHANNEL, Store
+from storage.store import FACT_CHANNEL, POSTGRES_CONNECTION, Store
 
 logger = logging.getLogger(__name__)
 
@@ -34,14 +34,18 @@ class Listener:
 
     def _loop(self) -> None:
         url = self._store.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        listening = True
         while not self._stop.is_set():
             try:
-                with psycopg.connect(url, autocommit=True, connect_timeout=3) as connection:
+                with psycopg.connect(url, autocommit=True, **POSTGRES_CONNECTION) as connection:
                     connection.execute(f"LISTEN {FACT_CHANNEL}")
+                    listening = True
                     self._store.bell.ring()  # whatever was committed while nobody listened
                     while not self._stop.is_set():
                         for _ in connection.notifies(timeout=1.0, stop_after=1):
                             self._store.bell.ring()
             except psycopg.Error as error:
-                logger.warning("not listening to the database, polling meanwhile: %s", type(error).__name__)
+                if listening:
+                    logger.warning("not listening to the database, polling meanwhile: %s", type(error).__name__)
+                listening = False
                 self._stop.wait(1)

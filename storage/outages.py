@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+logger = logging.getLogger(__name__)
 
 
 class Outage(Exception):
@@ -41,3 +48,33 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
         return cause.sqlstate is None or cause.sqlstate.startswith(_POSTGRES)  # without one: the connection broke
     return False
+
+
+class Watch:
+    """Says once that the storage fails and once that it works again, however many callers meet it in between."""
+
+    def __init__(self, what: str):
+        self._what = what
+        self._since: float | None = None
+        self._turning = threading.Lock()
+
+    @contextmanager
+    def look(self) -> Iterator[None]:
+        """Around whatever needs the storage."""
+        try:
+            yield
+        except Exception as error:
+            if is_outage(error) and self._turn_to(time.monotonic()):
+                logger.error("%s fails (%s); callers are asked to try again", self._what, type(error).__name__)
+            raise
+        since = self._since
+        if since is not None and self._turn_to(None):
+            logger.warning("%s works again after %.0f s", self._what, time.monotonic() - since)
+
+    def _turn_to(self, since: float | None) -> bool:
+        """Whether this changed anything: of many callers at once one tells it."""
+        with self._turning:
+            changes = (self._since is None) != (since is None)
+            if changes:
+                self._since = since
+            return changes

@@ -18,12 +18,22 @@ from storage.clock import Clock, utcnow
 from storage.columns import SQLITE_MOMENT
 from storage.facts import Fact
 from storage.fairlock import FairLock
+from storage.outages import Watch
 from storage.writer import Writer
 
 T = TypeVar("T")
 
 FACT_LOCK = 7_316_001  # pg_advisory_xact_lock: facts are inserted under it, so that id order is commit order
 FACT_CHANNEL = "switchyard_facts"
+
+SQLITE_CONNECTIONS = 40  # they cost a file handle each
+# A network that swallows packets is noticed in about ten seconds, a row that somebody holds is not waited for longer
+# than a web server's caller has patience. Source: postgresql.org/docs/current/libpq-connect.html
+POSTGRES_CONNECTION: dict[str, Any] = {
+    "connect_timeout": 3, "tcp_user_timeout": 8000, "keepalives_idle": 4, "keepalives_interval": 2,
+    "keepalives_count": 2, "options": "-c timezone=UTC -c lock_timeout=5000",
+}  # fmt: skip
+BATCH_LIMIT = "SET LOCAL statement_timeout = 8000"  # less than callers of the writer wait
 
 PLAIN = (str, int, type(None), bytes, float)  # what sqlite3 binds as it is
 
@@ -215,22 +225,23 @@ class Bell:
 class Store:
     """The database behind one URL: `sqlite:///path` embedded in one process, or PostgreSQL for any number."""
 
-    def __init__(self, url: str, clock: Clock = utcnow, pool_size: int = 40):
+    def __init__(self, url: str, clock: Clock = utcnow, pool_size: int = 12):
         self.url = make_url(url)
         self.clock = clock
         self.bell = Bell()
         self.embedded = self.url.get_backend_name() == "sqlite"
-        self.engine = _sqlite(self.url, pool_size) if self.embedded else _postgres(self.url, pool_size)
+        self.engine = _sqlite(self.url) if self.embedded else _postgres(self.url, pool_size)
         self._reading = self.engine.execution_options(read_only=True)
         # SQLite's own waiting is unfair: without this lock its slowest writer waits twenty times longer.
         self._turn = FairLock() if self.embedded else nullcontext()
         self._inside = threading.local()
+        self._writing, self._looking = Watch("writing to the database"), Watch("reading the database")
         self.writer = Writer(self._run_batch)
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
         """A unit in the caller's thread: commits at the end, or rolls back on any exception. Never nested."""
-        with self._only_one_unit(), self._turn, Tx(self.engine, self.clock()) as tx, tx.begin():
+        with self._unit() as tx:
             yield tx
             tx.write_facts()
         self.bell.ring()
@@ -238,13 +249,13 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Tx]:
         """A consistent look at the data that never waits for a writer on SQLite."""
-        with Tx(self._reading, self.clock()) as tx, tx.begin():
+        with self._looking.look(), Tx(self._reading, self.clock()) as tx, tx.begin():
             yield tx
 
     def submit(self, unit: Callable[[Tx], T]) -> T:
         """Run a re-runnable unit in the writer thread together with others; returns after the commit.
 
-        Raises whatever the unit raised (it then failed alone), or Busy when too many units wait.
+        Raises whatever the unit raised (it then failed alone), or Busy when it was not stored in time: it may still be.
         """
         return self.submit_all([unit])[0]
 
@@ -260,18 +271,22 @@ class Store:
         self.engine.dispose()
 
     @contextmanager
-    def _only_one_unit(self) -> Iterator[None]:
+    def _unit(self) -> Iterator[Tx]:
+        """One at a time in each thread, the writer's too; on SQLite one at a time altogether."""
         if getattr(self._inside, "unit", False):
             raise RuntimeError("a unit of work is already open in this thread: units don't nest")
         self._inside.unit = True
         try:
-            yield
+            with self._writing.look(), self._turn, Tx(self.engine, self.clock()) as tx, tx.begin():
+                yield tx
         finally:
             self._inside.unit = False
 
     def _run_batch(self, units: Iterable[Callable[[Tx], Any]]) -> list[Any]:
         results = []
-        with self._turn, Tx(self.engine, self.clock()) as tx, tx.begin():
+        with self._unit() as tx:
+            if not self.embedded:
+                tx.ahead(BATCH_LIMIT)
             for unit in units:
                 results.append(unit(tx))
                 if tx.identity_map or not tx._is_clean():
@@ -282,8 +297,10 @@ class Store:
         return results
 
 
-def _sqlite(url: sqlalchemy.URL, pool_size: int) -> Engine:
-    engine = sqlalchemy.create_engine(url, pool_size=pool_size, max_overflow=0, pool_timeout=10)
+def _sqlite(url: sqlalchemy.URL) -> Engine:
+    engine = sqlalchemy.create_engine(
+        url, pool_size=SQLITE_CONNECTIONS, max_overflow=0, pool_timeout=10, hide_parameters=True
+    )
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
@@ -316,5 +333,6 @@ def _postgres(url: sqlalchemy.URL, pool_size: int) -> Engine:
         max_overflow=0,
         pool_timeout=10,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 3, "options": "-c timezone=UTC"},
+        hide_parameters=True,  # messages' text must not get into logs
+        connect_args=POSTGRES_CONNECTION,
     )

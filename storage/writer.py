@@ -16,18 +16,19 @@ TRIES = 5
 
 
 class Busy(Outage):
-    """More units wait than the writer can take soon: answer 503 with Retry-After, the sender tries again."""
+    """Too much waits, the database is silent or the program ends: answer 503, the sender tries again."""
 
 
 class Job:
     """One unit on its way through the writer."""
 
-    __slots__ = ("done", "error", "result", "unit")
+    __slots__ = ("abandoned", "done", "error", "result", "unit")
 
     def __init__(self, unit: Callable[[Any], Any]):
         self.unit = unit
         self.result: Any = None
         self.error: BaseException | None = None
+        self.abandoned = False  # whoever waited has gone: not worth beginning
         self.done = threading.Lock()  # a held lock is the cheapest gate Python has
         self.done.acquire()
 
@@ -37,47 +38,61 @@ class Writer:
 
     There are no savepoints: when a batch fails, its units run again one by one, so a failing unit fails alone.
     When the database itself is away the whole batch fails at once: each unit would only wait in vain again.
+    Callers wait at most `patience` seconds for each unit. What had begun by then may still land; its sender tries
+    again, and units are re-runnable and know what they have seen before, so that nothing is doubled.
     """
 
     def __init__(
-        self, run: Callable[[Sequence[Callable[[Any], Any]]], list[Any]], batch: int = 64, waiting: int = 2000
+        self,
+        run: Callable[[Sequence[Callable[[Any], Any]]], list[Any]],
+        batch: int = 64,
+        waiting: int = 2000,
+        patience: float = 10.0,
     ):
         self._run = run
         self._batch = batch
         self._waiting = waiting
+        self._patience = patience
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._starting = threading.Lock()
+        self._door = threading.Lock()  # nothing enters the queue behind the mark that ends it
+        self._closed = False
         self._thread: threading.Thread | None = None
 
     def submit_all(self, units: Sequence[Callable[[Any], T]]) -> list[T]:
-        """Queue the units and wait until each is durable or has failed."""
+        """Queue the units and wait until each is durable or has failed. Raises Busy, or the first unit's error."""
         if self._queue.qsize() > self._waiting:
             raise Busy("too much is waiting to be stored; try again in a few seconds")
-        if self._thread is None:
-            self._start()
         jobs = [Job(unit) for unit in units]
+        with self._door:
+            if self._closed:
+                raise Busy("the program is ending; try again in a few seconds")
+            if self._thread is None:
+                self._start()
+            for job in jobs:
+                self._queue.put(job)
         for job in jobs:
-            self._queue.put(job)
-        for job in jobs:
-            job.done.acquire()
+            if not job.done.acquire(timeout=self._patience):
+                for late in jobs:
+                    late.abandoned = True
+                raise Busy("the database does not answer; try again in a few seconds")
         for job in jobs:
             if job.error is not None:
                 raise job.error
         return [job.result for job in jobs]
 
     def close(self) -> None:
-        """Finish what is queued and end the thread."""
+        """Finish what is queued, refuse what comes later, end the thread."""
+        with self._door:
+            if not self._closed and self._thread is not None:
+                self._queue.put(None)
+            self._closed = True
         if self._thread is not None:
-            self._queue.put(None)
             self._thread.join(10)
-            self._thread = None
 
     def _start(self) -> None:
         # Started by the first unit, never at import or in create_app: threads don't survive a fork.
-        with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._loop, name="writer", daemon=True)
-                self._thread.start()
+        self._thread = threading.Thread(target=self._loop, name="writer", daemon=True)
+        self._thread.start()
 
     def _loop(self) -> None:
         while True:
@@ -94,8 +109,10 @@ class Writer:
                     ending = True
                     break
                 jobs.append(job)
-            self._commit(jobs)
-            for job in jobs:
+            wanted = [job for job in jobs if not job.abandoned]
+            if wanted:
+                self._commit(wanted)
+            for job in wanted:
                 job.done.release()
             if ending:
                 return

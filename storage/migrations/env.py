@@ -48,6 +48,7 @@ with store.engine.connect() as connection:
             raw.execute("PRAGMA foreign_keys=ON")
     else:
         # Three nodes that start at once on an empty database would otherwise create the same tables.
+        connection.exec_driver_sql("SET LOCAL lock_timeout = 0")  # however long the first one takes
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
         run(connection)
         connection.commit()
