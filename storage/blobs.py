@@ -6,6 +6,12 @@ import hashlib
 import os
 from pathlib import Path
 
+from storage.outages import Outage
+
+
+class Unkept(Outage):
+    """The bytes could not be kept: the folder is full, read-only or gone."""
+
 
 class Blobs:
     """A directory of files; with several hosts a shared one."""
@@ -14,24 +20,17 @@ class Blobs:
         self.folder = folder
 
     def put(self, data: bytes) -> str:
-        """Store the bytes and return their digest. File and directory are synced; storing twice is harmless."""
+        """Store the bytes and return their digest. File and folders are synced; storing twice is harmless.
+
+        Raises Unkept.
+        """
         digest = hashlib.sha256(data).hexdigest()
         target = self._path(digest)
-        if target.exists():
-            return digest
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # A name of our own per writer: two processes may store the same content at once.
-        partial = target.with_name(f".{digest}.{os.getpid()}.{os.urandom(4).hex()}")
-        with partial.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(target)
-        folder = os.open(target.parent, os.O_RDONLY)
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            if not target.exists():
+                _write(target, data)
+        except OSError as error:
+            raise Unkept(f"{self.folder} takes no files ({error.strerror}); make room or set its rights") from error
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -42,3 +41,36 @@ class Blobs:
         if len(digest) != 64 or not all(c in "0123456789abcdef" for c in digest):
             raise FileNotFoundError(f"not a blob name: {digest[:80]!r}")
         return self.folder / digest[:2] / digest
+
+
+def _write(target: Path, data: bytes) -> None:
+    _make(target.parent)
+    # A name of our own per writer: two processes may store the same content at once.
+    partial = target.with_name(f".{target.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    try:
+        with partial.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(target)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+    _sync(target.parent)
+
+
+def _make(folder: Path) -> None:
+    """A folder and those above it. Each new one is a name in its parent, which has to be durable as well."""
+    if folder.is_dir():
+        return
+    _make(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync(folder.parent)
+
+
+def _sync(folder: Path) -> None:
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
