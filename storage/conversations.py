@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Index, text
 from sqlmodel import Field, SQLModel, col, select
@@ -111,6 +110,7 @@ class Attachment(SQLModel, table=True):
     __table_args__ = (
         Index(
             "ix_attachment_waiting",
+            "due_at",
             "id",
             sqlite_where=text("source_url <> ''"),
             postgresql_where=text("source_url <> ''"),
@@ -126,6 +126,8 @@ class Attachment(SQLModel, table=True):
     cid: str = ""
     inline: bool = False
     source_url: str = ""  # media that is still to be fetched from the provider; sha256 is empty until then
+    attempts: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # at fetching it
+    due_at: datetime | None = utc(nullable=True)  # when to fetch it next; empty means at once
     uploaded_by: int | None = ref("agent.id", nullable=True)  # set while it waits in a draft
     created_at: datetime = utc()
 
@@ -179,8 +181,3 @@ def attachments_of(tx: Tx, message_ids: list[int]) -> dict[int, list[Attachment]
     ):
         found.setdefault(file.message_id or 0, []).append(file)
     return found
-
-
-def jsonable(row: SQLModel) -> dict[str, Any]:
-    """A row as plain JSON values, moments in ISO 8601."""
-    return row.model_dump(mode="json")

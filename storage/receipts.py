@@ -5,11 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import Index, LargeBinary, UniqueConstraint, text
-from sqlmodel import Field, SQLModel, col, select
+from sqlmodel import Field, SQLModel
 
 from storage.columns import BigId, json, key, ref, utc
-from storage.conversations import Message
-from storage.store import Tx
 
 INLINE_BYTES = 64 * 1024  # larger bodies are blobs
 
@@ -57,13 +55,3 @@ class MailCursor(SQLModel, table=True):
     uidvalidity: int = Field(default=0)
     uid: int = Field(default=0)
     moved_at: datetime = utc()
-
-
-def receipt_of(tx: Tx, message: Message) -> Receipt | None:
-    """The raw thing a message was made from."""
-    return None if message.receipt_id is None else tx.get(Receipt, message.receipt_id)
-
-
-def message_of(tx: Tx, receipt_id: int) -> Message | None:
-    """What became of a receipt."""
-    return tx.exec(select(Message).where(Message.receipt_id == receipt_id).order_by(col(Message.id))).first()
