@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from flask import Request, Response
@@ -30,7 +31,10 @@ ENDLESS = str(1 << 50)  # a length, or gunicorn would frame the stream in chunks
 BUFFER_BYTES = 256 * 1024  # a slower reader is cut; it comes back with Last-Event-ID
 PING_SECONDS = 15
 POLL_SECONDS = 1.0
-REPLAY = 500
+REPLAY = 500  # facts read at once
+REPLAY_MOST = 5000  # who has missed more is told that there is a gap, and reads its page anew
+SKIPPED = "FactsSkipped"  # the name of that gap; nothing in the database is called so
+ID_DIGITS = 18
 MAX_GENERATORS = 24
 
 FACTS = "SELECT id, name, at, conversation_id, contact_id, data FROM fact WHERE id > ? ORDER BY id LIMIT ?"
@@ -84,6 +88,14 @@ class _Stream:
         if fresh:
             self.after = fresh[-1].id
         return b"".join(data for fact in fresh if (data := self.wants(fact)))
+
+    def is_lost(self, newest: int) -> bool:
+        """Whether what it missed is too much to tell, or it comes from a database that was there before this one."""
+        return not newest - REPLAY_MOST <= self.after <= newest
+
+    def skip(self, gap: Happened) -> bytes:
+        self.after = gap.id
+        return self.wants(gap) or b""
 
 
 class _SocketStream(_Stream):
@@ -142,7 +154,7 @@ class Pump:
         """The answer of a view that streams. `Last-Event-ID` (or `after`) replays what was missed first."""
         self.start()
         resume = request.headers.get("Last-Event-ID", "") or request.args.get("after", "")
-        if resume.isdigit():
+        if resume.isascii() and resume.isdecimal() and len(resume) <= ID_DIGITS:
             after = int(resume)
         if after is None:
             with self._store.read() as tx:
@@ -229,27 +241,42 @@ class Pump:
             poller.register(number, select.POLLIN)
 
     def _feed(self, poller: select.poll) -> None:
+        """Bring everybody near the end up to it, and those far behind one page further: they must not delay others."""
         everyone: list[_Stream] = [*self._streams.values(), *self._generators]
         if not everyone:
             return
-        oldest = min(stream.after for stream in everyone)
         try:
             with self._store.read() as tx:
-                facts = facts_after(tx, oldest)
+                gap = Happened(latest_fact(tx), SKIPPED, tx.now, None, None, {})
+                behind = [stream for stream in everyone if stream.after != gap.id]
+                lost = [stream for stream in behind if stream.is_lost(gap.id)]
+                near = [stream for stream in behind if gap.id - REPLAY <= stream.after < gap.id]
+                far = [stream for stream in behind if gap.id - REPLAY_MOST <= stream.after < gap.id - REPLAY]
+                pages = [(part, facts_after(tx, min(s.after for s in part))) for part in (near, far) if part]
         except Exception:  # the database is away: streams stay open and catch up when it is back
             return
-        if not facts:
-            return
-        for number, stream in list(self._streams.items()):
-            if (data := _taken(stream, facts)) is None:
+        for part, facts in pages:
+            for stream in part:
+                self._give(poller, stream, partial(stream.take, facts))
+        for stream in lost:
+            self._give(poller, stream, partial(stream.skip, gap))
+        if far or any(len(facts) == REPLAY for _part, facts in pages):
+            self._poke()
+
+    def _give(self, poller: select.poll, stream: _Stream, made: Callable[[], bytes]) -> None:
+        data: bytes | None = None
+        try:
+            data = made()
+        except Exception:  # it must not end the others, and its browser resumes where it was
+            logger.exception("a live stream is closed, its browser will come back")
+        if isinstance(stream, _SocketStream):
+            number = stream.connection.fileno()
+            if data is None:
                 self._drop(poller, number)
             elif data:
                 self._write(poller, number, data)
-        for waiting in list(self._generators):
-            if (data := _taken(waiting, facts)) is None or data:
-                _offer(waiting, data)
-        if len(facts) == REPLAY:
-            self._poke()
+        elif isinstance(stream, _QueueStream) and (data is None or data):
+            _offer(stream, data)
 
     def _on_socket(self, poller: select.poll, number: int, happened: int) -> None:
         stream = self._streams[number]
@@ -283,15 +310,6 @@ class Pump:
     def _drop(self, poller: select.poll, number: int) -> None:
         poller.unregister(number)
         self._streams.pop(number).connection.close()
-
-
-def _taken(stream: _Stream, facts: list[Happened]) -> bytes | None:
-    """None when this stream's reader failed: it must not end the others, and its browser resumes where it was."""
-    try:
-        return stream.take(facts)
-    except Exception:
-        logger.exception("a live stream is closed, its browser will come back")
-        return None
 
 
 def _offer(stream: _QueueStream, data: bytes | None) -> None:

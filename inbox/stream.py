@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from hub import Hub
 from hub.people import session_agent
-from hub.pump import Happened, Wants, frame
+from hub.pump import SKIPPED, Happened, Wants, frame
 from hub.web import hub_here
 from inbox.session import cookie_secret, viewer
 from storage.access import Actor, actor_for
@@ -18,7 +18,7 @@ from storage.store import Store
 
 REMEMBERED = 2000
 SENT = ("message_id", "agent_id", "offer_id", "state")
-RIGHTS_CHANGE = ("DeskChanged", "AgentStatusChanged")
+RIGHTS_CHANGE = ("DeskChanged", "AgentStatusChanged", SKIPPED)
 
 
 class Sight:

@@ -9,7 +9,7 @@ from typing import Any
 
 from hub.hub import Hub
 from hub.intake import OUTAGES
-from hub.pump import Happened, Wants, frame, latest_fact
+from hub.pump import SKIPPED, Happened, Wants, frame, latest_fact
 from storage import Tx
 from storage.columns import moment
 
@@ -63,12 +63,14 @@ class Streams:
         """The filter of one visitor's stream."""
 
         def line_for(fact: Happened) -> bytes | None:
+            if fact.name == SKIPPED:
+                return frame(fact, "sync", {})  # the widget asks for its lines again
             if not _concerns_chat(fact):
                 return None
             try:
                 line = self._line_of(fact)
             except OUTAGES:
-                return frame(fact, "sync", {})  # the widget asks for its lines again
+                return frame(fact, "sync", {})
             return None if line is None or line.visitor != visitor else frame(fact, "message", line.shown)
 
         return line_for
