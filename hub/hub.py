@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from channels import open_channel
-from channels.base import Channel, NotConfigured
+from channels.base import Channel, Hears, NotConfigured
 from config.settings import Settings, SettingsError, resolve_secret
 from hub.pump import Pump
 from hub.tokens import Tokens
@@ -35,6 +35,7 @@ class Opened:
     account: ChannelAccount
     channel: Channel | None
     problem: str = ""
+    hears: Hears | None = None  # the channel again if its provider calls us: asking a protocol costs as much as parsing
 
     @property
     def id(self) -> int:
@@ -136,11 +137,12 @@ class Hub:
     def _kept_or_opened(self, account: ChannelAccount) -> Opened:
         before = self._opened.get(account.id or 0)
         if before is not None and before.channel is not None and _same(before.account, account):
-            return Opened(account, before.channel)
+            return Opened(account, before.channel, hears=before.hears)
         try:
             settings = {name: resolve_secret(value) for name, value in account.settings.items()}
             settings = {**self._defaults(account), **settings}
-            return Opened(account, open_channel(account.kind, account.name, account.address, settings))
+            channel = open_channel(account.kind, account.name, account.address, settings)
+            return Opened(account, channel, hears=channel if isinstance(channel, Hears) else None)
         except (NotConfigured, SettingsError) as error:
             return Opened(account, None, f"channel {account.name!r}: {error}")
 

@@ -10,7 +10,6 @@ from channels.base import (
     ContactPoint,
     DeliveryUpdate,
     File,
-    Hears,
     Inbound,
     Raw,
     Sender,
@@ -94,11 +93,11 @@ def hear(hub: Hub, opened: Opened, request: SignedRequest) -> list[Taken]:
 
     Raises NotAuthentic, NotConfigured, or one of OUTAGES when nothing could be stored (answer 503).
     """
-    channel = opened.must()
-    if not isinstance(channel, Hears):
+    opened.must()
+    if opened.hears is None:
         raise NotFound(f"Channel {opened.account.name!r} takes no calls.")
     taken = []
-    for heard in channel.hear(request):
+    for heard in opened.hears.hear(request):
         if isinstance(heard, DeliveryUpdate):
             taken.append(Taken(settle_update(hub.store, opened.id, heard)))
         else:

@@ -38,6 +38,11 @@ BATCH_LIMIT = "SET LOCAL statement_timeout = 8000"  # less than callers of the w
 PLAIN = (str, int, type(None), bytes, float)  # what sqlite3 binds as it is
 
 INSERT_FACT = "INSERT INTO fact(name, at, conversation_id, contact_id, data) VALUES(?, ?, ?, ?, ?)"
+INSERT_FACTS = (
+    "INSERT INTO fact(name, at, conversation_id, contact_id, data) SELECT name, ?, conversation_id, contact_id, data "
+    "FROM unnest(?::text[], ?::bigint[], ?::bigint[], ?::jsonb[]) WITH ORDINALITY "
+    "AS f(name, conversation_id, contact_id, data, position) ORDER BY position"
+)
 
 
 class Rows(Protocol):
@@ -149,21 +154,20 @@ class Tx(Session):
             if self._ahead:
                 self._send_ahead()
             return
+        names = [type(fact).__name__ for fact in self.facts]
+        contents = [fact.data() for fact in self.facts]
+        conversations = [data.get("conversation_id") for data in contents]
+        contacts = [data.get("contact_id") for data in contents]
+        documents = [json.dumps(data) for data in contents]
         if self.dialect == "postgresql":
-            self.sql(f"SELECT pg_advisory_xact_lock({FACT_LOCK}), pg_notify('{FACT_CHANNEL}', '')")
-        rows = []
-        for fact in self.facts:
-            data = fact.data()
-            rows.append(
-                (type(fact).__name__, self.now, data.get("conversation_id"), data.get("contact_id"), json.dumps(data))
-            )
-        if self.dialect == "postgresql":
-            marks = ",".join(["(%s,%s,%s,%s,%s)"] * len(rows))
-            flat = [value for row in rows for value in row]
-            self._driver.execute(INSERT_FACT.replace("(?, ?, ?, ?, ?)", marks), flat, prepare=len(rows) == 1 or None)
+            self.ahead(f"SELECT pg_advisory_xact_lock({FACT_LOCK}), pg_notify('{FACT_CHANNEL}', '')")
+            columns = (Array(names), Array(conversations), Array(contacts), Array(documents))
+            self.sql(INSERT_FACTS, self.now, *columns)
         else:
-            for row in rows:
-                self.sql(INSERT_FACT, *row)
+            if self._driver is None:
+                self._open_driver()
+            moments = [self._now_text] * len(names)
+            self._driver.executemany(INSERT_FACT, zip(names, moments, conversations, contacts, documents, strict=True))
         self.facts = []
 
 
@@ -175,8 +179,12 @@ def _sqlite_value(value: Any) -> Any:
     return value
 
 
+class Array(list[Any]):
+    """Values for a PostgreSQL array; a plain list is a JSON document."""
+
+
 def _psycopg_value(value: Any) -> Any:
-    if isinstance(value, dict | list):
+    if type(value) in (dict, list):
         return json.dumps(value)
     if isinstance(value, datetime) and value.tzinfo is None:
         return _naive(value)
