@@ -189,13 +189,15 @@ class SignedRequest:
 
 
 class SendFailed(Exception):
-    """The message was certainly not handed over. The sentence is shown to the agent."""
+    """The message was certainly not handed over. The sentence is shown to the agent, `response` goes to the log."""
 
     def __init__(
-        self, why: str, *, permanent: bool = False, retry_after: timedelta | None = None, opted_out: bool = False
-    ):
+        self, why: str, *, permanent: bool = False, retry_after: timedelta | None = None, opted_out: bool = False,
+        response: Mapping[str, Any] | None = None,
+    ):  # fmt: skip
         super().__init__(why)
         self.why, self.permanent, self.retry_after, self.opted_out = why, permanent, retry_after, opted_out
+        self.response = dict(response or {})
 
 
 class SendUncertain(Exception):

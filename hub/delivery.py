@@ -6,13 +6,13 @@ import json
 import logging
 import random
 import threading
-import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from channels.base import DeliveryState, DeliveryUpdate, SendFailed, SendUncertain
 from hub.optout import set_opt_out
@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LEASE = timedelta(seconds=120)  # longer than any sender's own time-out
+T = TypeVar("T")
+
+LEASE = timedelta(seconds=120)  # longer than any sender takes
 ASK_AFTER = timedelta(seconds=30)  # providers' lists trail their answers a little
 ASK_AGAIN = timedelta(seconds=60)
-SETTLE_AGAIN = 0.5  # seconds
 ASKED_FOR = timedelta(days=1)  # after that a hand-over whose provider can't be asked stays uncertain
-BATCH = 32
+SETTLE_AGAIN = 0.5  # seconds
 
 # Seconds to wait after the n-th failed try; after the last one the delivery has failed.
 SCHEDULES: dict[str, tuple[int, ...]] = {
@@ -42,18 +43,31 @@ SCHEDULES: dict[str, tuple[int, ...]] = {
 REPEATABLE = ("slack", "webhook")  # carry an id that makes a second hand-over harmless
 
 CREATE = (
-    "INSERT INTO delivery(sender, target, dedupe_key, message_id, payload, state, due_at, attempts, error, response, "
-    "external_id, created_at) VALUES(?, ?, ?, ?, ?, 'queued', ?, 0, '', '{}', '', ?) "
+    "INSERT INTO delivery(sender, target, dedupe_key, message_id, payload, state, due_at, claims, in_doubt, attempts, "
+    "error, response, external_id, created_at) VALUES(?, ?, ?, ?, ?, 'queued', ?, 0, false, 0, '', '{}', '', ?) "
     "ON CONFLICT (sender, dedupe_key) DO NOTHING"
 )
-CLAIM = (
-    "UPDATE delivery SET state = 'sending', due_at = ?, attempts = attempts + 1 WHERE id IN "
-    "(SELECT id FROM delivery WHERE state = 'queued' AND due_at <= ? ORDER BY due_at, id LIMIT ?{lock}) RETURNING id"
+DUE = (
+    "SELECT sender, target, count(*) FROM delivery WHERE state = ? AND due_at <= ? "
+    "GROUP BY sender, target ORDER BY min(due_at), sender, target"
 )
-ORPHANS = "SELECT id FROM delivery WHERE state = 'sending' AND due_at <= ? ORDER BY id LIMIT 100{lock}"
+TAKE = (
+    "UPDATE delivery SET {change}, due_at = ? WHERE id IN (SELECT id FROM delivery WHERE state = ? AND due_at <= ? "
+    "AND sender = ? AND target = ? ORDER BY due_at, id LIMIT ?{lock}) RETURNING id"
+)
+CLAIM = "state = 'sending', claims = claims + 1, attempts = attempts + 1, begun_at = NULL, in_doubt = false"
+ADOPT = "in_doubt = true"
+BEGIN = (
+    "UPDATE delivery SET begun_at = ?, due_at = ? WHERE id = ? AND claims = ? AND state = 'sending' AND NOT in_doubt"
+)
 SETTLE = (
-    "UPDATE delivery SET state = ?, due_at = ?, error = ?, response = ?, external_id = ?, ended_at = ? "
-    "WHERE id = ? AND state = 'sending' AND attempts = ?"
+    "UPDATE delivery SET state = ?, due_at = ?, in_doubt = ?, error = ?, response = ?, ended_at = ?, "
+    "external_id = COALESCE(NULLIF(?, ''), external_id) WHERE id = ? AND claims = ? AND state IN ({states})"
+)
+TWIN = (
+    "SELECT 1 FROM delivery d JOIN message m ON m.id = d.message_id JOIN message own ON own.id = ? "
+    "WHERE d.state = 'sending' AND d.id <> ? AND (NOT d.in_doubt OR d.id < ?) "
+    "AND m.channel_id = own.channel_id AND m.to_address = own.to_address AND m.text = own.text"
 )
 FORWARD = (
     "UPDATE message SET state = ?, state_why = ?, state_at = ? "
@@ -87,9 +101,10 @@ def deliver(
 
 
 class Courier:
-    """Carries due deliveries out with a few threads. `reconcile` decides hand-overs that a crash left open.
+    """Carries due deliveries out. Each sender has `threads` of its own and one target at most half of them, so that a
+    mail server or a subscriber that hangs holds nobody else up; what has no free thread stays in the queue.
 
-    `lease` is how long a claimed delivery is left to its courier before another one asks what became of it.
+    `lease` is how long a hand-over is left to its courier before another one asks, by `reconcile`, what became of it.
     """
 
     def __init__(
@@ -98,16 +113,21 @@ class Courier:
         self.hub = hub
         self.senders = senders
         self.reconcile = reconcile
+        self.threads = threads
         self.lease = lease
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="courier")
+        self._pool = ThreadPoolExecutor(threads * len(senders), thread_name_prefix="courier")
+        self._busy: Counter[tuple[str, str]] = Counter()
+        self._counting = threading.Lock()
+        self._stop = threading.Event()
 
     def loop(self, stop: threading.Event) -> None:
-        """Run until told to stop: at once when something was committed, and each second anyway."""
+        """Run until told to stop: at once when something was committed or done, and each second anyway."""
+        self._stop = stop
         bell, seen = self.hub.store.bell, -1
         while not stop.is_set():
             try:
-                if self.run_once() == BATCH:
-                    continue
+                self._take_up("sending", ADOPT, self.find_out)
+                self._take_up("queued", CLAIM, self.carry)
             except Exception:
                 logger.exception("the courier could not work; trying again")
                 stop.wait(1)
@@ -115,32 +135,73 @@ class Courier:
         self._pool.shutdown(wait=True)
 
     def run_once(self) -> int:
-        """Carry out one batch of what is due; returns how many were tried."""
-        self._adopt_orphans()
-        claimed_at = time.monotonic()
-        claimed = self.hub.store.submit(partial(_claim, lease=self.lease)) if self._anything_due() else []
-        list(self._pool.map(partial(self.carry, claimed_at=claimed_at), claimed))
-        return len(claimed)
+        """Clear up what is in doubt, then carry out what is due, each as far as threads are free, and wait for it.
 
-    def carry(self, delivery: Delivery, claimed_at: float) -> None:
-        """Hand one claimed delivery over and write down how it went. `claimed_at` is on the monotonic clock.
-
-        What waited for long behind slow ones goes back: its lease could end, and another courier send it as well,
-        while this one is still at it.
+        Returns how many were tried.
         """
-        half = claimed_at + self.lease.total_seconds() / 2
-        late = time.monotonic() > half
-        self._write_down(partial(_back_to_queue, delivery=delivery) if late else self._hand_over(delivery), half)
+        for asked in self._take_up("sending", ADOPT, self.find_out):
+            asked.result()
+        tried = self._take_up("queued", CLAIM, self.carry)
+        for each in tried:
+            each.result()
+        return len(tried)
 
-    def _write_down(self, settle: Callable[[Tx], None], until: float) -> None:
-        """Keep how it went, also while the database is away: what was sent must not look as if nobody knew."""
+    def carry(self, delivery: Delivery) -> None:
+        """Hand one claimed delivery over and write down how it went.
+
+        That it begins is written first: what a crash leaves before that was certainly not sent, and a claim that was
+        lost meanwhile sends nothing.
+        """
+        if self._write_down(partial(_begin, delivery=delivery, lease=self.lease)):
+            self._write_down(self._hand_over(delivery))
+
+    def find_out(self, delivery: Delivery) -> None:
+        """A crash between hand-over and settling leaves "sending" with a lease that ran out: find out, never guess."""
+        self._write_down(self._found_out(delivery))
+
+    def _take_up(self, state: str, change: str, job: Callable[[Delivery], None]) -> list[Future[None]]:
+        """Start a job for everything due in this state that a thread is free for."""
+        rooms = self._rooms(state)
+        if not rooms:
+            return []
+        taken = self.hub.store.submit(partial(_take, state=state, change=change, rooms=rooms, lease=self.lease))
+        with self._counting:
+            self._busy.update((each.sender, each.target) for each in taken)
+        return [self._pool.submit(self._work, job, each) for each in taken]
+
+    def _rooms(self, state: str) -> list[tuple[str, str, int]]:
+        """How many of each sender and target may be started now; the longest due come first."""
+        with self.hub.store.read() as tx:
+            due = tx.sql(DUE, state, tx.now).fetchall()
+        with self._counting:
+            busy = Counter(self._busy)
+        rooms = []
+        for sender, target, count in due:
+            lane = sum(number for (each, _), number in busy.items() if each == sender)
+            room = min(count, self.threads - lane, max(1, self.threads // 2) - busy[sender, target])
+            if sender in self.senders and room > 0:
+                busy[sender, target] += room
+                rooms.append((sender, target, room))
+        return rooms
+
+    def _work(self, job: Callable[[Delivery], None], delivery: Delivery) -> None:
+        try:
+            job(delivery)
+        except Exception:
+            logger.exception("delivery %s: it could not be written down; it is cleared up later", delivery.id)
+        finally:
+            with self._counting:
+                self._busy[delivery.sender, delivery.target] -= 1
+            self.hub.store.bell.ring()  # a thread is free
+
+    def _write_down(self, unit: Callable[[Tx], T]) -> T:
+        """Store it, however long the database is away: what was sent must not look as if nobody knew."""
         while True:
             try:
-                return self.hub.store.submit(settle)
+                return self.hub.store.submit(unit)
             except Exception as error:
-                if not is_outage(error) or time.monotonic() > until:
+                if not is_outage(error) or self._stop.wait(SETTLE_AGAIN):
                     raise
-                time.sleep(SETTLE_AGAIN)
 
     def _hand_over(self, delivery: Delivery) -> Callable[[Tx], None]:
         """Call the sender; what to write down afterwards."""
@@ -158,28 +219,14 @@ class Courier:
             return partial(settle_failed, delivery=delivery, failed=broken)
         return partial(settle_sent, delivery=delivery, result=result)
 
-    def _anything_due(self) -> bool:
-        with self.hub.store.read() as tx:
-            row = tx.sql("SELECT 1 FROM delivery WHERE state = 'queued' AND due_at <= ? LIMIT 1", tx.now).fetchone()
-        return row is not None
-
-    def _adopt_orphans(self) -> None:
-        """A crash between hand-over and settling leaves "sending" with a lease that ran out: find out, never guess."""
-        with self.hub.store.read() as tx:
-            orphans = [row[0] for row in tx.sql(ORPHANS.format(lock=""), tx.now).fetchall()]
-            rows = [tx.get(Delivery, number) for number in orphans]
-        for delivery in rows:
-            if delivery is not None:
-                self.hub.store.submit(self._found_out(delivery))
-
     def _found_out(self, delivery: Delivery) -> Callable[[Tx], None]:
         """What to write down about a hand-over that nobody settled."""
-        if delivery.sender in REPEATABLE:
+        if delivery.begun_at is None or delivery.sender in REPEATABLE:
             return partial(_back_to_queue, delivery=delivery)
         try:
             result = self.reconcile(self.hub, delivery)
         except SendUncertain as unknown:
-            if self.hub.store.clock() - delivery.created_at < ASKED_FOR:
+            if self.hub.store.clock() - delivery.begun_at < ASKED_FOR:
                 return partial(_ask_later, delivery=delivery, why=unknown.why, wait=ASK_AGAIN)
             return partial(settle_uncertain, delivery=delivery, why=unknown.why)
         except Exception as error:
@@ -189,25 +236,45 @@ class Courier:
             return partial(settle_uncertain, delivery=delivery, why=why)
         if result is None:
             return partial(_back_to_queue, delivery=delivery)
-        return partial(settle_sent, delivery=delivery, result=result)
+        return partial(_settle_found, delivery=delivery, result=result)
 
 
-def _claim(tx: Tx, lease: timedelta) -> list[Delivery]:
-    lock = " FOR UPDATE SKIP LOCKED" if tx.dialect == "postgresql" else ""
-    ids = sorted(row[0] for row in tx.sql(CLAIM.format(lock=lock), tx.now + lease, tx.now, BATCH).fetchall())
-    claimed = [row for number in ids if (row := tx.get(Delivery, number)) is not None]
-    for delivery in claimed:
+def _take(
+    tx: Tx, state: str, change: str, rooms: Sequence[tuple[str, str, int]], lease: timedelta
+) -> list[Delivery]:  # fmt: skip
+    statement = TAKE.format(change=change, lock=" FOR UPDATE SKIP LOCKED" if tx.dialect == "postgresql" else "")
+    ids = [
+        row[0]
+        for sender, target, room in rooms
+        for row in tx.sql(statement, tx.now + lease, state, tx.now, sender, target, room).fetchall()
+    ]
+    taken = [row for number in sorted(ids) if (row := tx.get(Delivery, number)) is not None]
+    for delivery in taken:
         if delivery.message_id:
             move_message(tx, delivery.message_id, DeliveryState.SENDING)
-    return claimed
+    return taken
+
+
+def _begin(tx: Tx, delivery: Delivery, lease: timedelta) -> bool:
+    return tx.sql(BEGIN, tx.now, tx.now + lease, delivery.id, delivery.claims).rowcount == 1
 
 
 def settle_sent(tx: Tx, delivery: Delivery, result: SendResult) -> None:
-    """It was taken. Fenced: a claim that was lost meanwhile changes nothing."""
-    if (
-        _settle(tx, delivery, "sent", tx.now, "", result.external_id, result.response, ended=True)
-        and delivery.message_id
-    ):
+    """It was taken. Fenced: once it was claimed again, what an older claim brings changes nothing.
+
+    Until then the news is welcome even if somebody has called it uncertain, or wants it sent again, meanwhile.
+    """
+    known = _settle(
+        tx,
+        delivery,
+        "sent",
+        tx.now,
+        "",
+        result.external_id,
+        result.response,
+        instead=("sending", "queued", "uncertain"),
+    )
+    if known and delivery.message_id:
         if result.external_id:
             tx.sql(
                 "UPDATE message SET external_id = ? WHERE id = ? AND external_id = ''",
@@ -216,16 +283,32 @@ def settle_sent(tx: Tx, delivery: Delivery, result: SendResult) -> None:
         move_message(tx, delivery.message_id, DeliveryState(result.state))
 
 
+def _settle_found(tx: Tx, delivery: Delivery, result: SendResult) -> None:
+    """The provider has it, unless what it has can be a twin's: the same words to the same person.
+
+    Decided here, in the unit, because the twin may have left while the provider was asked. Of several in doubt the
+    oldest takes what was found first.
+    """
+    taken = tx.sql(
+        "SELECT 1 FROM message WHERE external_id = ? AND channel_id = "
+        "(SELECT channel_id FROM message WHERE id = ?) AND id <> ?",
+        result.external_id, delivery.message_id, delivery.message_id,
+    ).fetchone()  # fmt: skip
+    if taken or tx.sql(TWIN, delivery.message_id, delivery.id, delivery.id).fetchone():
+        _ask_later(tx, delivery, "The same words are being sent to the same person; we ask again.", ASK_AGAIN)
+    else:
+        settle_sent(tx, delivery, result)
+
+
 def settle_failed(tx: Tx, delivery: Delivery, failed: SendFailed) -> None:
     """Not taken: due again later, or failed for good with the sentence for the agent."""
     schedule = SCHEDULES[delivery.sender]
     final = failed.permanent or delivery.attempts > len(schedule)
-    response = getattr(failed, "response", {})
     if final:
-        settled = _settle(tx, delivery, "failed", tx.now, failed.why, "", response, ended=True)
+        settled = _settle(tx, delivery, "failed", tx.now, failed.why, "", failed.response)
     else:
         wait = failed.retry_after or timedelta(seconds=schedule[delivery.attempts - 1] * random.uniform(0.8, 1.2))
-        settled = _settle(tx, delivery, "queued", tx.now + wait, failed.why, "", response, ended=False)
+        settled = _settle(tx, delivery, "queued", tx.now + wait, failed.why, "", failed.response)
     if not settled or not delivery.message_id:
         return
     if final:
@@ -238,7 +321,7 @@ def settle_failed(tx: Tx, delivery: Delivery, failed: SendFailed) -> None:
 
 def settle_uncertain(tx: Tx, delivery: Delivery, why: str) -> None:
     """Nobody knows whether it was taken: shown to the agent, never resent by itself."""
-    if _settle(tx, delivery, "uncertain", tx.now, why, "", {}, ended=True) and delivery.message_id:
+    if _settle(tx, delivery, "uncertain", tx.now, why, "", {}) and delivery.message_id:
         move_message(tx, delivery.message_id, DeliveryState.UNCERTAIN, why)
 
 
@@ -298,25 +381,25 @@ def _message_of(tx: Tx, channel_id: int, update: DeliveryUpdate) -> int | None:
 
 def _settle(
     tx: Tx, delivery: Delivery, state: str, due_at: datetime, error: str, external_id: str,
-    response: Mapping[str, Any], *, ended: bool,
+    response: Mapping[str, Any], instead: Sequence[str] = ("sending",),
 ) -> bool:  # fmt: skip
-    ended_at = tx.now if ended else None
+    """Write down how this claim went; False when it is too late for that."""
+    ended_at = None if state in ("queued", "sending") else tx.now
     settled = tx.sql(
-        SETTLE, state, due_at, error[:500], dict(response), external_id[:998], ended_at, delivery.id, delivery.attempts
-    )
+        SETTLE.format(states=",".join(f"'{each}'" for each in instead)),
+        state, due_at, state == "sending", error[:500], dict(response), ended_at, external_id[:998],
+        delivery.id, delivery.claims,
+    )  # fmt: skip
     return settled.rowcount == 1
 
 
 def _ask_later(tx: Tx, delivery: Delivery, why: str, wait: timedelta) -> None:
     """It stays as if under way; when the wait is over the provider is asked what became of it."""
-    _settle(tx, delivery, "sending", tx.now + wait, why, "", {}, ended=False)
+    _settle(tx, delivery, "sending", tx.now + wait, why, "", {})
 
 
 def _back_to_queue(tx: Tx, delivery: Delivery) -> None:
-    if (
-        _settle(tx, delivery, "queued", tx.now, "the sender stopped half-way", "", {}, ended=False)
-        and delivery.message_id
-    ):
+    if _settle(tx, delivery, "queued", tx.now, "the sender stopped half-way", "", {}) and delivery.message_id:
         _wait_again(tx, delivery.message_id, "")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlmodel import col, select
 
@@ -14,6 +15,8 @@ from storage.access import NotFound
 from storage.conversations import Attachment, Message
 from storage.deliveries import Delivery
 from storage.people import Agent, Identity
+
+CLOCKS_APART = timedelta(minutes=1)  # how far ours may be ahead of the provider's
 
 
 def send_message(hub: Hub, delivery: Delivery) -> SendResult:
@@ -43,31 +46,25 @@ def reconcile_message(hub: Hub, delivery: Delivery) -> SendResult | None:
         return None  # nothing leaves the house: sending again shows nothing twice
     if not isinstance(channel, Reconciles):
         raise LookupError("the mail server can't be asked")
-    since = delivery.created_at - timedelta(minutes=5)
-    accepted: Accepted | None = channel.outcome(outbound, since, _known(hub, delivery, since))
+    since = (delivery.begun_at or delivery.created_at) - CLOCKS_APART
+    accepted: Accepted | None = channel.outcome(outbound, since, OtherMessages(hub, delivery))
     return None if accepted is None else SendResult(accepted.external_id, accepted.state)
 
 
-def _known(hub: Hub, delivery: Delivery, since: datetime) -> set[str]:
-    """The provider's ids of other messages to the same address.
+@dataclass(frozen=True, slots=True)
+class OtherMessages:
+    """The provider's ids that belong to other messages than this one, or to an earlier try of it."""
 
-    Raises SendUncertain while the same words to the same person are just being handed over: whose would be whose?
-    """
-    with hub.store.read() as tx:
-        own = tx.get_one(Message, delivery.message_id)
-        under_way = tx.sql(
-            "SELECT 1 FROM delivery d JOIN message m ON m.id = d.message_id WHERE d.state = 'sending' AND d.due_at > ? "
-            "AND d.id <> ? AND m.channel_id = ? AND m.to_address = ? AND m.text = ?",
-            tx.now, delivery.id, own.channel_id, own.to_address, own.text,
-        ).fetchone()  # fmt: skip
-        rows = tx.sql(
-            "SELECT external_id FROM message WHERE kind = 'outbound' AND channel_id = ? AND to_address = ? "
-            "AND id <> ? AND external_id <> '' AND created_at >= ?",
-            own.channel_id, own.to_address, own.id, since - timedelta(days=1),
-        ).fetchall()  # fmt: skip
-    if under_way:
-        raise SendUncertain("The same words are just being sent to the same person; the provider is asked afterwards.")
-    return {row[0] for row in rows}
+    hub: Hub
+    delivery: Delivery
+
+    def __contains__(self, external_id: object) -> bool:
+        if external_id == self.delivery.external_id:
+            return True
+        with self.hub.store.read() as tx:
+            own = self.delivery.message_id
+            row = tx.sql("SELECT 1 FROM message WHERE external_id = ? AND id <> ?", external_id, own).fetchone()
+            return row is not None
 
 
 def _prepared(hub: Hub, delivery: Delivery) -> tuple[Opened, Outbound]:

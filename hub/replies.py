@@ -133,7 +133,7 @@ def undo(tx: Tx, actor: Actor, message_id: int) -> Message:
     message = _own_outbound(tx, actor, message_id)
     taken_back = tx.sql(
         "UPDATE delivery SET state = 'cancelled', ended_at = ? "
-        "WHERE message_id = ? AND state = 'queued' AND attempts = 0",
+        "WHERE message_id = ? AND state = 'queued' AND claims = 0",
         tx.now, message_id,
     )  # fmt: skip
     if taken_back.rowcount == 0:

@@ -5,25 +5,25 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, UniqueConstraint, text
+from sqlalchemy import Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from storage.columns import BigId, json, key, ref, utc
-
-_DUE_SQL = text("state IN ('queued','sending')")
 
 
 class Delivery(SQLModel, table=True):
     """An intention to hand something to the outside, by one of the senders "channel", "slack" or "webhook".
 
     `state` is queued, sending, sent, uncertain, failed or cancelled. `due_at` is when to try next, and while it is
-    sending the end of the lease: a crashed sender's row falls due again by itself. `attempts` fences: a settle
-    with an older attempt changes nothing. `dedupe_key` makes creating it twice impossible.
+    sending the end of the lease: a crashed sender's row falls due again by itself. `claims` only grows and fences: a
+    settle with an older claim changes nothing. `begun_at` is when this claim's hand-over began; without it nothing
+    was sent yet. `in_doubt` says that nobody is sending any more and the provider has to be asked. `attempts` counts
+    on the schedule and starts anew when a person says "again". `dedupe_key` makes creating it twice impossible.
     """
 
     __table_args__ = (
         UniqueConstraint("sender", "dedupe_key"),
-        Index("ix_delivery_due", "due_at", "id", sqlite_where=_DUE_SQL, postgresql_where=_DUE_SQL),
+        Index("ix_delivery_due", "state", "due_at", "id"),
         Index("ix_delivery_target", "sender", "target", "id"),
     )
 
@@ -35,6 +35,9 @@ class Delivery(SQLModel, table=True):
     payload: dict[str, Any] = json()
     state: str = Field(default="queued", max_length=10)
     due_at: datetime = utc()
+    claims: int = 0
+    begun_at: datetime | None = utc(nullable=True)
+    in_doubt: bool = False
     attempts: int = 0
     error: str = ""
     response: dict[str, Any] = json()  # what the other side said last: status, first bytes, milliseconds

@@ -530,6 +530,8 @@ def upgrade() -> None:
         sa.Column("cid", sa.String(), nullable=False),
         sa.Column("inline", sa.Boolean(), nullable=False),
         sa.Column("source_url", sa.String(), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("due_at", UtcDateTime(), nullable=True),
         sa.Column("uploaded_by", BigId, nullable=True),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.ForeignKeyConstraint(["message_id"], ["message.id"], name=op.f("fk_attachment_message_id_message")),
@@ -540,7 +542,7 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_attachment_message_id"), ["message_id"], unique=False)
         batch_op.create_index(
             "ix_attachment_waiting",
-            ["id"],
+            ["due_at", "id"],
             unique=False,
             sqlite_where=sa.text("source_url <> ''"),
             postgresql_where=sa.text("source_url <> ''"),
@@ -565,6 +567,9 @@ def upgrade() -> None:
         sa.Column("payload", Json, nullable=False),
         sa.Column("state", sa.String(10), nullable=False),
         sa.Column("due_at", UtcDateTime(), nullable=False),
+        sa.Column("claims", sa.Integer(), nullable=False),
+        sa.Column("begun_at", UtcDateTime(), nullable=True),
+        sa.Column("in_doubt", sa.Boolean(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("error", sa.String(), nullable=False),
         sa.Column("response", Json, nullable=False),
@@ -576,13 +581,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("sender", "dedupe_key", name=op.f("uq_delivery_sender_dedupe_key")),
     )
     with op.batch_alter_table("delivery", schema=None) as batch_op:
-        batch_op.create_index(
-            "ix_delivery_due",
-            ["due_at", "id"],
-            unique=False,
-            sqlite_where=sa.text("state IN ('queued','sending')"),
-            postgresql_where=sa.text("state IN ('queued','sending')"),
-        )
+        batch_op.create_index("ix_delivery_due", ["state", "due_at", "id"], unique=False)
         batch_op.create_index(batch_op.f("ix_delivery_message_id"), ["message_id"], unique=False)
         batch_op.create_index("ix_delivery_target", ["sender", "target", "id"], unique=False)
 
@@ -639,11 +638,7 @@ def downgrade() -> None:
     with op.batch_alter_table("delivery", schema=None) as batch_op:
         batch_op.drop_index("ix_delivery_target")
         batch_op.drop_index(batch_op.f("ix_delivery_message_id"))
-        batch_op.drop_index(
-            "ix_delivery_due",
-            sqlite_where=sa.text("state IN ('queued','sending')"),
-            postgresql_where=sa.text("state IN ('queued','sending')"),
-        )
+        batch_op.drop_index("ix_delivery_due")
 
     op.drop_table("delivery")
     op.drop_table("cooldown")
