@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 Follow = Callable[["Hub", Tx, Sequence[Happened]], None]
 BATCH = 200
 LEASE_SECONDS = 10.0
+REST_SECONDS = 1.0
 
 
 class Followers:
@@ -28,22 +30,31 @@ class Followers:
         self.hub = hub
         self.followers = followers
         self.holder = holder
+        self._resting: dict[str, float] = {}  # on the monotonic clock, until when
 
     def loop(self, stop: threading.Event) -> None:
         """Run until told to stop: at once after a commit, and each second anyway."""
         bell, seen = self.hub.store.bell, -1
         while not stop.is_set():
-            try:
-                if self.run_once() >= BATCH:
-                    continue
-            except Exception:
-                logger.exception("following the facts failed; trying again")
-                stop.wait(1)
-            seen = bell.wait(seen, 1.0)
+            if self.run_once() < BATCH:
+                seen = bell.wait(seen, 1.0)
 
     def run_once(self) -> int:
-        """Let every follower catch up by one batch; the largest number of facts any of them read."""
-        return max((self._advance(name, follow) for name, follow in self.followers.items()), default=0)
+        """Let every follower catch up by one batch; the largest number of facts any of them read.
+
+        One that fails stays where it is for a moment and holds up no other.
+        """
+        return max((self._try(name, follow) for name, follow in self.followers.items()), default=0)
+
+    def _try(self, name: str, follow: Follow) -> int:
+        if time.monotonic() < self._resting.get(name, 0.0):
+            return 0
+        try:
+            return self._advance(name, follow)
+        except Exception:
+            logger.exception("follower %s failed; it tries again", name)
+            self._resting[name] = time.monotonic() + REST_SECONDS
+            return 0
 
     def _advance(self, name: str, follow: Follow) -> int:
         with self.hub.store.read() as tx:
