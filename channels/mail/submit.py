@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import smtplib
+import socket
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from channels.base import SendFailed, SendUncertain
 from channels.mail.settings import Server, explain, said
 
+TOTAL_SECONDS = 90.0  # for one mail, however slowly the server answers each step; the courier's lease is longer
 GO_AHEAD = 354
 TAKEN = 250
 
@@ -31,7 +35,8 @@ def submit(server: Server, sender: str, recipients: Sequence[str], data: bytes) 
 
 @contextmanager
 def session(server: Server) -> Iterator[smtplib.SMTP]:
-    """A logged-in connection. Raises smtplib's exceptions and OSError."""
+    """A logged-in connection that is cut after TOTAL_SECONDS. Raises smtplib's exceptions and OSError."""
+    deadline = time.monotonic() + TOTAL_SECONDS
     domain = server.username.rpartition("@")[2] if "@" in server.username else "localhost"
     if server.tls == "tls":
         smtp: smtplib.SMTP = smtplib.SMTP_SSL(
@@ -39,16 +44,29 @@ def session(server: Server) -> Iterator[smtplib.SMTP]:
         )
     else:
         smtp = smtplib.SMTP(server.host, server.port, domain, timeout=server.timeout)
+    guard = threading.Timer(max(0.0, deadline - time.monotonic()), _cut, [smtp])
+    guard.daemon = True
+    guard.start()
     try:
         if server.tls == "starttls":
             smtp.starttls(context=server.context())
         smtp.ehlo_or_helo_if_needed()
         log_in(smtp, server)
+        if time.monotonic() > deadline:  # what the guard can't cut: a name look-up, a TLS handshake
+            raise TimeoutError
         yield smtp
         with suppress(smtplib.SMTPException, OSError):
             smtp.quit()  # the mail is already answered for
     finally:
+        guard.cancel()
         smtp.close()
+
+
+def _cut(smtp: smtplib.SMTP) -> None:
+    """End the line under whoever reads from it. Past a TLS wrapper, which must not be used from two threads."""
+    if smtp.sock is not None:
+        with suppress(OSError):
+            socket.socket.shutdown(smtp.sock, socket.SHUT_RDWR)
 
 
 def log_in(smtp: smtplib.SMTP, server: Server) -> None:
