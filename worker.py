@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
 from apscheduler.schedulers.background import BackgroundScheduler
+from sqlalchemy.exc import OperationalError
 
 from channels.base import Polls
 from chatops import notices
@@ -30,10 +31,13 @@ from hub.media import fetch_waiting
 from hub.outbound import reconcile_message, send_message
 from routing.router import Router
 from storage.leases import drop_all_leases
+from storage.migrations import HEAD, current
 from storage.search import index_new_messages
 from webhooks import outgoing
 
 logger = logging.getLogger(__name__)
+
+OUTAGE_SECONDS = 2
 
 SENDERS: dict[str, Sender] = {"channel": send_message, "slack": notices.send, "webhook": outgoing.send}
 FOLLOWERS: dict[str, Follow] = {"slack": notices.follow, "webhooks": outgoing.follow}
@@ -140,7 +144,7 @@ def _log_job_error(event: JobExecutionEvent) -> None:
 
 
 def run(settings: Settings) -> int:
-    """Work until SIGTERM or SIGINT."""
+    """Work until SIGTERM or SIGINT. A database that is away is waited for; one without our tables is not."""
     if settings.embedded:
         print(
             "A separate worker needs PostgreSQL: set DATABASE_URL=postgresql+psycopg://… "
@@ -150,10 +154,16 @@ def run(settings: Settings) -> int:
         return 2
     set_up_logging(settings)
     hub = Hub(settings)
-    worker = Worker(hub)
     done = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())
+    at = _revision(hub, done)
+    if done.is_set() or at != HEAD:
+        hub.stop()
+        if not done.is_set():
+            print(f"The database is {_told(at)}: run `python app.py db upgrade` first.", file=sys.stderr)
+        return 0 if done.is_set() else 2
+    worker = Worker(hub)
     worker.start()
     logger.info("worker %s is at work", worker.holder)
     done.wait()
@@ -162,8 +172,25 @@ def run(settings: Settings) -> int:
     return 0
 
 
+def _told(revision: str) -> str:
+    return f"at revision {revision}, not {HEAD}" if revision else "empty"
+
+
+def _revision(hub: Hub, done: threading.Event) -> str:
+    """What shape the database has, as soon as it answers; empty also when `done` comes first."""
+    while not done.is_set():
+        try:
+            return current(hub.store)
+        except OperationalError as error:
+            why = str(error.orig).partition("\n")[0]
+            logger.warning("the database does not answer; the next try is in %s seconds: %s", OUTAGE_SECONDS, why)
+            done.wait(OUTAGE_SECONDS)
+    return ""
+
+
 if __name__ == "__main__":
     try:
         sys.exit(run(load()))
     except SettingsError as error:
-        sys.exit(str(error))
+        print(error, file=sys.stderr)
+        sys.exit(2)

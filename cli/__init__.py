@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import re
+import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from config import Settings, SettingsError, load
+
+if TYPE_CHECKING:
+    from sqlalchemy.exc import DBAPIError
+
+MOST_DAYS = 36_500
 
 AppFactory = Callable[[Settings], Any]
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence; the usage is a --help away."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{message}; see {self.prog} --help\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """Every command with its sentence."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="python app.py",
         description="Switchyard, an omnichannel contact-centre hub. Without a command it runs: web and worker in one "
         "process, on SQLite in DATA_DIR unless DATABASE_URL names a PostgreSQL.",
@@ -49,18 +63,30 @@ def parser() -> argparse.ArgumentParser:
 
     token = command("token", "API tokens.").add_subparsers(dest="action", required=True, metavar="ACTION")
     create = token.add_parser("create", help="Make an API token and print it once.")
-    create.add_argument("--name", required=True)
+    create.add_argument("--name", required=True, type=_name)
     create.add_argument("--role", default="admin", choices=("agent", "supervisor", "admin"))
-    create.add_argument("--days", type=int, help="valid for so many days (default: until revoked)")
+    create.add_argument("--days", type=_days, help="valid for so many days (default: until revoked)")
 
     user = command("user", "Agents who sign in.").add_subparsers(dest="action", required=True, metavar="ACTION")
     new = user.add_parser("create", help="Make an agent, or give an existing one a new password.")
-    new.add_argument("--name", required=True)
+    new.add_argument("--name", required=True, type=_name)
     new.add_argument("--email", required=True)
     new.add_argument("--role", default="agent", choices=("agent", "supervisor", "admin"))
     new.add_argument("--queue", action="append", default=[], help="serves this queue (repeatable; default: all)")
     new.add_argument("--password", help="asked for when left out")
     return top
+
+
+def _name(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("a name can't be empty")
+    return text.strip()
+
+
+def _days(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"days must be a whole number from 1 to {MOST_DAYS}")
+    return int(text)
 
 
 def main(create_app: AppFactory, arguments: list[str] | None = None) -> int:
@@ -71,29 +97,40 @@ def main(create_app: AppFactory, arguments: list[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     try:
         return _dispatch(given, load(given.config), create_app)
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        if not _is_for_people(error):
+        if (sentence := _sentence(error)) is None:
             raise
-        print(error, file=sys.stderr)
+        print(sentence, file=sys.stderr)
         return 2
 
 
-def _is_for_people(error: Exception) -> bool:
-    """Whether the error's sentence says what to mend, so that a trace would only hide it."""
+def _sentence(error: Exception) -> str | None:
+    """What a person can mend, in one sentence; None for what only a trace explains."""
+    from sqlalchemy.exc import DBAPIError
+
     from channels.base import NotConfigured
     from hub import AlreadyRunning
     from hub.desk import DeskError
     from inbox.assets import AssetsMissing
     from storage.access import Conflict, Forbidden, NotFound
+    from storage.outages import is_outage
 
-    return isinstance(
-        error, AlreadyRunning | AssetsMissing | DeskError | Conflict | Forbidden | NotFound | NotConfigured
-    )
+    told = SettingsError | AlreadyRunning | AssetsMissing | DeskError | Conflict | Forbidden | NotFound | NotConfigured
+    if isinstance(error, told):
+        return str(error)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename} can't be used: {error.strerror}"
+    if is_outage(error) or (isinstance(error, DBAPIError) and _is_damaged(error)):
+        why = str(getattr(error, "orig", None) or error).partition("\n")[0]
+        return f"The database can't be used ({why}): look at DATABASE_URL, or DATA_DIR without one."
+    return None
+
+
+def _is_damaged(error: DBAPIError) -> bool:
+    code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
 def _dispatch(given: argparse.Namespace, settings: Settings, create_app: AppFactory) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlmodel import col, select
 
 from config import Settings, SettingsError
-from config.settings import table
+from config.settings import read_text, table
 from hub import desk
 from hub.people import create_agent, create_token, set_password
 from storage import Store, Tx
@@ -55,12 +55,9 @@ def upgrade_database(settings: Settings) -> int:
 
 def apply_file(settings: Settings, file: Path, *, ask: bool, dry_run: bool) -> int:
     """Show what would change; then change it, all or nothing."""
-    try:
-        document = desk.read(file.read_text("utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{file} can't be read: {error.strerror}") from None
+    document, private = desk.read(read_text(file)), settings.webhook_allow_private
     with opened_store(settings) as store:
-        changes = _preview(store, document)
+        changes = _preview(store, document, private)
         for change in changes:
             print(change)
         if not changes:
@@ -68,11 +65,11 @@ def apply_file(settings: Settings, file: Path, *, ask: bool, dry_run: bool) -> i
             return 0
         if dry_run:
             return 0
-        if ask and input(f"Apply these {len(changes)} changes? [y/N] ").strip().lower() not in ("y", "yes"):
+        if ask and not _agreed(f"Apply these {len(changes)} changes? [y/N] "):
             print("Nothing was changed.")
             return 1
         with store.write() as tx:
-            desk.apply(tx, OPERATOR, document)
+            desk.apply(tx, OPERATOR, document, private=private)
     print(f"Applied {len(changes)} changes.")
     return 0
 
@@ -132,11 +129,19 @@ def _ask_password() -> str:
     return first
 
 
-def _preview(store: Store, document: dict[str, object]) -> list[desk.Change]:
+def _agreed(question: str) -> bool:
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        print()
+        raise SettingsError("Nothing was changed: give --yes where nobody can be asked.") from None
+
+
+def _preview(store: Store, document: dict[str, object], private: bool) -> list[desk.Change]:
     changes: list[desk.Change] = []
     try:
         with store.write() as tx:
-            changes = desk.apply(tx, SYSTEM, document)
+            changes = desk.apply(tx, SYSTEM, document, private=private)
             raise _Preview
     except _Preview:
         return changes

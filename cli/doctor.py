@@ -14,7 +14,7 @@ from hub import Hub, Opened
 from inbox import assets
 from routing.agents import load_drift
 from storage.access import NotFound
-from storage.migrations import HEAD, current
+from storage.migrations import HEAD, current, is_current
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,8 @@ def check_channels(settings: Settings, name: str | None) -> int:
     """Log in to every channel, or to one; 0 when all passed."""
     hub = Hub(settings)
     try:
+        if not is_current(hub.store):
+            raise NotFound("The database is empty or old: run `python app.py db upgrade` first.")
         chosen = [hub.channel_named(name)] if name else hub.channels()
         if not chosen:
             raise NotFound("There are no channels yet: describe them in a desk.yaml and run `python app.py apply`.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import socket
 import sys
@@ -95,20 +96,29 @@ def worker(settings: Settings) -> int:
 
 def _serve(settings: Settings, create_app: AppFactory, *, demo: bool) -> int:
     _must_be_free(settings)
-    _must_be_alone(settings)
+    _must_be_numbers("WEB_THREADS", "WEB_CONCURRENCY")
+    _must_be_ready(settings)
     Embedded(settings, create_app, demo).run()
     return 0
 
 
-def _must_be_alone(settings: Settings) -> None:
-    """Say it before the server starts, not from inside it."""
+def _must_be_ready(settings: Settings) -> None:
+    """The folder is ours and the database answers: said before the server starts, not from inside it."""
     from hub import Hub
+    from storage.migrations import upgrade
 
     hub = Hub(settings)
     try:
         hub.occupy()
+        upgrade(hub.store)
     finally:
         hub.stop()
+
+
+def _must_be_numbers(*names: str) -> None:
+    for name in names:
+        if not re.fullmatch("[1-9][0-9]{0,3}", os.environ.get(name, "1")):
+            raise SettingsError(f"{name} must be a whole number above 0, not {os.environ[name]!r}")
 
 
 def _must_be_free(settings: Settings) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
-import re
 import secrets
 import tempfile
 import tomllib
@@ -21,6 +20,7 @@ class SettingsError(Exception):
 
 
 SHORTEST_KEY = 32  # characters
+DATABASES = ("postgresql+psycopg", "postgresql", "postgres", "sqlite")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 YES_OR_NO = {**dict.fromkeys(("1", "true", "yes", "on"), True), **dict.fromkeys(("0", "false", "no", "off"), False)}
 
@@ -110,14 +110,20 @@ def _must_be_usable(settings: Settings) -> None:
         value, between = getattr(settings, item.name), item.metadata["between"]
         if between and not between[0] <= value <= between[1]:
             raise SettingsError(f"{item.name} must be from {between[0]} to {between[1]}, not {value}")
-        if item.name.endswith("base_url") and value and not _is_web_address(value):
+        if item.name.endswith("_base_url") and value and not _is_web_address(value):
             raise SettingsError(f"{item.name} must begin with https:// or http:// and name a host, not {value!r}")
     if settings.log_level.upper() not in LEVELS:
         raise SettingsError(f"log_level must be one of {', '.join(LEVELS)}, not {settings.log_level!r}")
-    if not re.match(
-        r"(postgres(ql(\+psycopg)?)?://|sqlite:///)[^/]|postgres(ql(\+psycopg)?)?:///|$", settings.database_url
-    ):
+    if settings.database_url and not _is_database(settings.database_url):
         raise SettingsError("database_url must be like postgresql+psycopg://user@host/name, or empty for SQLite")
+
+
+def _is_database(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in DATABASES and "://" in text and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _is_web_address(text: str) -> bool:

@@ -55,9 +55,14 @@ def test_a_wrong_settings_file_stops_with_a_sentence(tmp_path: Path, text: str, 
 def test_the_environment_wins_and_secrets_come_from_files(tmp_path: Path) -> None:
     file, secret = tmp_path / "hub.toml", tmp_path / "secret"
     file.write_text("port = 9001\nhost = '0.0.0.0'")
-    secret.write_text("hush\n")
+    secret.write_text("hush " * 8 + "\n")
     settings = load(file, {"PORT": "9002", "SECRET_KEY_FILE": str(secret), "DEMO": "yes"})
-    assert (settings.port, settings.host, settings.secret_key, settings.demo) == (9002, "0.0.0.0", "hush", True)
+    assert (settings.port, settings.host, settings.secret_key, settings.demo) == (
+        9002,
+        "0.0.0.0",
+        ("hush " * 8).strip(),
+        True,
+    )
     with pytest.raises(SettingsError, match="can't be read"):
         load(file, {"SECRET_KEY_FILE": str(tmp_path / "nope")})
 
