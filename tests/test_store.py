@@ -8,23 +8,30 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy.exc import IntegrityError, StatementError
 from sqlmodel import col, select
 
+from config import Settings
+from hub import Hub
+from hub.hub import AlreadyRunning
 from storage import Busy, Store, Tx
-from storage.blobs import Blobs
+from storage.blobs import Blobs, Unkept
 from storage.facts import ContactCreated, FactRow
 from storage.fairlock import FairLock
 from storage.leases import drop_lease, holds_lease, take_lease
+from storage.outages import OUTAGES, is_outage
 from storage.people import Contact
 from storage.writer import Writer
 from tests.clock import Clock
+from tests.desk import Desk
 
 
 def add_contact(tx: Tx, name: str) -> int:
@@ -66,6 +73,20 @@ def test_units_do_not_nest(store: Store) -> None:
         raise AssertionError("never reached")
     with store.write(), pytest.raises(RuntimeError, match="nest"):
         store.submit(lambda tx: None)
+
+
+def test_a_unit_in_the_writer_does_not_nest_either(store: Store) -> None:
+    """It would wait for itself, and everybody behind it for ever."""
+
+    def nested(tx: Tx) -> None:
+        with store.write():
+            raise AssertionError("never reached")
+
+    with pytest.raises(RuntimeError, match="nest"):
+        store.submit(nested)
+    with pytest.raises(RuntimeError, match="nest"):
+        store.submit(lambda tx: store.submit(lambda inner: None))
+    assert store.submit(partial(add_contact, name="Mara"))
 
 
 def test_a_moment_without_a_zone_is_refused(store: Store) -> None:
@@ -121,6 +142,112 @@ def test_a_writer_that_can_not_keep_up_says_so() -> None:
         held.set()
         assert [job.result(5) for job in waiting] == [[None]] * 5
     writer.close()
+
+
+def test_nobody_waits_for_ever_for_a_silent_database() -> None:
+    """What had begun may land later; what had not is never begun after its caller was told to come again."""
+    held, began = threading.Event(), []
+
+    def run(units: Sequence[Callable[[Tx], int]]) -> list[int]:
+        began.append(len(units))
+        held.wait(10)
+        return [1] * len(units)
+
+    writer = Writer(run, batch=1, patience=0.1)
+    with ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(writer.submit_all, [lambda tx: 1]) for _ in range(3)]
+        for job in asked:
+            with pytest.raises(Busy, match="does not answer"):
+                job.result(5)
+    held.set()
+    assert writer.submit_all([lambda tx: 1]) == [1]
+    writer.close()
+    assert began == [1, 1]
+
+
+def test_who_comes_while_the_writer_ends_is_refused_and_nobody_hangs(database_url: str) -> None:
+    for _ in range(5):
+        store = Store(database_url)
+        done: list[int] = []
+
+        def knock(store: Store = store, done: list[int] = done) -> None:
+            while True:
+                try:
+                    done.append(store.submit(lambda tx: 1))
+                except Busy:
+                    return
+
+        knocking = [threading.Thread(target=knock, daemon=True) for _ in range(8)]
+        for thread in knocking:
+            thread.start()
+        deadline = time.monotonic() + 5
+        while len(done) < 20 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        store.close()
+        for thread in knocking:
+            thread.join(5)
+        assert not [thread for thread in knocking if thread.is_alive()]
+
+
+def test_a_value_that_fits_no_index_is_no_outage(store: Store) -> None:
+    with pytest.raises(Exception) as caught:
+        store.submit(lambda tx: tx.sql("SELECT 1 FROM nowhere"))
+    assert not is_outage(caught.value)
+    if store.embedded:
+        return
+    with store.write() as tx:
+        tx.sql("CREATE TABLE odd(value text UNIQUE)")
+    text = "".join(chr(0x4E00 + n * 7919 % 20000) for n in range(4000))
+    for put in (
+        lambda tx: tx.sql("INSERT INTO odd VALUES(?)", text),
+        lambda tx: tx.ahead("INSERT INTO odd VALUES(?)", text),
+    ):
+        with pytest.raises(psycopg.errors.ProgramLimitExceeded) as limit:
+            store.submit(put)
+        assert isinstance(limit.value, OUTAGES) and not is_outage(limit.value)
+
+
+def test_an_outage_is_told_once_however_many_meet_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "hub.db"
+    path.mkdir()
+    store = Store(f"sqlite:///{path}")
+    for _ in range(20):
+        with pytest.raises(OUTAGES) as caught:
+            store.submit(lambda tx: tx.sql("SELECT 1").fetchone())
+        assert is_outage(caught.value)
+    path.rmdir()
+    for _ in range(20):
+        store.submit(lambda tx: tx.sql("SELECT 1").fetchone())
+    store.close()
+    told = [record.getMessage() for record in caplog.records if record.name == "storage.outages"]
+    assert len(told) == 2
+    assert "fails" in told[0] and "works again" in told[1]
+
+
+def test_a_server_that_is_not_there_is_an_outage() -> None:
+    store = Store("postgresql://hub@127.0.0.1:9/hub")
+    with pytest.raises(OUTAGES) as caught:
+        store.submit(lambda tx: 1)
+    assert is_outage(caught.value)
+    store.close()
+
+
+def test_postgresql_ends_what_takes_longer_than_callers_wait(store: Store) -> None:
+    if store.embedded:
+        return  # it has five seconds of its own
+    assert store.submit(lambda tx: tx.sql("SHOW statement_timeout").fetchone()) == ("8s",)
+    with store.read() as tx:
+        assert tx.sql("SHOW lock_timeout").fetchone() == ("5s",)
+        assert tx.sql("SHOW statement_timeout").fetchone() == ("0",)
+
+
+def test_what_customers_write_is_in_no_error(store: Store) -> None:
+    with pytest.raises(IntegrityError) as caught, store.write() as tx:
+        for number in (1, 1):
+            tx.add(Contact(id=number, name="Mara's secret", created_at=tx.now))
+            tx.flush()
+            tx.expunge_all()
+    assert "secret" not in str(caught.value)
 
 
 def test_a_reader_of_facts_never_skips_a_late_commit(store: Store) -> None:
@@ -218,6 +345,48 @@ def test_the_fair_lock_serves_in_the_order_of_asking() -> None:
     for thread in started:
         thread.join(5)
     assert order == list(range(20))
+
+
+def test_a_new_folder_of_blobs_is_as_durable_as_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced, sync = [], os.fsync
+
+    def note(number: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{number}")))
+        sync(number)
+
+    monkeypatch.setattr(os, "fsync", note)
+    folder = tmp_path / "data" / "blobs"
+    digest = Blobs(folder).put(b"one lamp")
+    assert {tmp_path, tmp_path / "data", folder, folder / digest[:2]} <= set(synced)
+
+
+def test_a_mail_whose_files_can_not_be_kept_is_sent_again_not_set_aside(desk: Desk) -> None:
+    folder = desk.hub.blobs.folder
+    folder.write_text("not a folder")
+    mail = (
+        b"From: mara.lindqvist@example.com\r\nSubject: Photo\r\nMIME-Version: 1.0\r\n"
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nSee the photo\r\n--b\r\n"
+        b"Content-Type: image/png\r\nContent-Disposition: attachment; filename=a.png\r\n\r\nabc\r\n--b--\r\n"
+    )
+    for body in (mail, mail + b"x" * 100_000):
+        with pytest.raises(Unkept) as caught:
+            desk.raw_mail(body, "mail:photo")
+        assert isinstance(caught.value, OUTAGES) and is_outage(caught.value)
+    folder.unlink()
+    assert desk.raw_mail(mail, "mail:photo").state == "accepted"
+
+
+def test_two_data_folders_do_not_share_one_database_file(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'hub.db'}"
+    (tmp_path / "link.db").symlink_to(tmp_path / "hub.db")
+    first = Hub(Settings(database_url=url, data_dir=tmp_path / "a", secret_key="x"))
+    first.occupy()
+    for other in (url, f"sqlite:///{tmp_path / 'link.db'}"):
+        second = Hub(Settings(database_url=other, data_dir=tmp_path / "b", secret_key="x"))
+        with pytest.raises(AlreadyRunning, match="stop the other one"):
+            second.occupy()
+        second.stop()
+    first.stop()
 
 
 def test_blobs_are_named_by_their_content_and_nothing_else(tmp_path: Path) -> None:
