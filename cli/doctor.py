@@ -55,6 +55,8 @@ def findings(settings: Settings) -> Iterator[Finding]:
         except SQLAlchemyError as error:
             yield Finding("connection", False, type(error).__name__, "Is DATABASE_URL right and the server up?")
             return
+        if not settings.embedded:
+            yield _connections(hub)
         yield Finding("schema", at == HEAD, at or "empty", "Run `python app.py db upgrade`.")
         if at != HEAD:
             return
@@ -93,6 +95,19 @@ def _folder(settings: Settings) -> Finding:
     folder = settings.data_dir
     usable = os.access(folder if folder.exists() else folder.absolute().parent, os.W_OK)
     return Finding("data folder", usable, str(folder), "The process must be able to write there; set DATA_DIR.")
+
+
+def _connections(hub: Hub) -> Finding:
+    """Every process may open all of its pool, and one connection more that listens."""
+    with hub.store.read() as tx:
+        row = tx.sql(
+            "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
+        ).fetchone()
+    each, web = hub.settings.database_connections + 1, os.environ.get("WEB_CONCURRENCY", "")
+    processes = (int(web) if web.isdecimal() else 1) + 1  # and a worker
+    told = f"the server takes {row[0]}, enough for {row[0] // each} processes of {each}"
+    mend = f"{processes} processes run: lower DATABASE_CONNECTIONS or WEB_CONCURRENCY, or raise max_connections."
+    return Finding("connections", processes * each <= row[0], told, mend)
 
 
 def _drift(hub: Hub) -> Finding:

@@ -38,7 +38,9 @@ class Settings:
     host: str = _setting("127.0.0.1", "Address the server listens on.")
     port: int = _setting(8000, "Port the server listens on.", between=(1, 65535))
     database_url: str = _setting("", "PostgreSQL (`postgresql+psycopg://…`); empty means SQLite inside `data_dir`.")
-    database_connections: int = _setting(12, "PostgreSQL connections of each process, besides one that listens.")
+    database_connections: int = _setting(
+        12, "PostgreSQL connections of each process, besides one that listens.", between=(2, 500)
+    )
     public_base_url: str = _setting("", "How the outside reaches us, with scheme; empty means `http://HOST:PORT`.")
     data_dir: Path = _setting(Path("data"), "Where the embedded database, attachments and raw mails live.")  # noqa: RUF009
     secret_key: str = _setting(
