@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import email
 import email.policy
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.message import EmailMessage
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +212,29 @@ def test_a_server_that_stays_silent_after_the_content_leaves_the_outcome_open(si
     sink.stall_after_data = 3
     with pytest.raises(SendUncertain):
         channel(sink, timeout=0.3).send(reply())
+
+
+@pytest.mark.parametrize("tls", ["none", "tls", "starttls"])
+def test_a_server_that_is_slow_for_too_long_is_cut_off_before_another_courier_would_ask(
+    tls: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("channels.mail.submit"), "TOTAL_SECONDS", 1.0)
+    made = certificate(tmp_path)
+    context: dict[str, Any] = {} if tls == "none" else {tls: made.server_context()}
+    with smtp_sink(**context) as slow:
+        slow.passwords[OURS], slow.stall_after_data = "secret", 10
+        began = time.monotonic()
+        with pytest.raises(SendUncertain):
+            channel(slow, smtp_tls=tls, ca_file=str(made.certificate), timeout=30).send(reply())
+        assert time.monotonic() - began < 5
+
+
+def test_a_login_that_takes_too_long_sends_nothing(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("channels.mail.submit"), "TOTAL_SECONDS", -1.0)
+    with pytest.raises(SendFailed) as failed:
+        channel(sink).send(reply())
+    assert not failed.value.permanent
+    assert not sink.taken
 
 
 def test_a_server_that_is_down_is_tried_again(sink: Sink) -> None:
