@@ -58,6 +58,7 @@ class Router:
         self.holder = holder
         self._epoch: int | None = None
         self._renew_at: datetime | None = None
+        self._unreadable: set[int] = set()  # items reported as such: said once, not with every pass
 
     def run_once(self) -> int:
         """Match everything that can be matched now; how many decisions were written. 0 without the lease."""
@@ -140,7 +141,7 @@ class Router:
             if room <= 0:
                 return []
             candidates = roster(tx)
-            return match(candidates, _waiting(tx, candidates, room), BATCH)
+            return match(candidates, _waiting(tx, candidates, room, self._unreadable), BATCH)
 
     def write(self, tx: Tx, epoch: int, decisions: Iterable[Decision]) -> int:
         """Write what still holds; how many did. Raises Deposed when the lease has moved on."""
@@ -189,7 +190,7 @@ def _settle(tx: Tx, book: RuleBook, decision: Decision) -> bool:
     return True
 
 
-def _waiting(tx: Tx, candidates: Iterable[Candidate], room: int) -> list[Waiting]:
+def _waiting(tx: Tx, candidates: Iterable[Candidate], room: int, unreadable: set[int]) -> list[Waiting]:
     """The most urgent queued work of each kind: as much as could be taken, and whatever cools down before it."""
     present = [one for one in candidates if one.status == "available" and one.room > 0]
     queues = sorted({queue for one in present for queue in one.queues})
@@ -203,10 +204,11 @@ def _waiting(tx: Tx, candidates: Iterable[Candidate], room: int) -> list[Waiting
     none: frozenset[int] = frozenset()
     return [
         Waiting(
-            row[0], row[1], row[2], row[3], row[4], _skills(row[5]), row[6], moment(row[7]) or tx.now, row[8],
+            row[0], row[1], row[2], row[3], row[4], skills, row[6], moment(row[7]) or tx.now, row[8],
             cooling.get(row[0], none),
         )
         for row in rows
+        if (skills := _skills(row[5], row[0], unreadable)) is not None
     ]  # fmt: skip
 
 
@@ -222,8 +224,14 @@ def _cooling(tx: Tx) -> dict[int, frozenset[int]]:
     return {item_id: frozenset(agents) for item_id, agents in found.items()}
 
 
-def _skills(document: Any) -> tuple[tuple[str, int], ...]:
+def _skills(document: Any, item_id: int, unreadable: set[int]) -> tuple[tuple[str, int], ...] | None:
+    """What an item requires; None when it can't be read: one bad row must not stop the others."""
     if document in ("{}", {}):
         return ()
     skills = json.loads(document) if isinstance(document, str) else document
-    return tuple(sorted(skills.items()))
+    if isinstance(skills, dict) and all(type(level) is int for level in skills.values()):
+        return tuple(sorted(skills.items()))
+    if item_id not in unreadable:
+        unreadable.add(item_id)
+        log.error("work item %s is left out: its skills are no map of names to levels; an agent can claim it", item_id)
+    return None
