@@ -2,43 +2,40 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 from sqlmodel import SQLModel, col, select
 
-from channels import KINDS
-from routing.rules import validate
+from hub.deskfile import (
+    AgentEntry,
+    ChannelEntry,
+    DeskError,
+    QueueEntry,
+    ReplyEntry,
+    RuleEntry,
+    WebhookEntry,
+    check,
+    is_reference,
+    read,
+    span,
+)
+from routing.retire import drop_skill, hold_all, move_out, retire_agent
 from storage import Tx
-from storage.access import ROLES, Actor
+from storage.access import Actor
 from storage.deliveries import WebhookEndpoint
 from storage.desk import ChannelAccount, Queue, RoutingRule, SavedReply, Skill, touch_desk
 from storage.facts import DeskChanged
 from storage.people import Agent, AgentQueue, AgentSkill
 
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-SECTIONS = {
-    "queues": {"name", "first_reply", "offer", "default"},
-    "skills": set[str](),
-    "agents": {"name", "email", "role", "capacity", "queues", "skills"},
-    "channels": {"name", "kind", "address", "settings"},
-    "rules": {"name", "when", "then"},
-    "replies": {"shortcut", "text"},
-    "webhooks": {"name", "url", "secret", "events"},
-}
-SECRETS = ("password", "token", "secret", "key")
-
-
-class DeskError(Exception):
-    """The file can't be applied. The sentence names the place and says what to write there."""
+__all__ = ["Change", "DeskError", "apply", "export", "read"]
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference between the file and the database. `mark` is + (new), ~ (changed) or - (switched off)."""
+    """One difference between the file and the database. `mark` is + (new), ~ (changed) or - (gone)."""
 
     mark: str
     what: str
@@ -48,36 +45,31 @@ class Change:
         return f"{self.mark} {self.what}{': ' + self.detail if self.detail else ''}"
 
 
-def read(text: str) -> dict[str, Any]:
-    """Parse and validate a desk file. Raises DeskError."""
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise DeskError(f"this is not valid YAML: {error}") from None
-    if not isinstance(document, dict):
-        raise DeskError(f"the file must be a mapping with {', '.join(SECTIONS)}")
-    for section, items in document.items():
-        if section not in SECTIONS:
-            raise DeskError(f"unknown section {section!r}; known are {', '.join(SECTIONS)}")
-        if not isinstance(items, list):
-            raise DeskError(f"{section} must be a list")
-        for number, item in enumerate(items, 1):
-            _check_item(section, number, item)
-    return document
+def apply(tx: Tx, actor: Actor, document: Mapping[str, Any], *, private: bool = False) -> list[Change]:
+    """Make the database say what the file says.
 
-
-def apply(tx: Tx, actor: Actor, document: Mapping[str, Any]) -> list[Change]:
-    """Make the database say what the file says; what a section leaves out is switched off, never deleted.
-
-    Sections that the file doesn't have stay as they are. Rolling the unit back makes this a dry run. Applying the
-    same file twice changes nothing. Raises DeskError.
+    What a section leaves out is switched off, and its work goes back to waiting; saved replies and skills, which no
+    history refers to, are removed. Sections that the file doesn't have stay as they are. Rolling the unit back makes
+    this a dry run. Applying the same file twice changes nothing. `private` lets webhooks reach our own network.
+    Raises DeskError.
     """
     actor.must_be("admin")
+    file = check(document, private=private)
+    leavers = _left_out(tx, Agent, "email", None if file.agents is None else [agent.email for agent in file.agents])
+    closing = _left_out(tx, Queue, "name", None if file.queues is None else [queue.name for queue in file.queues])
+    hold_all(tx, [row.id for row in leavers], [row.id for row in closing])
     changes: list[Change] = []
+    for agent in leavers:
+        retire_agent(tx, actor, agent.id)
+        changes.append(Change("-", f"agent {agent.email}"))
     for section, step in _STEPS.items():
-        if section in document:
-            changes += step(tx, document[section])
+        if (entries := getattr(file, section)) is not None:
+            changes += step(tx, entries)
             tx.flush()
+    if file.skills is not None:
+        _must_not_miss_skills(tx)
+    for queue in closing:
+        changes += _move_out(tx, actor, queue)
     if changes:
         touch_desk(tx)
         tx.emit(DeskChanged(f"{len(changes)} changes by file", by=actor.by))
@@ -85,14 +77,15 @@ def apply(tx: Tx, actor: Actor, document: Mapping[str, Any]) -> list[Change]:
 
 
 def export(tx: Tx) -> str:
-    """The desk as a file that `apply` takes. Secrets are references already and stay so."""
-    queues = {queue.id: queue for queue in tx.exec(select(Queue).where(col(Queue.active)).order_by(col(Queue.id)))}
+    """The desk as a file that `apply` takes. No secret is in it: references stay, and what the hub made is left out."""
+    queues = {queue.id: queue.name for queue in _active(tx, Queue)}
     skills = {skill.id: skill.name for skill in tx.exec(select(Skill).order_by(col(Skill.id)))}
+    hooks = _active(tx, WebhookEndpoint)
     document = {
         "queues": [
-            {"name": q.name, "first_reply": _span(q.first_reply_seconds), "offer": _span(q.offer_seconds)}
+            {"name": q.name, "first_reply": span(q.first_reply_seconds), "offer": span(q.offer_seconds)}
             | ({"default": True} if q.is_default else {})
-            for q in queues.values()
+            for q in _active(tx, Queue)
         ],
         "skills": list(skills.values()),
         "agents": [_agent_out(tx, agent, queues, skills) for agent in _active(tx, Agent)],
@@ -104,178 +97,144 @@ def export(tx: Tx) -> str:
             {"name": r.name, "when": r.condition, "then": _then_out(r, queues)}
             for r in tx.exec(select(RoutingRule).where(col(RoutingRule.active)).order_by(col(RoutingRule.position)))
         ],
-        "replies": [{"shortcut": r.shortcut, "text": r.text} for r in tx.exec(select(SavedReply))],
+        "replies": [
+            {"shortcut": r.shortcut, "text": r.text} for r in tx.exec(select(SavedReply).order_by(col(SavedReply.id)))
+        ],
         "webhooks": [
-            {"name": w.name, "url": w.url, "secret": w.secret, "events": w.events} for w in _active(tx, WebhookEndpoint)
+            {"name": w.name, "url": w.url}
+            | ({"secret": w.secret} if is_reference(w.secret) else {})
+            | {"events": w.events}
+            for w in hooks
         ],
     }
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
-
-
-def _check_item(section: str, number: int, item: Any) -> None:
-    place = f"{section}[{number}]"
-    if section == "skills":
-        if not isinstance(item, str) or not item:
-            raise DeskError(f"{place} must be a skill's name")
-        return
-    if not isinstance(item, dict):
-        raise DeskError(f"{place} must be a mapping")
-    if unknown := set(item) - SECTIONS[section]:
-        raise DeskError(
-            f"{place}: unknown key {sorted(unknown)[0]!r}; known are {', '.join(sorted(SECTIONS[section]))}"
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
+    if kept := [hook.name for hook in hooks if not is_reference(hook.secret)]:
+        text += (
+            f"# The hub made the secrets of these webhooks and keeps them: {', '.join(kept)}.\n"
+            "# To apply this file to another hub, give each one a line such as `secret: env:CRM_WEBHOOK_SECRET`.\n"
         )
-    wanted = {"agents": ("name", "email"), "channels": ("name", "kind"), "rules": ("name", "when", "then")}
-    wanted |= {"replies": ("shortcut", "text"), "webhooks": ("name", "url", "secret"), "queues": ("name",)}
-    for name in wanted[section]:
-        if not item.get(name):
-            raise DeskError(f"{place}: {name} is missing")
-    if section == "channels":
-        _check_channel(place, item)
-    if section == "rules":
-        try:
-            validate(item["when"])
-        except ValueError as error:
-            raise DeskError(f"{place} ({item['name']}): {error}") from None
-    if section == "agents" and item.get("role", "agent") not in ROLES:
-        raise DeskError(f"{place}: role must be one of {', '.join(ROLES)}")
-    if section == "queues":
-        for name in ("first_reply", "offer"):
-            _seconds(item.get(name, "1s"), f"{place}: {name}")
+    return text
 
 
-def _check_channel(place: str, item: Mapping[str, Any]) -> None:
-    if item["kind"] not in KINDS:
-        raise DeskError(f"{place}: unknown kind {item['kind']!r}; known are {', '.join(KINDS)}")
-    for name, value in (item.get("settings") or {}).items():
-        plain = isinstance(value, str) and value and not value.startswith(("env:", "file:"))
-        if plain and any(name == word or name.endswith(f"_{word}") for word in SECRETS):
-            raise DeskError(f"{place}: {name} is a secret; write env:NAME or file:/path instead of the value")
-
-
-def _seconds(value: Any, place: str) -> int:
-    """ "30m" or a number of seconds."""
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return value
-    found = re.fullmatch(r"(\d+)\s*([smhd])", str(value).strip())
-    if not found or int(found.group(1)) == 0:
-        raise DeskError(f"{place} must be a span such as 30s, 15m, 4h or 2d, not {value!r}")
-    return int(found.group(1)) * UNITS[found.group(2)]
-
-
-def _span(seconds: int) -> str:
-    for unit in ("d", "h", "m"):
-        if seconds % UNITS[unit] == 0:
-            return f"{seconds // UNITS[unit]}{unit}"
-    return f"{seconds}s"
-
-
-def _queues(tx: Tx, items: list[dict[str, Any]]) -> list[Change]:
+def _queues(tx: Tx, entries: list[QueueEntry]) -> list[Change]:
+    default = next((entry.name for entry in entries if entry.default), entries[0].name)
     wanted = {
-        item["name"]: {
-            "first_reply_seconds": _seconds(item.get("first_reply", "4h"), "first_reply"),
-            "offer_seconds": _seconds(item.get("offer", "30s"), "offer"),
-            "is_default": bool(item.get("default", False)),
+        entry.name: {
+            "first_reply_seconds": entry.first_reply,
+            "offer_seconds": entry.offer,
+            "is_default": entry.name == default,
             "active": True,
         }
-        for item in items
+        for entry in entries
     }
-    if wanted and not any(values["is_default"] for values in wanted.values()):
-        next(iter(wanted.values()))["is_default"] = True
     return _match(tx, Queue, "name", wanted, "queue")
 
 
-def _skills(tx: Tx, items: list[str]) -> list[Change]:
-    return _match(tx, Skill, "name", {name: {} for name in items}, "skill")
+def _move_out(tx: Tx, actor: Actor, queue: Any) -> list[Change]:
+    """The work of a queue that was switched off goes to the default queue."""
+    target = tx.exec(select(Queue).where(col(Queue.active), col(Queue.is_default))).one()
+    moved = move_out(tx, actor, queue.id, int(target.id or 0), target.name)
+    return [Change("~", f"queue {target.name}", f"takes {moved} conversations of {queue.name}")] if moved else []
 
 
-def _channels(tx: Tx, items: list[dict[str, Any]]) -> list[Change]:
-    wanted = {
-        item["name"]: {
-            "kind": item["kind"],
-            "address": item.get("address", ""),
-            "settings": item.get("settings") or {},
-            "active": True,
-        }
-        for item in items
-    }
+def _skills(tx: Tx, names: list[str]) -> list[Change]:
+    changes = _match(tx, Skill, "name", {name: {} for name in names}, "skill")
+    for skill in _left_out(tx, Skill, "name", names):
+        drop_skill(tx, skill.id, skill.name)
+        changes.append(Change("-", f"skill {skill.name}"))
+    return changes
+
+
+def _must_not_miss_skills(tx: Tx) -> None:
+    known = _ids(tx, Skill)
+    for rule in _active(tx, RoutingRule):
+        _must_exist(f"rule {rule.name!r}", "skill", rule.skills, known)
+
+
+def _channels(tx: Tx, entries: list[ChannelEntry]) -> list[Change]:
+    wanted = {entry.name: {**entry.model_dump(exclude={"name"}), "active": True} for entry in entries}
     return _match(tx, ChannelAccount, "name", wanted, "channel")
 
 
-def _rules(tx: Tx, items: list[dict[str, Any]]) -> list[Change]:
-    queues = {queue.name: queue.id for queue in _active(tx, Queue)}
+def _rules(tx: Tx, entries: list[RuleEntry]) -> list[Change]:
+    queues, skills = _ids(tx, Queue), _ids(tx, Skill)
     wanted = {}
-    for position, item in enumerate(items, 1):
-        then = item["then"]
-        if then.get("queue") is not None and then["queue"] not in queues:
-            raise DeskError(f"rule {item['name']!r}: there is no queue {then['queue']!r}")
-        wanted[item["name"]] = {
+    for position, entry in enumerate(entries, 1):
+        then = entry.then
+        _must_exist(f"rule {entry.name!r}", "queue", [then.queue] if then.queue else [], queues)
+        _must_exist(f"rule {entry.name!r}", "skill", then.skills, skills)
+        wanted[entry.name] = {
             "position": position,
-            "condition": item["when"],
-            "queue_id": queues.get(then.get("queue")),
-            "skills": then.get("skills") or {},
-            "priority": then.get("priority", 0),
+            "condition": entry.when,
+            "queue_id": queues[then.queue] if then.queue else None,
+            "skills": then.skills,
+            "priority": then.priority,
             "active": True,
         }
     return _match(tx, RoutingRule, "name", wanted, "rule")
 
 
-def _replies(tx: Tx, items: list[dict[str, Any]]) -> list[Change]:
-    return _match(tx, SavedReply, "shortcut", {i["shortcut"]: {"text": i["text"]} for i in items}, "saved reply")
+def _replies(tx: Tx, entries: list[ReplyEntry]) -> list[Change]:
+    changes = _match(
+        tx, SavedReply, "shortcut", {entry.shortcut: {"text": entry.text} for entry in entries}, "saved reply"
+    )
+    for gone in _left_out(tx, SavedReply, "shortcut", [entry.shortcut for entry in entries]):
+        tx.delete(gone)
+        changes.append(Change("-", f"saved reply {gone.shortcut}"))
+    return changes
 
 
-def _webhooks(tx: Tx, items: list[dict[str, Any]]) -> list[Change]:
+def _webhooks(tx: Tx, entries: list[WebhookEntry]) -> list[Change]:
+    known = {row.name for row in tx.exec(select(WebhookEndpoint))}
+    for entry in entries:
+        if entry.secret is None and entry.name not in known:
+            raise DeskError(f"webhook {entry.name!r}: secret is missing; write env:NAME or file:/path")
     wanted = {
-        i["name"]: {"url": i["url"], "secret": i["secret"], "events": i.get("events") or [], "active": True}
-        for i in items
+        entry.name: {**entry.model_dump(exclude={"name"}, exclude_none=True), "active": True} for entry in entries
     }
     return _match(tx, WebhookEndpoint, "name", wanted, "webhook")
 
 
-def _agents(tx: Tx, items: list[dict[str, Any]]) -> list[Change]:
+def _agents(tx: Tx, entries: list[AgentEntry]) -> list[Change]:
     wanted = {
-        item["email"].strip().lower(): {
-            "name": item["name"],
-            "role": item.get("role", "agent"),
-            "capacity": item.get("capacity", 100),
-            "active": True,
-        }
-        for item in items
+        entry.email: {"name": entry.name, "role": entry.role, "capacity": entry.capacity, "active": True}
+        for entry in entries
     }
     changes = _match(tx, Agent, "email", wanted, "agent")
     tx.flush()
-    queues = {queue.name: queue.id for queue in _active(tx, Queue)}
-    skills = {skill.name: skill.id for skill in tx.exec(select(Skill))}
-    for item in items:
-        changes += _links(tx, item, queues, skills)
+    queues, skills = _ids(tx, Queue), _ids(tx, Skill)
+    for entry in entries:
+        changes += _links(tx, entry, queues, skills)
     return changes
 
 
-def _links(
-    tx: Tx, item: Mapping[str, Any], queues: Mapping[str, int | None], skills: Mapping[str, int | None]
-) -> list[Change]:
+def _links(tx: Tx, entry: AgentEntry, queues: Mapping[str, int], skills: Mapping[str, int]) -> list[Change]:
     """An agent's queues and skill levels, replaced when they differ."""
-    agent = tx.exec(select(Agent).where(Agent.email == item["email"].strip().lower())).one()
-    for name in item.get("queues") or []:
-        if name not in queues:
-            raise DeskError(f"agent {item['name']!r}: there is no queue {name!r}")
-    for name in item.get("skills") or {}:
-        if name not in skills:
-            raise DeskError(f"agent {item['name']!r}: there is no skill {name!r}")
-    serves = {queues[name] for name in item.get("queues") or []}
-    can = {skills[name]: int(level) for name, level in (item.get("skills") or {}).items()}
-    has = set(tx.exec(select(AgentQueue.queue_id).where(AgentQueue.agent_id == agent.id)))
-    knows = {row.skill_id: row.level for row in tx.exec(select(AgentSkill).where(AgentSkill.agent_id == agent.id))}
+    _must_exist(f"agent {entry.name!r}", "queue", entry.queues, queues)
+    _must_exist(f"agent {entry.name!r}", "skill", entry.skills, skills)
+    agent_id = tx.exec(select(Agent.id).where(Agent.email == entry.email)).one() or 0
+    serves = {queues[name] for name in entry.queues}
+    can = {skills[name]: level for name, level in entry.skills.items()}
+    has = {row[0] for row in tx.sql("SELECT queue_id FROM agent_queue WHERE agent_id = ?", agent_id).fetchall()}
+    knows = dict(tx.sql("SELECT skill_id, level FROM agent_skill WHERE agent_id = ?", agent_id).fetchall())
     changes = []
     if serves != has:
-        tx.sql("DELETE FROM agent_queue WHERE agent_id = ?", agent.id)
-        tx.add_all(AgentQueue(agent_id=agent.id or 0, queue_id=number or 0) for number in serves)
-        changes.append(Change("~", f"agent {agent.email}", "queues"))
+        tx.sql("DELETE FROM agent_queue WHERE agent_id = ?", agent_id)
+        for number in serves:
+            tx.sql("INSERT INTO agent_queue(agent_id, queue_id) VALUES(?, ?)", agent_id, number)
+        changes.append(Change("~", f"agent {entry.email}", "queues"))
     if can != knows:
-        tx.sql("DELETE FROM agent_skill WHERE agent_id = ?", agent.id)
-        tx.add_all(AgentSkill(agent_id=agent.id or 0, skill_id=n or 0, level=level) for n, level in can.items())
-        changes.append(Change("~", f"agent {agent.email}", "skills"))
-    tx.expunge_all() if not changes else tx.flush()
+        tx.sql("DELETE FROM agent_skill WHERE agent_id = ?", agent_id)
+        for number, level in can.items():
+            tx.sql("INSERT INTO agent_skill(agent_id, skill_id, level) VALUES(?, ?, ?)", agent_id, number, level)
+        changes.append(Change("~", f"agent {entry.email}", "skills"))
     return changes
+
+
+def _must_exist(place: str, noun: str, names: Iterable[str], known: Mapping[str, int]) -> None:
+    for name in names:
+        if name not in known:
+            raise DeskError(f"{place}: there is no {noun} {name!r}; known are {', '.join(known) or 'none'}")
 
 
 def _match(tx: Tx, model: type[SQLModel], key: str, wanted: Mapping[str, Mapping[str, Any]], noun: str) -> list[Change]:
@@ -303,12 +262,26 @@ def _match(tx: Tx, model: type[SQLModel], key: str, wanted: Mapping[str, Mapping
     return changes
 
 
+def _left_out(tx: Tx, model: Any, key: str, names: Iterable[str] | None) -> list[Any]:
+    """Rows in use that the file no longer has; none where it doesn't have the section."""
+    if names is None:
+        return []
+    kept = set(names)
+    rows = _active(tx, model) if "active" in model.model_fields else tx.exec(select(model).order_by(model.id))
+    return [row for row in rows if getattr(row, key) not in kept]
+
+
 def _active(tx: Tx, model: Any) -> list[Any]:
     return list(tx.exec(select(model).where(model.active).order_by(model.id)))
 
 
+def _ids(tx: Tx, model: Any) -> dict[str, int]:
+    rows = _active(tx, model) if "active" in model.model_fields else tx.exec(select(model))
+    return {row.name: row.id for row in rows}
+
+
 def _agent_out(
-    tx: Tx, agent: Agent, queues: Mapping[int | None, Queue], skills: Mapping[int | None, str]
+    tx: Tx, agent: Agent, queues: Mapping[int | None, str], skills: Mapping[int | None, str]
 ) -> dict[str, Any]:
     serves = tx.exec(
         select(AgentQueue.queue_id).where(AgentQueue.agent_id == agent.id).order_by(col(AgentQueue.queue_id))
@@ -319,13 +292,13 @@ def _agent_out(
         "email": agent.email,
         "role": agent.role,
         "capacity": agent.capacity,
-        "queues": [queues[number].name for number in serves if number in queues],
+        "queues": [queues[number] for number in serves if number in queues],
         "skills": {skills[row.skill_id]: row.level for row in levels},
     }
 
 
-def _then_out(rule: RoutingRule, queues: Mapping[int | None, Queue]) -> dict[str, Any]:
-    then: dict[str, Any] = {"queue": queues[rule.queue_id].name} if rule.queue_id in queues else {}
+def _then_out(rule: RoutingRule, queues: Mapping[int | None, str]) -> dict[str, Any]:
+    then: dict[str, Any] = {"queue": queues[rule.queue_id]} if rule.queue_id in queues else {}
     return (
         then | ({"skills": rule.skills} if rule.skills else {}) | ({"priority": rule.priority} if rule.priority else {})
     )

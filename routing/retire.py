@@ -1,0 +1,88 @@
+"""Switching off an agent, a queue or a skill: nothing that hangs on it is left behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+
+from sqlmodel import col, select
+
+from routing.agents import roster
+from routing.locks import hold
+from routing.moves import disown, end_offer, refresh, requeue
+from routing.presence import set_status
+from storage.access import Actor
+from storage.conversations import Conversation
+from storage.facts import ConversationQueued
+from storage.people import Agent
+from storage.store import Tx
+from storage.work import LIVE, WorkItem
+
+
+def hold_all(tx: Tx, agent_ids: Collection[int], queue_ids: Collection[int]) -> None:
+    """Lock every conversation that will move, before anything else is locked."""
+    rows = select(WorkItem.conversation_id).where(
+        col(WorkItem.state).in_(LIVE), col(WorkItem.agent_id).in_(agent_ids) | col(WorkItem.queue_id).in_(queue_ids)
+    )
+    hold(tx, tx.exec(rows))
+
+
+def retire_agent(tx: Tx, actor: Actor, agent_id: int) -> None:
+    """Switch an account off; what rings there or is owned there, also what is snoozed, goes back to its queue."""
+    set_status(tx, actor, agent_id, "offline", "switched off")
+    for item in _live(tx, WorkItem.agent_id == agent_id):
+        number = int(item.id or 0)
+        end_offer(tx, number, "rescinded", actor.by)
+        disown(tx, item.conversation_id, "sign_out", actor.by)
+        requeue(tx, number, item.conversation_id)
+        tx.emit(ConversationQueued(item.conversation_id, number, item.queue_id, "sign_out", actor.by))
+        refresh(tx, Conversation, item.conversation_id)
+    tx.sql("UPDATE agent SET active = ? WHERE id = ?", False, agent_id)
+    refresh(tx, Agent, agent_id)
+
+
+def move_out(tx: Tx, actor: Actor, queue_id: int, to_id: int, to_name: str) -> int:
+    """Put a queue's work into another one, with its age and its first-reply target; owners keep theirs.
+
+    Skills that nobody in the other queue has are no longer required. Answers how many conversations moved.
+    """
+    served = [candidate for candidate in roster(tx) if to_id in candidate.queues]
+    items = _live(tx, WorkItem.queue_id == queue_id)
+    for item in items:
+        number = int(item.id or 0)
+        skills = {
+            name: level
+            for name, level in item.skills.items()
+            if any(one.skills.get(name, 0) >= level for one in served)
+        }
+        dropped = sorted(set(item.skills) - set(skills))
+        step = {"step": "transfer", "by": actor.by, "queue_id": to_id, "queue": to_name, "dropped": dropped}
+        if end_offer(tx, number, "rescinded", actor.by) is not None:
+            requeue(tx, number, item.conversation_id)
+        tx.sql(
+            "UPDATE work_item SET queue_id = ?, skills = ?, trace = ?, version = version + 1 WHERE id = ?",
+            to_id, skills, json.dumps([*item.trace, step]), number,
+        )  # fmt: skip
+        tx.sql("UPDATE conversation SET queue_id = ? WHERE id = ?", to_id, item.conversation_id)
+        if item.state != "assigned":
+            tx.emit(ConversationQueued(item.conversation_id, number, to_id, "transfer", actor.by))
+        refresh(tx, Conversation, item.conversation_id)
+        refresh(tx, WorkItem, number)
+    return len(items)
+
+
+def drop_skill(tx: Tx, skill_id: int, name: str) -> None:
+    """Remove a skill: nobody has it and no work waits for it any longer."""
+    for item in _live(tx, col(WorkItem.id).is_not(None)):
+        if name in item.skills:
+            rest = {other: level for other, level in item.skills.items() if other != name}
+            tx.sql("UPDATE work_item SET skills = ?, version = version + 1 WHERE id = ?", rest, item.id)
+            refresh(tx, WorkItem, int(item.id or 0))
+    tx.sql("DELETE FROM agent_skill WHERE skill_id = ?", skill_id)
+    tx.sql("DELETE FROM skill WHERE id = ?", skill_id)
+
+
+def _live(tx: Tx, which: object) -> list[WorkItem]:
+    tx.flush()
+    query = select(WorkItem).where(col(WorkItem.state).in_(LIVE), which)  # type: ignore[arg-type]
+    return list(tx.exec(query.order_by(col(WorkItem.id)).execution_options(populate_existing=True)))
