@@ -14,7 +14,6 @@ import sys
 import threading
 from collections.abc import Callable
 
-from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy.exc import OperationalError
 
@@ -32,6 +31,7 @@ from hub.outbound import reconcile_message, send_message
 from routing.router import Router
 from storage.leases import drop_all_leases
 from storage.migrations import HEAD, current
+from storage.outages import is_news
 from storage.search import index_new_messages
 from webhooks import outgoing
 
@@ -72,7 +72,6 @@ class Worker:
         self._every(1, self._wake_snoozed)
         self._every(2, lambda: fetch_waiting(hub))
         self._every(15, lambda: file_left_over(hub))
-        self._scheduler.add_listener(_log_job_error, EVENT_JOB_ERROR)
         self._scheduler.start()
         self._watch_mailboxes()
 
@@ -139,10 +138,6 @@ class Worker:
         thread.join(10)
 
 
-def _log_job_error(event: JobExecutionEvent) -> None:
-    logger.error("a duty failed: %s", event.exception)
-
-
 def run(settings: Settings) -> int:
     """Work until SIGTERM or SIGINT. A database that is away is waited for; one without our tables is not."""
     if settings.embedded:
@@ -152,7 +147,7 @@ def run(settings: Settings) -> int:
             file=sys.stderr,
         )
         return 2
-    set_up_logging(settings)
+    set_up_logging(settings, is_news)
     hub = Hub(settings)
     done = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -16,6 +16,7 @@ from gunicorn.app.base import BaseApplication
 import worker as duties
 from config import Settings, SettingsError
 from config.logs import set_up_logging
+from storage.outages import is_news
 
 AppFactory = Callable[[Settings], Any]
 CONFIG = Path(__file__).resolve().parent.parent / "gunicorn.conf.py"
@@ -61,7 +62,7 @@ class Embedded(BaseApplication):
     def load(self) -> Any:
         """Called in the serving process, after the fork: threads and connections are made here."""
         settings = self.settings
-        set_up_logging(settings)
+        set_up_logging(settings, is_news)
         if self.demo:
             from sandbox import demo
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 
 from config.settings import Settings
 
@@ -23,11 +24,13 @@ class JsonLines(logging.Formatter):
         return json.dumps(document)
 
 
-def set_up_logging(settings: Settings) -> None:
-    """Called once per process, before anything logs."""
+def set_up_logging(settings: Settings, is_news: Callable[[logging.LogRecord], bool]) -> None:
+    """Called once per process, before anything logs. What is no news is left out."""
     output = logging.StreamHandler()
+    output.addFilter(is_news)
     plain = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
     output.setFormatter(JsonLines() if settings.log_json else plain)
     logging.basicConfig(level=settings.log_level.upper(), handlers=[output], force=True)
     for noisy in ("apscheduler", "urllib3", "twilio", "slack_sdk", "imapclient", "alembic", "mail.log", "pymap"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)  # a slow duty's skipped turns are no matter

@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from storage.outages import Outage
+from storage.outages import Outage, Watch
 
 
 class Unkept(Outage):
@@ -18,6 +18,7 @@ class Blobs:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self._keeping = Watch("keeping files")
 
     def put(self, data: bytes) -> str:
         """Store the bytes and return their digest. File and folders are synced; storing twice is harmless.
@@ -26,11 +27,12 @@ class Blobs:
         """
         digest = hashlib.sha256(data).hexdigest()
         target = self._path(digest)
-        try:
-            if not target.exists():
-                _write(target, data)
-        except OSError as error:
-            raise Unkept(f"{self.folder} takes no files ({error.strerror}); make room or set its rights") from error
+        with self._keeping.look():
+            try:
+                if not target.exists():
+                    _write(target, data)
+            except OSError as error:
+                raise Unkept(f"{self.folder} takes no files ({error.strerror}): make room or set its rights") from error
         return digest
 
     def get(self, digest: str) -> bytes:

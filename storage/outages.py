@@ -50,6 +50,12 @@ def is_outage(error: BaseException) -> bool:
     return False
 
 
+def is_news(record: logging.LogRecord) -> bool:
+    """A filter for logs: `Watch` tells of an outage once, so each duty that meets it need not show its trace."""
+    error = record.exc_info[1] if record.exc_info else None
+    return error is None or not is_outage(error)
+
+
 class Watch:
     """Says once that the storage fails and once that it works again, however many callers meet it in between."""
 
@@ -65,7 +71,8 @@ class Watch:
             yield
         except Exception as error:
             if is_outage(error) and self._turn_to(time.monotonic()):
-                logger.error("%s fails (%s); callers are asked to try again", self._what, type(error).__name__)
+                why = error if isinstance(error, Outage) else type(error).__name__  # a driver's words may quote content
+                logger.error("%s fails (%s); callers are asked to try again", self._what, why)
             raise
         since = self._since
         if since is not None and self._turn_to(None):

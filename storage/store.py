@@ -271,7 +271,8 @@ class Store:
         """Like `submit` for several units in their order; the first error is raised after all have ended."""
         if getattr(self._inside, "unit", False):
             raise RuntimeError("a unit of work is already open in this thread: units don't nest")
-        return self.writer.submit_all(units)
+        with self._writing.look():
+            return self.writer.submit_all(units)
 
     def close(self) -> None:
         """End the writer thread and drop every connection."""

@@ -1,10 +1,15 @@
-"""The doctor counts what a running hub will need."""
+"""What whoever runs the hub is told: by the doctor beforehand, by the log when something breaks."""
 
 from __future__ import annotations
 
+import logging
+
+import psycopg
 import pytest
 
 from cli.doctor import findings
+from storage import Busy
+from storage.outages import is_news
 from tests.desk import Desk
 
 
@@ -21,3 +26,14 @@ def test_the_doctor_says_when_processes_want_more_connections_than_the_server_ta
     assert found() == [True]
     desk.hub.settings = desk.hub.settings.changed(database_connections=40)
     assert found() == [False]
+
+
+def test_the_log_shows_no_trace_of_an_outage_but_of_everything_else() -> None:
+    def is_shown(error: Exception) -> bool:
+        trace = (type(error), error, None)
+        return is_news(logging.LogRecord("worker", logging.ERROR, __file__, 1, "a duty failed", (), trace))
+
+    assert not is_shown(Busy("the database does not answer"))
+    assert not is_shown(psycopg.OperationalError("connection refused"))
+    assert is_shown(psycopg.errors.ProgramLimitExceeded("index row size 2992 exceeds maximum"))
+    assert is_shown(LookupError("a bug"))
