@@ -57,6 +57,8 @@ def apply(tx: Tx, actor: Actor, document: Mapping[str, Any], *, private: bool = 
     file = check(document, private=private)
     leavers = _left_out(tx, Agent, "email", None if file.agents is None else [agent.email for agent in file.agents])
     closing = _left_out(tx, Queue, "name", None if file.queues is None else [queue.name for queue in file.queues])
+    if file.queues is not None:  # a message on its way during an earlier apply may have landed in a closed queue
+        closing += tx.exec(select(Queue).where(~col(Queue.active)).order_by(col(Queue.id)))
     hold_all(tx, [row.id for row in leavers], [row.id for row in closing])
     changes: list[Change] = []
     for agent in leavers:
@@ -69,7 +71,7 @@ def apply(tx: Tx, actor: Actor, document: Mapping[str, Any], *, private: bool = 
     if file.skills is not None:
         _must_not_miss_skills(tx)
     for queue in closing:
-        changes += _move_out(tx, actor, queue)
+        changes += [] if queue.active else _move_out(tx, actor, queue)
     if changes:
         touch_desk(tx)
         tx.emit(DeskChanged(f"{len(changes)} changes by file", by=actor.by))

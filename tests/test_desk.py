@@ -158,6 +158,19 @@ def test_work_of_a_queue_that_is_switched_off_moves_to_the_default_queue(desk: D
         accept(tx, desk.jonas, int(offer.id or 0))
 
 
+def test_work_that_was_left_in_a_closed_queue_is_fetched_by_the_next_apply(desk: Desk) -> None:
+    """PostgreSQL lets a message that was on its way land by the rules of a moment ago."""
+    taken = desk.mail("lamp", "My order")
+    with desk.hub.store.write() as tx:
+        queues = [one for one in read(export(tx))["queues"] if one["name"] != "Shipping"]
+        tx.sql("UPDATE queue SET active = ? WHERE name = 'Shipping'", False)
+    with desk.hub.store.write() as tx:
+        changes = apply(tx, SYSTEM, {"queues": queues})
+        assert [str(one) for one in changes] == ["~ queue General: takes 1 conversations of Shipping"]
+    with desk.hub.store.read() as tx:
+        assert tx.get_one(Queue, item(desk, taken.conversation_id).queue_id).name == "General"
+
+
 def test_a_skill_that_is_removed_is_shown_and_nothing_waits_for_it(desk: Desk) -> None:
     taken = desk.mail("lamp", "My order")
     with pytest.raises(DeskError, match="rule 'Order keywords': there is no skill 'orders'"):
