@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -25,14 +26,18 @@ def create_app(settings: Settings | None = None, hub: Hub | None = None) -> Flas
     import inbox
     import webhooks
     from config import load
+    from config.logs import set_up_logging
     from hub import Hub
     from inbox import assets
     from sandbox import page as sandbox_page
     from storage.migrations import upgrade
+    from storage.outages import is_news
 
     assets.require()
     settings = settings or (hub.settings if hub else load())
     if hub is None:
+        if not logging.getLogger().handlers:  # under gunicorn; `python app.py` has set it up by now
+            set_up_logging(settings, is_news)
         hub = Hub(settings)
         hub.occupy()
         upgrade(hub.store)

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field, replace
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import OperationalError
 
+from hub.intake import OUTAGES
 from hub.web import hub_here
 from inbox.screen import Composer, Place, place, screen
 from inbox.session import viewer, wants_fragment
-from storage import Busy
 from storage.access import Conflict, Forbidden, NotFound
 
 OLD_PAGE = "This page is from an earlier sign-in. Reload it and try again; nothing was sent."
@@ -38,7 +37,7 @@ def register(blueprint: Blueprint) -> None:
         blueprint.register_error_handler(error, lambda refused, status=status: refusal(str(refused), status))
     blueprint.register_error_handler(CSRFError, lambda _: refusal(OLD_PAGE, 403))
     blueprint.register_error_handler(413, lambda _: refusal(f"That is too large: {_largest()} MB are taken.", 413))
-    for outage in (Busy, OperationalError):
+    for outage in OUTAGES:
         sentence = "The database does not answer right now. Nothing was lost; try again in a few seconds."
         blueprint.register_error_handler(outage, lambda _, sentence=sentence: refusal(sentence, 503))
 

@@ -239,7 +239,7 @@ def answered(tx: Tx, conversation_id: int, agent_id: int | None) -> None:
 
 
 def unanswered(tx: Tx, conversation_id: int, answered_at: datetime) -> None:
-    """The answer of that moment was taken back: if it was the episode's first, the clock runs on as if never stopped."""
+    """The answer of that moment was taken back: if it was the episode's first, its clock runs on."""
     resume_first_reply(tx, conversation_id, answered_at)
     refresh(tx, Conversation, conversation_id)
 
