@@ -20,9 +20,9 @@ from sqlmodel import select
 from channels.base import Raw, SendFailed
 from channels.form import FormChannel
 from hub import Hub
+from hub.contacts import merge, rename
 from hub.delivery import SendResult, settle_failed, settle_sent
 from hub.desk import apply
-from hub.contacts import merge, rename
 from hub.intake import take_in
 from hub.lifecycle import resolve, snooze
 from hub.people import set_password

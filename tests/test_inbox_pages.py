@@ -6,8 +6,8 @@ import pytest
 from flask import Flask
 
 from channels.base import DeliveryState
-from hub.delivery import move_message
 from hub.contacts import merge
+from hub.delivery import move_message
 from hub.lifecycle import resolve, snooze
 from hub.replies import note, reply
 from storage.deliveries import Suppression

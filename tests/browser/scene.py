@@ -8,8 +8,8 @@ from datetime import UTC
 from email.message import EmailMessage
 
 from channels.base import DeliveryState
-from hub.delivery import move_message
 from hub.contacts import merge, rename
+from hub.delivery import move_message
 from hub.lifecycle import resolve, snooze
 from hub.replies import note, reply
 from inbox.session import Viewer

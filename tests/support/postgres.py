@@ -49,7 +49,8 @@ def binaries() -> Path | None:
 def server(durable: bool = False) -> Iterator[str]:
     """Start PostgreSQL (about half a second) and yield the URL for `database()`.
 
-    Tests need no durability; a benchmark does. SWITCHYARD_TEST_PG_URL names a running server instead; it needs a role that may create databases.
+    Tests need no durability; a benchmark does. SWITCHYARD_TEST_PG_URL names a running server instead; it needs a
+    role that may create databases.
     """
     if existing := os.environ.get("SWITCHYARD_TEST_PG_URL"):
         yield existing
