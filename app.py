@@ -30,7 +30,7 @@ def create_app(settings: Settings | None = None, hub: Hub | None = None) -> Flas
     from hub import Hub
     from inbox import assets
     from sandbox import page as sandbox_page
-    from storage.migrations import upgrade
+    from storage.migrations import upgrade_when_there
     from storage.outages import is_news
 
     assets.require()
@@ -40,7 +40,7 @@ def create_app(settings: Settings | None = None, hub: Hub | None = None) -> Flas
             set_up_logging(settings, is_news)
         hub = Hub(settings)
         hub.occupy()
-        upgrade(hub.store)
+        upgrade_when_there(hub.store)
     app = Flask("switchyard", static_folder=None, template_folder=None)
     app.extensions["hub"] = hub
     app.secret_key = settings.secret_key

@@ -20,9 +20,11 @@ from hub.outbound import reconcile_message, send_message
 from hub.pump import Happened
 from hub.replies import reply
 from sandbox.twilio import Mood, TwilioDouble
+from storage import Store
 from storage.conversations import Message
 from storage.deliveries import Delivery
 from storage.leases import drop_all_leases, take_lease
+from storage.migrations import is_current, upgrade_when_there
 from storage.writer import Writer
 from tests.clock import Clock
 from tests.desk import MARA_PHONE, OUR_NUMBER, Desk, open_desk
@@ -198,3 +200,18 @@ def test_a_live_stream_whose_reader_fails_is_closed_so_that_it_resumes(desk: Des
     assert b"retry" in next(frames)
     desk.text("Is somebody there?")
     assert list(frames) == []
+
+
+def test_a_web_process_that_starts_while_the_database_is_away_waits_for_it(tmp_path: Path) -> None:
+    """Giving up would make gunicorn end its brothers, which are at work."""
+    file = tmp_path / "hub.db"
+    file.mkdir()  # nothing that could be opened
+    store = Store(f"sqlite:///{file}")
+    starting = threading.Thread(target=upgrade_when_there, args=(store,))
+    starting.start()
+    starting.join(0.3)
+    assert starting.is_alive()
+    file.rmdir()
+    starting.join(10)
+    assert is_current(store)
+    store.close()

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect
 
+from storage.outages import is_outage
 from storage.store import Store
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
+logger = logging.getLogger(__name__)
+
 FOLDER = Path(__file__).parent
+LOOK_AGAIN = 2.0  # seconds
 HEAD = "0001"  # the newest revision; said here because Alembic itself takes a third of a second to import
 
 
@@ -37,6 +43,23 @@ def upgrade(store: Store, revision: str = "head") -> bool:
 
     command.upgrade(config_for(store), revision)
     return True
+
+
+def upgrade_when_there(store: Store) -> None:
+    """Wait until the database answers, then upgrade it.
+
+    For a web process: one that gave up at its start would make gunicorn end the others too, which do without a
+    database for a while.
+    """
+    while True:
+        try:
+            upgrade(store)
+            return
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            logger.warning("waiting for the database: %s", str(error).partition("\n")[0])
+            time.sleep(LOOK_AGAIN)
 
 
 def config_for(store: Store) -> Config:
