@@ -44,6 +44,7 @@ class Mailbox:
         self.lease = f"mailbox:{opened.account.name}"
         self.holder = holder
         self.epoch: int | None = None
+        self._behind = True  # whether something may be stored that is not filed yet
 
     def loop(self, stop: threading.Event) -> None:
         """Poll, then wait for news, until told to stop. A lost connection is mended with growing pauses."""
@@ -53,12 +54,15 @@ class Mailbox:
                 if not self._lead():
                     stop.wait(5)
                     continue
+                if self._behind:  # that comes first: later mails may answer it
+                    file_left_over(self.hub, 0, self.opened.id)
+                    self._behind = False
                 self.read_new()
                 self._healthy(failures)
                 failures = 0
                 self._channel().wait(min(self.hub.settings.mail_poll_seconds, LEASE_SECONDS / 3))
             except Exception as error:
-                failures += 1
+                failures, self._behind = failures + 1, True
                 self._note_problem(error, failures)
                 stop.wait(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS)) - 1])
         self.close()
@@ -112,9 +116,7 @@ class Mailbox:
     def _lead(self) -> bool:
         before = self.epoch
         self.epoch = self.hub.store.submit(lambda tx: take_lease(tx, self.lease, self.holder, LEASE_SECONDS))
-        if self.epoch not in (None, before):
-            # What the last reader stored but did not file comes first: later mails may answer it.
-            file_left_over(self.hub, 0, self.opened.id)
+        self._behind |= self.epoch != before
         return self.epoch is not None
 
     def _healthy(self, failures: int) -> None:
