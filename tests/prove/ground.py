@@ -75,7 +75,9 @@ class Ground:
             if self.text(number, body, sid).status == 200:
                 return calls
             if time.monotonic() > deadline:
-                raise TimeoutError(f"the hub did not take {sid} within {seconds:g} s: {self.answers[-3:]}")
+                raise TimeoutError(
+                    f"the hub did not take {sid} within {seconds:g} s: {self.answers[-3:]}; {self.logs()}"
+                )
             time.sleep(0.1)
 
     def mail(self, sender: str, subject: str, text: str, answers: str = "", own_id: str = "") -> None:
@@ -149,6 +151,13 @@ class Ground:
         except requests.RequestException:  # not yet
             return False
 
+    def logs(self) -> str:
+        """The end of every process's log, and which of them have ended: for a person who reads a failure."""
+        ended = [f"{' '.join(map(str, each.args))} ended with {each.returncode}"  # type: ignore[arg-type]
+                 for each in self.at.hub.running if each.poll() is not None]  # fmt: skip
+        tails = [f"{log.name}: {log.read_text()[-1500:]}" for log in sorted(self.at.hub.folder.glob("*.log"))]
+        return "\n".join([*ended, *tails])
+
     @contextmanager
     def killing(self, dice: random.Random, every: tuple[float, float], only: str = "") -> Iterator[None]:
         """Kill a random process at random moments for as long as the block runs, and start it again."""
@@ -186,6 +195,16 @@ class Ground:
         found = self.rows("SELECT text FROM message WHERE kind = 'inbound' AND text LIKE ?", f"{like}%")
         return Counter(row[0].strip() for row in found)
 
+    def _history(self, address: str) -> list[tuple[Any, ...]]:
+        """Conversation, message, receipt, when it came and was filed, why it is there: to read a failure by."""
+        rows = self.rows(
+            "SELECT m.conversation_id, m.id, r.id, r.received_at, m.created_at, m.why, r.attempts FROM message m "
+            "JOIN receipt r ON r.id = m.receipt_id JOIN identity i ON i.id = m.identity_id WHERE i.value = ? "
+            "ORDER BY r.id",
+            address,
+        )  # fmt: skip
+        return [tuple(map(str, row)) for row in rows]
+
     def states(self, table: str) -> dict[str, int]:
         """How many rows of receipts or deliveries are in which state."""
         return dict(self.rows(f"SELECT state, count(*) FROM {table} GROUP BY state"))
@@ -212,7 +231,8 @@ class Ground:
             "JOIN conversation v ON v.contact_id = i.contact_id WHERE i.kind = ? AND i.value LIKE ? GROUP BY i.value",
             kind, f"{like}%",
         )  # fmt: skip
-        assert [row for row in rows if tuple(row)[1:] != (1, 1)] == []
+        split = [row[0] for row in rows if tuple(row)[1:] != (1, 1)]
+        assert split == [], [self._history(value) for value in split]
         return len(rows)
 
 

@@ -19,6 +19,7 @@ import requests
 from sandbox.twilio import Mood
 from tests.processes import until
 from tests.prove.ground import MAIL_WAITS, Answer, Ground, all_at_once
+from tests.prove.listening import LiveLine
 
 SLOWEST_NO = 5.0  # seconds in which a door must say that it can't
 
@@ -169,6 +170,67 @@ def database_gone(ground: Ground, seconds: float, stop: Callable[[], None], star
     assert {answer.status for answer in no} <= {503} and no
     assert all(answer.retry_after.isdigit() for answer in no)
     assert max(answer.seconds for answer in no) < SLOWEST_NO, _told(no)
+
+
+def child_replaced_without_a_database(ground: Ground, stop: Callable[[], None], start: Callable[[], None]) -> None:
+    """A web process dies while the database is away: its successor waits, its brother goes on saying 503."""
+    mark, (web, *_) = f"boot{uuid4().hex[:6]}", ground.at.hub.running
+    stop()
+    ground.kill(web, only_child=True)
+    until(lambda: "waiting for the database" in ground.logs(), "the successor to wait", 60)
+    answers = [ground.text("+46701743200", f"{mark} early", f"SM{mark}") for _ in range(20)]
+    assert {answer.status for answer in answers} == {503}
+    assert web.poll() is None, "gunicorn itself goes on"
+    start()
+    ground.insist("+46701743200", f"{mark} late")
+    ground.assert_each_once([f"{mark} late"], mark)
+    print("\na web process was killed while the database was away: the other said 503, both serve now")
+
+
+def answers_over_an_outage(ground: Ground, stop: Callable[[], None], start: Callable[[], None]) -> None:
+    """The database goes away after answers were handed over and before that was written down: nobody has to guess."""
+    mark, number = f"over{uuid4().hex[:6]}", "+46701743000"
+    ground.insist(number, f"{mark} by text")
+    ground.mail(f"Mara <{mark}@example.com>", "Lamp", f"{mark} by mail")
+    until(lambda: len(ground.inbound(mark)) == 2, "both questions", MAIL_WAITS)
+    asked = [row[0] for row in ground.rows("SELECT conversation_id FROM message WHERE text LIKE ?", f"{mark}%")]
+    smtp, twilio, before = ground.at.smtp, ground.at.twilio, len(ground.at.smtp.taken)
+    smtp.stall_after_data = 2
+    twilio.moods.extend([Mood(delay=2)] * 2)
+    for n in range(4):
+        ground.reply(asked[n % 2], f"{mark} answer {n}", f"{mark}-{n}")
+    until(lambda: len(smtp.taken) == before + 2 and not twilio.moods, "all four to be under way")
+    stop()
+    time.sleep(4)
+    start()
+    until(lambda: not _busy(ground, mark, "queued", "sending"), "the outcomes to be written down", 30)
+    smtp.stall_after_data = 0
+    states = Counter(row[0] for row in ground.rows("SELECT state FROM message WHERE text LIKE ?", f"{mark} answer%"))
+    assert states == {"sent": 4}
+    assert len(smtp.taken) == before + 2
+    assert Counter(text.body.startswith(mark) for text in twilio.sent)[True] == 2
+    print("\n2 mails and 2 texts were handed over while the database went away for 4 s: all known as sent, once each")
+
+
+def live_line_over_an_outage(ground: Ground, stop: Callable[[], None], start: Callable[[], None]) -> None:
+    """A browser's live line hears of every message, the ones around the outage too, each once."""
+    mark, line = f"live{uuid4().hex[:6]}", LiveLine(ground.at.hub.url)
+    until(lambda: line.opened, "the line to be open")
+    before = ground.rows("SELECT max(id) FROM fact")[0][0]
+    for n in range(10):
+        ground.insist("+46701743100", f"{mark} {n}")
+    stop()
+    time.sleep(3)
+    start()
+    for n in range(10, 20):
+        ground.insist("+46701743100", f"{mark} {n}")
+    told = {row[0] for row in ground.rows("SELECT id FROM fact WHERE id > ? AND name = 'MessageReceived'", before)}
+    until(lambda: told <= set(line.facts), "the line to have told everything")
+    assert len(told) == 20
+    assert len(line.facts) == len(set(line.facts))
+    assert line.facts == sorted(line.facts)
+    print(f"\na live line over 3 s without a database: 20 messages told once each, connected {line.opened} time(s)")
+    line.close()
 
 
 def database_locked(ground: Ground, folder: Path, seconds: float, *, refused: bool) -> None:

@@ -1,0 +1,78 @@
+"""The proofs at length, on SQLite in one process and on PostgreSQL with two web processes and two workers."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.prove import outages
+from tests.prove.ground import Ground, Server, ground
+from tests.prove.soak import soak
+
+pytestmark = pytest.mark.prove
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
+    with ground(request.param, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[Ground]:
+    with ground("postgresql", tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def server(nodes: Ground) -> Server:
+    assert nodes.server
+    return nodes.server
+
+
+def test_arrivals_while_processes_are_killed(hub: Ground) -> None:
+    outages.arrivals_under_fire(hub, texts=400, mails=120, senders=20, every=(0.2, 1.5))
+
+
+def test_answers_while_senders_are_killed(hub: Ground) -> None:
+    outages.replies_under_fire(hub, replies=100, every=(0.1, 1.0))
+
+
+def test_storms_of_duplicates(hub: Ground) -> None:
+    for _ in range(5):
+        outages.storms(hub, copies=50, firsts=20)
+
+
+def test_a_provider_that_is_down(hub: Ground) -> None:
+    outages.provider_down(hub, replies=30)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
+def test_postgresql_is_restarted_or_crashes_under_load(nodes: Ground, server: Server, how: signal.Signals) -> None:
+    for seconds in (1, 5):
+        outages.database_gone(nodes, seconds, lambda: server.stop(how), server.start)
+
+
+def test_a_web_process_dies_while_the_database_is_away(nodes: Ground, server: Server) -> None:
+    outages.child_replaced_without_a_database(nodes, server.stop, server.start)
+
+
+def test_what_was_handed_over_is_known_after_an_outage(nodes: Ground, server: Server) -> None:
+    outages.answers_over_an_outage(nodes, server.stop, server.start)
+
+
+def test_a_live_line_misses_nothing_over_an_outage(nodes: Ground, server: Server) -> None:
+    outages.live_line_over_an_outage(nodes, server.stop, server.start)
+
+
+def test_another_program_locks_sqlite(tmp_path: Path) -> None:
+    with ground("sqlite", tmp_path) as hub:
+        outages.database_locked(hub, tmp_path, 3, refused=False)
+        outages.database_locked(hub, tmp_path, 16, refused=True)
+
+
+def test_three_minutes_of_everything(hub: Ground) -> None:
+    soak(hub, seconds=180)
