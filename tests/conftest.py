@@ -14,6 +14,9 @@ from storage.migrations import upgrade
 from tests.clock import Clock
 from tests.desk import Desk, open_desk
 from tests.support import postgres
+from tests.support.browser import browser
+
+__all__ = ["browser"]  # one per test process: Playwright can't be started twice in one
 
 os.environ.setdefault("SWITCHYARD_CHEAP_PASSWORDS", "1")  # argon2 at full strength would take half the suite's time
 

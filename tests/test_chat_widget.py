@@ -18,15 +18,8 @@ from storage.desk import ChannelAccount, touch_desk
 from tests.clock import Clock
 from tests.desk import Desk, open_desk
 from tests.doors import Client, answer, compose, served
-from tests.support.browser import launched
 
 CLOCK_TIME = re.compile(r"\d\d:\d\d")
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
 
 
 class Shop:
@@ -94,12 +87,12 @@ def troubles() -> list[str]:
 
 
 @pytest.fixture
-def page(chromium: Browser, hub: Client, troubles: list[str]) -> Iterator[Page]:
+def page(browser: Browser, hub: Client, troubles: list[str]) -> Iterator[Page]:
     def note(said: ConsoleMessage) -> None:
         if said.type == "error":
             troubles.append(said.text)
 
-    context = chromium.new_context(viewport={"width": 1000, "height": 760})
+    context = browser.new_context(viewport={"width": 1000, "height": 760})
     page = context.new_page()
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.on("console", note)
@@ -168,8 +161,8 @@ def test_a_site_that_is_not_named_can_t_show_the_chat(shop: Shop, page: Page, tr
     troubles.clear()
 
 
-def test_the_chat_fills_a_phone_and_the_dark(desk: Desk, hub: Client, chromium: Browser) -> None:
-    context = chromium.new_context(viewport={"width": 390, "height": 780}, color_scheme="dark", reduced_motion="reduce")
+def test_the_chat_fills_a_phone_and_the_dark(desk: Desk, hub: Client, browser: Browser) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 780}, color_scheme="dark", reduced_motion="reduce")
     page = context.new_page()
     page.goto(f"{hub.address}/chat/demo-shop")
     page.get_by_role("button", name="Open chat").click()

@@ -44,6 +44,6 @@ def launched() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """The session's browser; a conftest takes it in with `from tests.support.browser import browser`."""
+    """The session's browser; tests/conftest.py takes it in for everybody."""
     with launched() as chromium:
         yield chromium
