@@ -19,6 +19,7 @@ def folder_and_hub(
     """One running hub for all samples, on each kind of database in turn."""
     folder = tmp_path_factory.mktemp("survival")
     with ground(request.param, folder) as running:
+        running.in_a_hurry = True
         yield folder, running
 
 
@@ -38,15 +39,15 @@ def test_answers_wait_while_the_provider_is_down(hub: Ground) -> None:
 def test_the_database_goes_away_and_comes_back(folder_and_hub: tuple[Path, Ground]) -> None:
     folder, hub = folder_and_hub
     if hub.server is None:
-        outages.database_locked(hub, folder, 2, refused=False)
+        outages.database_locked(hub, folder, 1.5, refused=False)
     else:
         server = hub.server
         outages.database_gone(hub, 1.5, lambda: server.stop(signal.SIGINT), server.start)
 
 
 def test_killed_while_texts_and_mails_arrive(hub: Ground) -> None:
-    outages.arrivals_under_fire(hub, texts=24, mails=8, senders=4, every=(0.2, 0.6))
+    outages.arrivals_under_fire(hub, texts=16, mails=6, senders=3, every=(0.1, 0.6))
 
 
 def test_killed_while_answers_go_out(hub: Ground) -> None:
-    outages.replies_under_fire(hub, replies=12, every=(0.3, 0.6))
+    outages.replies_under_fire(hub, replies=12, every=(0.1, 0.4))

@@ -54,6 +54,7 @@ class Ground:
     store: Store
     web: int
     server: Server | None = None
+    in_a_hurry: bool = False  # a killed process's leases end at once, as if their time had passed
     answers: list[Answer] = field(default_factory=list)
     killed: Counter[str] = field(default_factory=Counter)
 
@@ -138,6 +139,9 @@ class Ground:
         hub = self.at.hub
         hub.running.remove(process)
         more = {"WEB_CONCURRENCY": str(self.web)} if serves and not hub.embedded else {}
+        if self.in_a_hurry:
+            with self.store.write() as tx:
+                tx.sql("UPDATE lease SET expires_at = ? WHERE holder LIKE ?", tx.now, f"%:{process.pid}:%")
         name = "web" if serves else f"worker-after-{process.pid}"
         hub._spawn(name, list(process.args), more)  # type: ignore[arg-type]
         if not serves:

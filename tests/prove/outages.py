@@ -44,6 +44,7 @@ def arrivals_under_fire(ground: Ground, texts: int, mails: int, senders: int, ev
         work = [partial(ground.insist, numbers[n % senders], wanted[n]) for n in range(texts)]
         calls = all_at_once([partial(_unhurried, dice.uniform(0, 0.2), one) for one in work], 4)
         posting.result()
+        until(lambda: ground.killed != before, "a process to be killed")
     took = time.monotonic() - began
     ground.assert_each_once(wanted, mark)
     ground.assert_one_history_each("email", mark)
@@ -64,11 +65,12 @@ def replies_under_fire(ground: Ground, replies: int, every: tuple[float, float])
     until(lambda: len(ground.inbound(mark)) == 2, "both questions", MAIL_WAITS)
     asked = [row[0] for row in ground.rows("SELECT conversation_id FROM message WHERE text LIKE ?", f"{mark}%")]
     texts = [f"{mark} {n}" for n in range(replies)]
-    ground.at.twilio.moods.extend(Mood(delay=dice.uniform(0, 0.15)) for _ in range(replies))
+    ground.at.twilio.moods.extend(Mood(delay=dice.uniform(0, 0.3)) for _ in range(replies))
     before = Counter(ground.killed)
     with ground.killing(dice, every, only="" if ground.at.hub.embedded else "worker.py"):
         all_at_once([partial(ground.reply, asked[n % 2], texts[n], f"{mark}-{n}") for n in range(replies)], 4)
         until(lambda: _busy(ground, mark, "queued") < replies / 4, "most of the answers to be on their way", 90)
+        until(lambda: ground.killed != before, "a sender to be killed")
     left = settle_all(ground, mark)
     ground.at.twilio.moods.clear()
     said = Counter(text.body for text in ground.at.twilio.sent if text.body in set(texts))
