@@ -28,6 +28,7 @@ from hub.lifecycle import wake_due
 from hub.mailboxes import Mailbox, file_left_over
 from hub.media import fetch_waiting
 from hub.outbound import reconcile_message, send_message
+from hub.people import forget_old_failures
 from routing.router import Router
 from storage.leases import drop_all_leases
 from storage.migrations import HEAD, current
@@ -72,6 +73,7 @@ class Worker:
         self._every(1, self._wake_snoozed)
         self._every(2, lambda: fetch_waiting(hub))
         self._every(15, lambda: file_left_over(hub))
+        self._every(3600, lambda: hub.store.submit(forget_old_failures))
         self._scheduler.start()
         self._watch_mailboxes()
 
@@ -85,11 +87,6 @@ class Worker:
             self._close_mailbox(number)
         for thread in self._threads:
             thread.join(10)
-
-    @property
-    def alive(self) -> bool:
-        """Whether every thread is still at work."""
-        return all(thread.is_alive() for thread in self._threads)
 
     def _run(self, name: str, loop: Callable[[threading.Event], None]) -> None:
         thread = threading.Thread(target=loop, args=(self._stop,), name=name, daemon=True)
