@@ -20,6 +20,7 @@ from storage import Store, Tx
 from storage.deliveries import Delivery
 from storage.facts import DeliveryChanged
 from storage.outages import is_outage
+from storage.receipts import NEW_RECEIPT
 
 if TYPE_CHECKING:
     from hub.hub import Hub
@@ -345,11 +346,8 @@ def _apply_update(tx: Tx, channel_id: int, update: DeliveryUpdate) -> str:
     state, why = ("accepted", "") if message_id else ("ignored", "no such message of ours")
     raw = update.raw
     rows = tx.sql(
-        "INSERT INTO receipt(channel_id, dedupe_key, origin, state, why, attempts, content_type, headers, body, "
-        "sha256, size, received_at) VALUES(?, ?, 'status', ?, ?, 0, ?, ?, ?, '', ?, ?) "
-        "ON CONFLICT (channel_id, dedupe_key) DO NOTHING RETURNING id",
-        channel_id, raw.dedupe_key[:255], state, why, raw.content_type[:200], json.dumps(dict(raw.headers)), raw.body,
-        len(raw.body), tx.now,
+        NEW_RECEIPT, channel_id, raw.dedupe_key[:255], "status", state, why, raw.content_type[:200],
+        json.dumps(dict(raw.headers)), raw.body, "", len(raw.body), tx.now,
     ).fetchall()  # fmt: skip
     if not rows:
         return "duplicate"

@@ -34,7 +34,7 @@ from storage.facts import (
     MessageReceived,
     ReceiptQuarantined,
 )
-from storage.receipts import INLINE_BYTES, Receipt
+from storage.receipts import INLINE_BYTES, NEW_RECEIPT, Receipt
 from storage.store import Rows
 
 logger = logging.getLogger(__name__)
@@ -42,11 +42,6 @@ logger = logging.getLogger(__name__)
 OUTAGES = outages.OUTAGES
 DROPPED = {"own": "our own mail came back", "spam": "the honeypot field was filled in"}
 
-NEW_RECEIPT = (
-    "INSERT INTO receipt(channel_id, dedupe_key, origin, state, why, attempts, content_type, headers, body, sha256, "
-    "size, received_at) VALUES(?, ?, 'message', ?, ?, 0, ?, ?, ?, ?, ?, ?) "
-    "ON CONFLICT (channel_id, dedupe_key) DO NOTHING RETURNING id"
-)
 NEW_CONVERSATION = (
     "INSERT INTO conversation(contact_id, subject, state, channel, priority, last_at, last_message_id, "
     "last_inbound_id, preview, message_count, created_at) VALUES(?, ?, 'open', ?, 0, ?, 0, 0, '', 0, ?) RETURNING id"
@@ -264,8 +259,8 @@ def note_receipt(tx: Tx, opened: Opened, raw: Raw, body: bytes | None, digest: s
 def _note_receipt(tx: Tx, opened: Opened, raw: Raw, body: bytes | None, digest: str, state: str, why: str) -> Rows:
     headers = json.dumps(dict(raw.headers)) if raw.headers else "{}"
     return tx.ahead(
-        NEW_RECEIPT, opened.id, raw.dedupe_key[:255], state, why, raw.content_type[:200], headers, body, digest,
-        len(raw.body), tx.now,
+        NEW_RECEIPT, opened.id, raw.dedupe_key[:255], "message", state, why, raw.content_type[:200], headers, body,
+        digest, len(raw.body), tx.now,
     )  # fmt: skip
 
 

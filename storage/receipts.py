@@ -11,6 +11,13 @@ from storage.columns import BigId, json, key, ref, utc
 
 INLINE_BYTES = 64 * 1024  # larger bodies are blobs
 
+# No row comes back when it was here before: the unique key is the judge.
+NEW_RECEIPT = (
+    "INSERT INTO receipt(channel_id, dedupe_key, origin, state, why, attempts, content_type, headers, body, sha256, "
+    "size, received_at) VALUES(?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (channel_id, dedupe_key) DO NOTHING RETURNING id"
+)
+
 
 class Receipt(SQLModel, table=True):
     """One raw thing. `state` is received (still to be read), accepted, duplicate, ignored or quarantined.
