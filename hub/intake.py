@@ -25,7 +25,7 @@ from hub.optout import note_command
 from hub.threads import Thread, thread
 from routing.work import Arrival, enqueue
 from storage import Tx, outages
-from storage.access import Actor, Conflict, NotFound
+from storage.access import Actor, Conflict, NotFound, receipt_for
 from storage.facts import (
     ConversationOpened,
     ConversationReopened,
@@ -169,12 +169,10 @@ def receive(
 def retry_receipt(hub: Hub, actor: Actor, receipt_id: int) -> Taken:
     """Read a quarantined or still unread receipt again, from its raw bytes.
 
-    Raises NotFound, or Conflict when it needs no retry.
+    Raises NotFound also when the actor may not see it, or Conflict when it needs no retry.
     """
     with hub.store.read() as tx:
-        receipt = tx.get(Receipt, receipt_id)
-    if receipt is None:
-        raise NotFound(f"There is no receipt {receipt_id}.")
+        receipt = receipt_for(tx, actor, receipt_id)
     if receipt.state not in ("quarantined", "received"):
         raise Conflict(f"This one is {receipt.state} already.")
     return read_receipt(hub, hub.channel(receipt.channel_id), receipt)

@@ -20,7 +20,7 @@ from inbox.mailhtml import clean, page
 from inbox.session import viewer
 from inbox.thread import PREVIEWED
 from storage import Tx
-from storage.access import NotFound, conversation_for
+from storage.access import NotFound, conversation_for, receipt_for
 from storage.conversations import Attachment, Message
 from storage.receipts import Receipt
 
@@ -104,8 +104,8 @@ def raw(number: int) -> ResponseReturnValue:
     """The bytes of something that could not be read, as a text file to save."""
     hub = hub_here()
     with hub.store.read() as tx:
-        receipt = tx.get(Receipt, number)
-    if receipt is None or receipt.state != "quarantined":
+        receipt = receipt_for(tx, viewer().actor, number)
+    if receipt.state != "quarantined":
         raise NotFound(f"There is no unreadable item {number}.")
     return _harmless(raw_bytes(hub, receipt), "text/plain", "attachment", f"receipt-{number}.txt")
 

@@ -15,7 +15,7 @@ from sqlmodel import col, select
 from inbox.session import Viewer
 from inbox.wording import SOON, address, kind
 from storage import Tx
-from storage.access import visible
+from storage.access import visible, visible_receipt
 from storage.conversations import Conversation, Draft, Message, Reading
 from storage.desk import ChannelAccount, Queue
 from storage.people import Agent, Contact, Identity
@@ -205,7 +205,8 @@ def counts(tx: Tx, who: Viewer) -> Counts:
         tally["unassigned"] += number if owner == "none" else 0
         channels[channel] += number
         queues[queue_id or 0] += number
-    tally["unreadable"] = tx.exec(select(func.count()).select_from(Receipt).where(Receipt.state == "quarantined")).one()
+    spoiled = (Receipt.state == "quarantined", visible_receipt(who.actor))
+    tally["unreadable"] = tx.exec(select(func.count()).select_from(Receipt).where(*spoiled)).one()
     return Counts(dict(tally), _channels(tx, channels), _queues(tx, who, queues), _unread(tx, who))
 
 

@@ -14,10 +14,10 @@ from inbox.answers import Toast, fragment
 from inbox.lists import counts
 from inbox.panel import candidate, candidates, person_of
 from inbox.screen import Place, Screen, list_for, open_conversation, place, screen
-from inbox.session import viewer, wants_fragment
+from inbox.session import Viewer, viewer, wants_fragment
 from inbox.thread import note_reading
 from storage import Tx
-from storage.access import NotFound, conversation_for, person_for
+from storage.access import NotFound, conversation_for, person_for, visible_receipt
 from storage.desk import ChannelAccount
 from storage.receipts import Receipt
 from storage.search import index_new_messages
@@ -119,7 +119,7 @@ def unreadable() -> ResponseReturnValue:
     hub, who = hub_here(), viewer()
     with hub.store.read() as tx:
         where = Place("unreadable")
-        rows = _quarantined(tx)
+        rows = _quarantined(tx, who)
         parts = screen(hub, tx, who, where)
     page = render_template("inbox/unreadable.html", screen=parts, receipts=rows)
     return make_response(page)
@@ -132,7 +132,7 @@ def retry(number: int) -> ResponseReturnValue:
     if not wants_fragment():
         return redirect(url_for("inbox.unreadable"), 303)
     with hub.store.read() as tx:
-        rows, tally = _quarantined(tx), counts(tx, who)
+        rows, tally = _quarantined(tx, who), counts(tx, who)
     if taken.state == "quarantined":
         toast = Toast("It still can't be read; the reason is beside it.", seconds=8, alarm=True)
     else:
@@ -146,11 +146,11 @@ def _page(parts: Screen) -> ResponseReturnValue:
     return make_response(render_template("inbox/inbox.html", screen=parts))
 
 
-def _quarantined(tx: Tx) -> list[tuple[Receipt, ChannelAccount]]:
+def _quarantined(tx: Tx, who: Viewer) -> list[tuple[Receipt, ChannelAccount]]:
     query = (
         select(Receipt, ChannelAccount)
         .join(ChannelAccount, col(ChannelAccount.id) == col(Receipt.channel_id))
-        .where(Receipt.state == "quarantined")
+        .where(Receipt.state == "quarantined", visible_receipt(who.actor))
         .order_by(col(Receipt.id).desc())
         .limit(RECEIPTS)
     )

@@ -8,8 +8,9 @@ from sqlalchemy import ColumnElement, exists, or_, true
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
-from storage.conversations import Conversation
+from storage.conversations import Conversation, Message
 from storage.people import Agent, AgentQueue, Contact
+from storage.receipts import Receipt
 from storage.store import Tx
 
 ROLES = ("agent", "supervisor", "admin")
@@ -85,6 +86,21 @@ def visible_person(actor: Actor) -> ColumnElement[bool]:
     )
 
 
+def visible_receipt(actor: Actor) -> ColumnElement[bool]:
+    """The condition on `Receipt`: what made a message in a conversation that the actor may see.
+
+    What no message could be made of (yet) may be anybody's matter, so only those see it who see everything.
+    """
+    if actor.sees_all:
+        return true()
+    return exists(
+        select(Message.id)
+        .join(Conversation, col(Conversation.id) == col(Message.conversation_id))
+        .where(col(Message.receipt_id) == col(Receipt.id), visible(actor))
+        .correlate(Receipt)
+    )
+
+
 def person_for(tx: Tx, actor: Actor, contact_id: int) -> Contact:
     """The record that stands for a contact's whole person.
 
@@ -94,6 +110,14 @@ def person_for(tx: Tx, actor: Actor, contact_id: int) -> Contact:
     found = tx.exec(select(Contact).where(Contact.id == standing, visible_person(actor))).first()
     if found is None:
         raise NotFound(f"There is no contact {contact_id}.")
+    return found
+
+
+def receipt_for(tx: Tx, actor: Actor, receipt_id: int) -> Receipt:
+    """One receipt. Raises NotFound when it does not exist or this actor may not see it."""
+    found = tx.exec(select(Receipt).where(Receipt.id == receipt_id, visible_receipt(actor))).first()
+    if found is None:
+        raise NotFound(f"There is no receipt {receipt_id}.")
     return found
 
 

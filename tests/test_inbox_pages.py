@@ -281,20 +281,39 @@ def test_search_finds_and_leads_back(jonas: Browser, desk: Desk) -> None:
     assert "has:file" in words(jonas.page("/inbox/search?q=lamp+has:file"), ".list-hint")[0]
 
 
-def test_what_could_not_be_read_is_listed_saved_and_tried_again(jonas: Browser, desk: Desk) -> None:
+@pytest.fixture
+def ines(app: Flask) -> Browser:
+    browser = Browser(app)
+    browser.sign_in("ines@desk.example")
+    return browser
+
+
+def test_what_could_not_be_read_is_listed_saved_and_tried_again(ines: Browser, desk: Desk) -> None:
     with desk.hub.store.write() as tx:
         body = b"From: Mara <mara@example.com>\nSubject: <script>alert(1)</script>\n\nHello"
         receipt = quarantine(tx, body, "It has no <sender>.")
 
-    page = jonas.page("/inbox/unreadable")
+    page = ines.page("/inbox/unreadable")
     assert words(page, ".receipt p") == ["It has no <sender>."]
-    raw = jonas.get(f"/inbox/receipts/{receipt}/raw")
+    raw = ines.get(f"/inbox/receipts/{receipt}/raw")
     assert raw.content_type == "text/plain" and raw.headers["Content-Disposition"].startswith("attachment")
-    assert "Could not be read1" in words(jonas.page("/inbox/mine"), "#nav-views a")
-    again = jonas.post(f"/inbox/receipts/{receipt}/retry", hx=True)
+    assert "Could not be read1" in words(ines.page("/inbox/mine"), "#nav-views a")
+    again = ines.post(f"/inbox/receipts/{receipt}/retry", hx=True)
     assert again.status_code == 200 and "It is read now" in again.text
+    assert ines.get(f"/inbox/receipts/{receipt}/raw").status_code == 404
+    assert ines.post(f"/inbox/receipts/{receipt}/retry", hx=True).status_code == 409
+
+
+def test_what_could_not_be_read_is_kept_from_those_who_do_not_see_everything(jonas: Browser, desk: Desk) -> None:
+    with desk.hub.store.write() as tx:
+        receipt = quarantine(tx, b"Subject: Salary of Tomas\n\n?", "It names no sender.")
+
+    page = jonas.page("/inbox/unreadable")
+    assert page.css(".receipt") == [] and "supervisors and admins" in words(page, ".lead")[0]
+    assert not any("Could not be read" in link for link in words(jonas.page("/inbox/mine"), "#nav-views a"))
     assert jonas.get(f"/inbox/receipts/{receipt}/raw").status_code == 404
-    assert jonas.post(f"/inbox/receipts/{receipt}/retry", hx=True).status_code == 409
+    assert jonas.post(f"/inbox/receipts/{receipt}/retry", hx=True).status_code == 404
+    assert desk.conversations() == []
 
 
 def test_times_are_told_where_the_agent_is(jonas: Browser, desk: Desk) -> None:

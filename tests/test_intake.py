@@ -104,6 +104,23 @@ def test_an_unreadable_mail_is_kept_and_read_once_the_parser_can(desk: Desk, mon
         retry_receipt(desk.hub, SYSTEM, taken.receipt_id or 0)
 
 
+def test_only_who_may_see_a_receipt_reads_it_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = desk.mail("Order 48213", "One lamp is missing")
+    desk.route()
+    for who in (desk.jonas, desk.ines):
+        with pytest.raises(Conflict, match="accepted already"):
+            retry_receipt(desk.hub, who, read.receipt_id or 0)
+    with pytest.raises(NotFound):
+        retry_receipt(desk.hub, desk.tomas, read.receipt_id or 0)
+
+    monkeypatch.setattr(type(desk.hub.channel_named("support-sms").must()), "parse", staticmethod(lambda _: 1 / 0))
+    unread = desk.text("hello").receipt_id or 0
+    for who in (desk.jonas, desk.tomas):
+        with pytest.raises(NotFound):
+            retry_receipt(desk.hub, who, unread)
+    assert retry_receipt(desk.hub, desk.ines, unread).state == "quarantined"
+
+
 def test_a_unit_that_breaks_half_way_keeps_the_raw_bytes(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     from hub import intake
 

@@ -91,6 +91,15 @@ def pages(address: str, mara: int) -> dict[str, Callable[[Page], object]]:
         page.locator("details.original summary").first.click()
         page.locator("details.original").first.scroll_into_view_if_needed()
 
+    def unreadable(page: Page) -> None:
+        page.context.clear_cookies()
+        page.goto(f"{address}/sign-in")
+        page.fill("#email", "ines@desk.example")
+        page.fill("#password", PASSWORD)
+        page.click("button.primary")
+        page.wait_for_selector("#rows")
+        page.goto(f"{address}/inbox/unreadable")
+
     def help_open(page: Page) -> None:
         page.goto(f"{address}/inbox/mine")
         page.keyboard.press("?")
@@ -117,9 +126,9 @@ def pages(address: str, mara: int) -> dict[str, Callable[[Page], object]]:
         "snoozed": lambda page: page.goto(f"{address}/inbox/snoozed"),
         "unassigned": lambda page: page.goto(f"{address}/inbox/unassigned"),
         "nothing-found": lambda page: page.goto(f"{address}/inbox/search?q=zebra"),
-        "unreadable": lambda page: page.goto(f"{address}/inbox/unreadable"),
         "not-here": lambda page: page.goto(f"{address}/inbox/c/99999"),
         "help": help_open,
+        "unreadable": unreadable,
         "sign-in-wrong": wrong,
     }
 
