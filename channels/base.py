@@ -97,6 +97,7 @@ class Inbound:
     automatic: str = ""
     command: str = ""
     flags: tuple[str, ...] = ()  # what a reader should know: "multi_from", "too_many_parts", ...
+    marks: tuple[str, ...] = ()  # what claims to be our own mark on it; the hub verifies it
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,9 @@ class Outbound:
     references: tuple[str, ...] = ()  # oldest first, the last is what this answers
     files: tuple[File, ...] = ()
     automatic: bool = False
+    mark: str = ""  # signed, by which we know our own message again
+    reply_token: str = ""  # for a channel whose replies can be addressed by a token
+    bounce_token: str = ""  # for a channel whose bounces can be
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from hub.hub import Hub, Opened
 from hub.identity import Known, identify
 from hub.optout import note_command
 from hub.threads import Thread, thread
+from hub.trust import weighed
 from routing.work import Arrival, enqueue
 from storage import Tx, outages
 from storage.access import Actor, Conflict, NotFound, receipt_for
@@ -106,7 +107,7 @@ def take_in(hub: Hub, opened: Opened, raw: Raw) -> Taken:
     What can't be read is kept as a quarantined receipt. Raises only OUTAGES: then nothing was stored.
     """
     try:
-        inbound = opened.must().parse(raw)
+        inbound = weighed(hub.tokens, opened.must().parse(raw))
         files = store_files(hub, inbound)
     except Exception as error:
         if outages.is_outage(error):
@@ -183,7 +184,7 @@ def read_receipt(hub: Hub, opened: Opened, receipt: Receipt) -> Taken:
     raw = Raw(receipt.dedupe_key, raw_bytes(hub, receipt), receipt.content_type, receipt.headers)
     receipt_id = receipt.id or 0
     try:
-        inbound = opened.must().parse(raw)
+        inbound = weighed(hub.tokens, opened.must().parse(raw))
         files = store_files(hub, inbound)
         signed = signed_conversations(hub, inbound)
         state, why = _verdict(inbound)

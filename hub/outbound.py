@@ -86,7 +86,9 @@ def _prepared(hub: Hub, delivery: Delivery) -> tuple[Opened, Outbound]:
         id=message.uuid or "", to=(message.to_address,), cc=tuple(message.cc), text=message.text, html=message.html,
         subject=message.subject, sender_name=author.name if author else "", external_id=message.external_id,
         references=tuple(message.refs), files=tuple(_file(hub, file) for file in files),
-        automatic=bool(message.automatic),
+        automatic=bool(message.automatic), mark=hub.tokens.mark(message.uuid or ""),
+        reply_token=hub.tokens.issue(message.conversation_id, message.id),
+        bounce_token=hub.tokens.issue_bounce(message.id or 0),
     )  # fmt: skip
     return opened, outbound
 

@@ -8,7 +8,9 @@ import hmac
 import re
 
 MAC_CHARS = 16  # of base32: 80 bits
+NUMBER_CHARS = 8  # of base32: 40 bits
 _MESSAGE_ID = re.compile(r"<sy\.([0-9a-f-]{36})\.([a-z2-7]+)@", re.ASCII)
+_MARK = re.compile(r"([0-9a-f-]{36})\.([a-z2-7]+)", re.ASCII)
 
 
 class Tokens:
@@ -17,18 +19,36 @@ class Tokens:
     def __init__(self, secret_key: str):
         self._key = hashlib.sha256(b"switchyard reply token " + secret_key.encode()).digest()
 
-    def issue(self, conversation_id: int) -> str:
-        """A token of [a-z2-7] only, because local parts of addresses lose their case on the way."""
-        number = base64.b32encode(conversation_id.to_bytes(5, "big")).decode().lower()
-        return number + self._mac(number)
+    def issue(self, conversation_id: int, message_id: int | None = None) -> str:
+        """A token for a conversation, or for one outgoing message of it.
+
+        Of [a-z2-7] only, because local parts of addresses lose their case on the way.
+        """
+        numbers = (conversation_id,) if message_id is None else (conversation_id, message_id)
+        return self._sealed("".join(_written(number) for number in numbers))
 
     def read(self, token: str) -> int | None:
         """The conversation a token was issued for, or None when it is not one of ours."""
-        token = token.lower()
-        number, mac = token[:-MAC_CHARS], token[-MAC_CHARS:]
-        if len(number) != 8 or not hmac.compare_digest(mac.encode("utf-8", "replace"), self._mac(number).encode()):
-            return None
-        return int.from_bytes(base64.b32decode(number.upper()), "big")
+        numbers = self._opened(token)
+        return _number(numbers[:NUMBER_CHARS]) if len(numbers) in (NUMBER_CHARS, 2 * NUMBER_CHARS) else None
+
+    def issue_bounce(self, message_id: int) -> str:
+        """What the envelope sender of an outgoing mail carries, so that a bounce names its message (VERP)."""
+        return self._sealed(f"b{_written(message_id)}")
+
+    def bounced(self, token: str) -> int | None:
+        """The message whose bounce comes to an address with this token, or None when we never issued it."""
+        numbers = self._opened(token)
+        return _number(numbers[1:]) if len(numbers) == 1 + NUMBER_CHARS and numbers[0] == "b" else None
+
+    def mark(self, uuid: str) -> str:
+        """What our mails carry in a field of their own, so that we know them again when they come back."""
+        return f"{uuid}.{self._mac(f'mark {uuid}')}"
+
+    def marked(self, mark: str) -> str | None:
+        """The uuid of the message that carries this mark, or None when somebody else wrote it."""
+        found = _MARK.fullmatch(mark.strip())
+        return found.group(1) if found and hmac.compare_digest(mark.strip(), self.mark(found.group(1))) else None
 
     def message_id(self, uuid: str, conversation_id: int, domain: str) -> str:
         """The Message-ID (RFC 5322 3.6.4) of an outgoing mail, chosen before the first try."""
@@ -39,6 +59,23 @@ class Tokens:
         found = _MESSAGE_ID.match(message_id.strip())
         return self.read(found.group(2)) if found else None
 
+    def _sealed(self, numbers: str) -> str:
+        return numbers + self._mac(numbers)
+
+    def _opened(self, token: str) -> str:
+        """What a token of ours says; empty for any other."""
+        token = token.lower()
+        numbers, mac = token[:-MAC_CHARS], token[-MAC_CHARS:]
+        return numbers if hmac.compare_digest(mac.encode("utf-8", "replace"), self._mac(numbers).encode()) else ""
+
     def _mac(self, number: str) -> str:
         digest = hmac.new(self._key, number.encode("utf-8", "replace"), hashlib.sha256).digest()
         return base64.b32encode(digest[:10]).decode().lower()
+
+
+def _written(number: int) -> str:
+    return base64.b32encode(number.to_bytes(5, "big")).decode().lower()
+
+
+def _number(written: str) -> int:
+    return int.from_bytes(base64.b32decode(written.upper()), "big")

@@ -33,6 +33,7 @@ def reply(**changes: Any) -> Outbound:
         "text": "Good morning Mara,\n\nyour parcel left today.",
         "subject": "Re: Where is my order?",
         "external_id": "<reply-1@shop.example>",
+        "mark": "ours.signed",
     }
     return Outbound(**{**given, **changes})
 
@@ -57,7 +58,8 @@ def test_a_reply_threads_in_the_customers_mail_program() -> None:
     assert mail["From"] == "Shop <support@shop.example>"
     assert mail["To"] == MARA
     assert mail["Date"].datetime == NOW
-    assert mail["X-Switchyard-Loop"] == "1"
+    assert mail["X-Switchyard-Loop"] == "ours.signed"
+    assert mail["Reply-To"] is None
     assert mail["Auto-Submitted"] is None
 
 
@@ -130,7 +132,7 @@ def test_text_html_an_inline_picture_and_a_file_arrive_as_they_were_written() ->
         ("Räkning 4711.pdf", b"%PDF", False),
         ("forwarded.eml", b"Subject: x\r\n\r\ny", False),
     ]
-    assert inbound.automatic == "own"
+    assert inbound.marks == ("ours.signed",)
 
 
 def test_an_automatic_answer_says_that_it_is_one() -> None:
@@ -162,6 +164,18 @@ def channel(sink: Sink, **settings: Any) -> EmailChannel:
         "timeout": 5,
     }
     return EmailChannel(name="support-mail", address=OURS, settings={**given, **settings})
+
+
+def test_answers_and_bounces_name_their_message_where_the_account_takes_plus_addresses(sink: Sink) -> None:
+    tokens = {"reply_token": "answer2", "bounce_token": "bounce2"}
+    channel(sink, plus_addresses=True).send(reply(**tokens))
+    channel(sink).send(reply(**tokens))
+    channel(sink, plus_addresses=True).send(reply(**{**tokens, "reply_token": "a" * 60}))
+    plus, plain, long = sink.taken
+    assert plus.sender == "support+bounce2@shop.example"
+    assert read(plus.data)["Reply-To"] == "support+answer2@shop.example"
+    assert (plain.sender, read(plain.data)["Reply-To"]) == (OURS, None)
+    assert read(long.data)["Reply-To"] == OURS
 
 
 def test_a_reply_reaches_the_mail_server_byte_for_byte(sink: Sink) -> None:

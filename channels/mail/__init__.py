@@ -8,7 +8,7 @@ from email.utils import localtime
 from typing import ClassVar
 
 from channels.base import Accepted, CheckFailed, Cursor, Inbound, Limits, Outbound, Raw, SendFailed, Settings
-from channels.mail.compose import compose, own_id
+from channels.mail.compose import compose, own_id, plus_address
 from channels.mail.headers import normalised
 from channels.mail.mailbox import ConnectionLost, Mailbox
 from channels.mail.parse import parse
@@ -44,9 +44,13 @@ class EmailChannel:
             raise SendFailed("The files are larger than 25 MB together; send them by a link.", permanent=True)
         if not message.to:
             raise SendFailed("The mail has no recipient; choose one.", permanent=True)
-        data = compose(message, self._settings.from_name, self.address, localtime())
+        reply_to, bounces_to = "", self.address
+        if self._settings.plus_addresses:
+            reply_to = plus_address(self.address, message.reply_token)
+            bounces_to = plus_address(self.address, message.bounce_token)
+        data = compose(message, self._settings.from_name, self.address, localtime(), reply_to)
         recipients = dict.fromkeys(normalised(each) for each in (*message.to, *message.cc))
-        submit(self._settings.smtp, self.address, tuple(recipients), data)
+        submit(self._settings.smtp, bounces_to, tuple(recipients), data)
         return Accepted(external_id=own_id(message, self.address))
 
     def poll(self, cursor: Cursor) -> Iterator[tuple[Raw | None, Cursor]]:

@@ -17,13 +17,16 @@ SILENCES = frozenset(("all", "oof", "autoreply"))  # what X-Auto-Response-Suppre
 
 
 def automatic(message: Message, sender: str) -> str:
-    """ "" for a person's mail, else own, bounce, report, vacation, bulk or generated.
+    """ "" for a person's mail, else bounce, report, vacation, bulk or generated.
 
     `sender` is the normalised From address. Such mail is shown, but starts no clock and is never answered by a machine.
     """
-    if values(message, LOOP_HEADER):
-        return "own"
     return _report(message, sender) or _vacation(message) or _bulk(message) or _generated(message, sender)
+
+
+def marks(message: Message) -> tuple[str, ...]:
+    """What the mail says is our mark. Anybody can write one: only the hub can tell whether it is ours."""
+    return tuple(each[:100].decode("ascii", "replace") for each in values(message, LOOP_HEADER)[:3])
 
 
 def _report(message: Message, sender: str) -> str:

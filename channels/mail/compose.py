@@ -18,6 +18,7 @@ from channels.mail.headers import line, normalised
 
 MAX_REFERENCES = 10  # besides the first, which starts the thread
 FOLD_AT = 76
+MAX_LOCAL = 64
 ID = re.compile(r"<[!-;=?-~]{3,900}>")
 MIME_NAMES = ("Content-Type", "Content-Transfer-Encoding", "MIME-Version")
 
@@ -52,14 +53,15 @@ def _registry() -> HeaderRegistry:
 POLICY = policy.SMTP.clone(header_factory=_registry(), cte_type="7bit")
 
 
-def compose(message: Outbound, from_name: str, address: str, now: datetime) -> bytes:
+def compose(message: Outbound, from_name: str, address: str, now: datetime, reply_to: str = "") -> bytes:
     """The mail as it goes over the wire, CRLF lines, 7 bit.
 
-    `address` is our own; `message.external_id` becomes the Message-ID. Raises SendFailed (permanent) where an address
+    `address` is our own; `message.external_id` becomes the Message-ID; `reply_to` is where answers go if elsewhere.
+    Raises SendFailed (permanent) where an address
     or the Message-ID can't stand in a header.
     """
     mail = EmailMessage(policy=POLICY)
-    fields = _fields(message, from_name, address, now)
+    fields = _fields(message, from_name, address, now, reply_to)
     for name, content in fields.items():
         mail[name] = content
     mail.set_content(_lines(message.text))
@@ -78,13 +80,14 @@ def compose(message: Outbound, from_name: str, address: str, now: datetime) -> b
 
 
 def _fields(
-    message: Outbound, from_name: str, address: str, now: datetime
+    message: Outbound, from_name: str, address: str, now: datetime, reply_to: str
 ) -> dict[str, str | Address | tuple[Address, ...]]:
     chain = [each for each in message.references if ID.fullmatch(each)]
     fields: dict[str, str | Address | tuple[Address, ...]] = {
         "From": _address(message.sender_name or from_name, address),
         "To": tuple(_address("", each) for each in message.to),
         "Cc": tuple(_address("", each) for each in message.cc),
+        "Reply-To": (_address(message.sender_name or from_name, reply_to),) if reply_to else "",
         "Subject": _title(message.subject),
         "Date": format_datetime(now),
         "Message-ID": own_id(message, address),
@@ -92,9 +95,16 @@ def _fields(
         "References": " ".join(_capped(chain)),
         "Auto-Submitted": "auto-replied" if message.automatic else "",
         "X-Auto-Response-Suppress": "All" if message.automatic else "",
-        LOOP_HEADER: "1",
+        LOOP_HEADER: line(message.mark),
     }
     return {name: content for name, content in fields.items() if content or name == "Subject"}
+
+
+def plus_address(address: str, token: str) -> str:
+    """`address` with a token in its local part, or as it is where that grows past 64 octets (RFC 5321 4.5.3.1.1)."""
+    local, _, domain = address.rpartition("@")
+    longer = f"{local}+{token}"
+    return f"{longer}@{domain}" if token and local and len(longer.encode()) <= MAX_LOCAL else address
 
 
 def _capped(chain: list[str]) -> list[str]:

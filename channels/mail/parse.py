@@ -9,7 +9,7 @@ from email.message import Message
 from email.parser import BytesHeaderParser
 
 from channels.base import ContactPoint, File, Inbound, Raw, Sender, Strength, Unreadable
-from channels.mail.automatic import automatic
+from channels.mail.automatic import automatic, marks
 from channels.mail.headers import Mailbox, addresses, date, message_id, references, text, value, values
 from channels.mail.parts import Body, body_of, charset_hint
 from channels.mail.quotes import quoted_at
@@ -54,6 +54,7 @@ def parse(raw: Raw) -> Inbound:
         quoted_at=len(content) if "encrypted" in body.flags else quoted_at(content),
         automatic=automatic(message, address),
         flags=tuple(flags + body.flags),
+        marks=marks(message),
     )
 
 

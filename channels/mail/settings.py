@@ -27,6 +27,7 @@ REQUIRED = ("imap_host", "smtp_host", "username")
 OPTIONAL = (
     *("imap_port", "imap_tls", "password", "oauth_token", "folder", "mark_seen", "max_bytes", "from_name", "timeout"),
     *("smtp_port", "smtp_tls", "smtp_username", "smtp_password", "ca_file"),
+    "plus_addresses",
 )
 MAX_BYTES = 40 * 1024 * 1024
 
@@ -60,6 +61,7 @@ class MailSettings:
     from_name: str
     mark_seen: bool
     max_bytes: int
+    plus_addresses: bool = False  # whether mail to support+anything@ reaches this account
 
 
 def read_settings(name: str, settings: Settings) -> MailSettings:
@@ -74,6 +76,7 @@ def read_settings(name: str, settings: Settings) -> MailSettings:
         from_name=str(settings.get("from_name") or ""),
         mark_seen=_switch(name, settings, "mark_seen"),
         max_bytes=int(_number(name, settings, "max_bytes", MAX_BYTES)),
+        plus_addresses=_switch(name, settings, "plus_addresses"),
     )
 
 
