@@ -19,6 +19,7 @@ from storage import Tx
 from storage.conversations import Conversation, Message
 from storage.deliveries import Delivery, SlackNotice
 from storage.desk import Queue
+from storage.failpoints import step
 from storage.people import Agent, Contact, Identity
 from storage.work import live_item
 
@@ -113,6 +114,7 @@ def send(hub: Hub, delivery: Delivery) -> SendResult:
         client.ephemeral(told["channel"], told["user"], told["whisper"])
         return SendResult()
     taken = hub.store.submit(partial(_take, settings=hub.settings, told=told))
+    step("notice.taken")
     if isinstance(taken, str):
         return SendResult(response={"skipped": taken})
     return SendResult(external_id=_show(hub, client, told["conversation"], taken))
@@ -133,6 +135,7 @@ def _show(hub: Hub, client: SlackClient, conversation_id: int, turn: Turn) -> st
             statement = FORGET if shown.fresh and never_left else FREE
             hub.store.submit(partial(_run, statement=statement, conversation_id=conversation_id))
             raise
+        step("notice.put")
         following = hub.store.submit(
             partial(_shown, settings=hub.settings, conversation_id=conversation_id, ts=ts, turn=shown)
         )

@@ -19,6 +19,7 @@ from hub.optout import set_opt_out
 from storage import Store, Tx
 from storage.deliveries import Delivery
 from storage.facts import DeliveryChanged
+from storage.failpoints import step
 from storage.outages import is_outage
 from storage.receipts import NEW_RECEIPT
 
@@ -154,11 +155,15 @@ class Courier:
         lost meanwhile sends nothing.
         """
         if self._write_down(partial(_begin, delivery=delivery, lease=self.lease)):
+            step("delivery.begun")
             self._write_down(self._hand_over(delivery))
+            step("delivery.settled")
 
     def find_out(self, delivery: Delivery) -> None:
         """A crash between hand-over and settling leaves "sending" with a lease that ran out: find out, never guess."""
-        self._write_down(self._found_out(delivery))
+        found = self._found_out(delivery)
+        step("delivery.asked")
+        self._write_down(found)
 
     def _take_up(self, state: str, change: str, job: Callable[[Delivery], None]) -> list[Future[None]]:
         """Start a job for everything due in this state that a thread is free for."""
@@ -166,6 +171,7 @@ class Courier:
         if not rooms:
             return []
         taken = self.hub.store.submit(partial(_take, state=state, change=change, rooms=rooms, lease=self.lease))
+        step("delivery.claimed")
         with self._counting:
             self._busy.update((each.sender, each.target) for each in taken)
         return [self._pool.submit(self._work, job, each) for each in taken]
@@ -208,6 +214,7 @@ class Courier:
         """Call the sender; what to write down afterwards."""
         try:
             result = self.senders[delivery.sender](self.hub, delivery)
+            step("delivery.handed_over")
         except SendFailed as failed:
             return partial(settle_failed, delivery=delivery, failed=failed)
         except SendOpen as still_open:
@@ -328,7 +335,9 @@ def settle_uncertain(tx: Tx, delivery: Delivery, why: str) -> None:
 
 def settle_update(store: Store, channel_id: int, update: DeliveryUpdate) -> str:
     """What a provider says later. Kept raw, applied once, and only forwards. Returns the receipt's state."""
-    return store.submit(lambda tx: _apply_update(tx, channel_id, update))
+    state = store.submit(lambda tx: _apply_update(tx, channel_id, update))
+    step("status.durable")
+    return state
 
 
 def move_message(tx: Tx, message_id: int, state: DeliveryState, why: str = "") -> bool:
@@ -351,6 +360,7 @@ def _apply_update(tx: Tx, channel_id: int, update: DeliveryUpdate) -> str:
     ).fetchall()  # fmt: skip
     if not rows:
         return "duplicate"
+    step("status.noted")
     if message_id:
         if update.external_id:
             tx.sql(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from hub.pump import Happened, facts_after, latest_fact
 from storage import Tx
+from storage.failpoints import step
 from storage.leases import take_lease
 
 if TYPE_CHECKING:
@@ -74,7 +75,10 @@ class Followers:
             facts = facts_after(tx, cursor[0], BATCH)
             if facts:
                 follow(self.hub, tx, facts)
+                step("follower.written")
                 tx.sql("UPDATE follower SET fact_id = ?, moved_at = ? WHERE name = ?", facts[-1].id, tx.now, name)
             return len(facts)
 
-        return self.hub.store.submit(unit)
+        read = self.hub.store.submit(unit)
+        step("follower.durable")
+        return read

@@ -35,6 +35,7 @@ from storage.facts import (
     MessageReceived,
     ReceiptQuarantined,
 )
+from storage.failpoints import step
 from storage.receipts import INLINE_BYTES, NEW_RECEIPT, Receipt
 from storage.store import Rows
 
@@ -115,6 +116,7 @@ def take_in(hub: Hub, opened: Opened, raw: Raw) -> Taken:
         return _quarantine(hub, opened, raw, error)
     body, digest = shelve(hub, raw.body)
     signed = signed_conversations(hub, inbound)
+    step("intake.read")
 
     def unit(tx: Tx) -> Taken:
         noted = _note_receipt(tx, opened, raw, body, digest, *_verdict(inbound))
@@ -123,10 +125,14 @@ def take_in(hub: Hub, opened: Opened, raw: Raw) -> Taken:
         receipt = noted.fetchone()
         if receipt is None:
             return Taken("duplicate")
-        return receive(tx, opened, inbound, receipt[0], files, signed, sender)
+        filed = receive(tx, opened, inbound, receipt[0], files, signed, sender)
+        step("intake.filed")
+        return filed
 
     try:
-        return hub.store.submit(unit)
+        taken = hub.store.submit(unit)
+        step("intake.durable")
+        return taken
     except Exception as error:
         if outages.is_outage(error):
             raise
@@ -188,6 +194,7 @@ def read_receipt(hub: Hub, opened: Opened, receipt: Receipt) -> Taken:
         files = store_files(hub, inbound)
         signed = signed_conversations(hub, inbound)
         state, why = _verdict(inbound)
+        step("receipt.read")
 
         def unit(tx: Tx) -> Taken:
             claimed = tx.sql(
@@ -197,9 +204,13 @@ def read_receipt(hub: Hub, opened: Opened, receipt: Receipt) -> Taken:
             )  # fmt: skip
             if claimed.rowcount == 0:
                 return Taken("duplicate", receipt_id)
-            return receive(tx, opened, inbound, receipt_id, files, signed)
+            filed = receive(tx, opened, inbound, receipt_id, files, signed)
+            step("receipt.filed")
+            return filed
 
-        return hub.store.submit(unit)
+        taken = hub.store.submit(unit)
+        step("receipt.durable")
+        return taken
     except Exception as error:
         if outages.is_outage(error):
             raise

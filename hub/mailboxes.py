@@ -15,6 +15,7 @@ from hub.hub import Hub, Opened
 from hub.intake import note_receipt, read_receipt, shelve
 from storage import Tx
 from storage.access import NotFound
+from storage.failpoints import step
 from storage.leases import drop_lease, take_lease
 from storage.receipts import MailCursor, Receipt
 
@@ -80,8 +81,10 @@ class Mailbox:
         arrivals = self._channel().poll(self._cursor())
         count = 0
         while batch := list(islice(arrivals, BATCH)):
+            step("mailbox.fetched")
             count += self._store(batch)
             self._channel().settled(batch[-1][1])
+            step("mailbox.settled")
         return count
 
     def _store(self, batch: list[tuple[Raw | None, Cursor]]) -> int:
@@ -93,11 +96,14 @@ class Mailbox:
             if self.epoch is not None and take_lease(tx, self.lease, self.holder, LEASE_SECONDS) != self.epoch:
                 raise LeaseLost(f"another process reads {self.opened.account.name} now")
             numbers = [note_receipt(tx, self.opened, raw, body, digest) for raw, body, digest in kept]
+            step("mailbox.noted")
             tx.sql(MOVE, self.opened.id, reached.folder, reached.uidvalidity, reached.uid, tx.now)
             return [number for number in numbers if number is not None]
 
         numbers = self.hub.store.submit(unit)
+        step("mailbox.stored")
         file_receipts(self.hub, numbers)
+        step("mailbox.filed")
         return len(numbers)
 
     def _channel(self) -> Polls:

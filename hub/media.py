@@ -12,6 +12,7 @@ from hub.hub import Hub
 from storage import Tx
 from storage.conversations import Attachment, Message
 from storage.facts import ContactChanged
+from storage.failpoints import step
 
 logger = logging.getLogger(__name__)
 
@@ -52,12 +53,14 @@ def _fetch(hub: Hub, number: int) -> bool:
         message = tx.get_one(Message, waiting.message_id)
     if not hub.store.submit(partial(_claim, number=number, attempts=waiting.attempts)):
         return False  # another worker has it
+    step("media.claimed")
     try:
         channel = hub.channel(message.channel_id or 0).must()
         if not isinstance(channel, Fetches):
             raise TypeError(f"channel {message.channel_id} fetches no files")
         file = channel.fetch(waiting.source_url)
         digest = hub.blobs.put(file.data)
+        step("media.fetched")
     except Exception as error:
         logger.warning("attachment %s could not be fetched: %s", number, type(error).__name__)
         if getattr(error, "permanent", False):

@@ -14,6 +14,7 @@ from hub.optout import refusal
 from storage.access import NotFound
 from storage.conversations import Attachment, Message
 from storage.deliveries import Delivery
+from storage.failpoints import step
 from storage.people import Agent, Identity
 
 CLOCKS_APART = timedelta(minutes=1)  # how far ours may be ahead of the provider's
@@ -26,12 +27,14 @@ def send_message(hub: Hub, delivery: Delivery) -> SendResult:
     """
     opened, outbound = _prepared(hub, delivery)
     channel = opened.must()
+    step("message.prepared")
     try:
         accepted = channel.send(outbound)
     except SendUncertain as lost:
         if isinstance(channel, Reconciles):
             raise SendOpen(lost.why) from lost
         raise
+    step("message.taken")
     return SendResult(accepted.external_id, accepted.state)
 
 
@@ -41,6 +44,7 @@ def reconcile_message(hub: Hub, delivery: Delivery) -> SendResult | None:
     Raises SendUncertain when the provider can't be asked now, anything else when nobody can ever tell.
     """
     opened, outbound = _prepared(hub, delivery)
+    step("message.asked")
     channel = opened.must()
     if opened.account.kind == "chat":
         return None  # nothing leaves the house: sending again shows nothing twice

@@ -20,6 +20,7 @@ from routing.rules import LIGHTEST, RuleBook, rule_book
 from routing.sla import is_overdue, record_breaches
 from storage import Store, Tx
 from storage.columns import moment
+from storage.failpoints import step
 from storage.leases import drop_lease, holds_lease, take_lease
 
 log = logging.getLogger(__name__)
@@ -67,8 +68,10 @@ class Router:
             return 0
         total, beaten = 0, 0
         while beaten < TRIES and (decisions := self.decide()):
+            step("router.decided")
             try:
                 made = self.store.submit(partial(self.write, epoch=epoch, decisions=decisions))
+                step("router.durable")
             except Deposed:
                 self._epoch = None
                 break
@@ -151,7 +154,9 @@ class Router:
         hold(tx, [decision.item.conversation_id for decision in decisions])
         hold_agents(tx, [decision.agent_id for decision in decisions])
         book = rule_book(tx)
-        return sum(_settle(tx, book, decision) for decision in decisions)
+        made = sum(_settle(tx, book, decision) for decision in decisions)
+        step("router.written")
+        return made
 
     def _is_led_by_another(self) -> bool:
         # Asked without writing: a stand-by that tried to take the lease each second would wake everybody.

@@ -6,6 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from storage.failpoints import step
 from storage.outages import Outage, Watch
 
 
@@ -54,7 +55,9 @@ def _write(target: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        step("blob.written")
         partial.rename(target)
+        step("blob.named")
     except OSError:
         partial.unlink(missing_ok=True)
         raise

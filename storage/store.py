@@ -17,6 +17,7 @@ from sqlmodel import Session
 from storage.clock import Clock, utcnow
 from storage.columns import SQLITE_MOMENT
 from storage.facts import Fact
+from storage.failpoints import step
 from storage.fairlock import FairLock
 from storage.outages import Watch
 from storage.writer import Writer
@@ -252,6 +253,8 @@ class Store:
         with self._unit() as tx:
             yield tx
             tx.write_facts()
+            step("unit.written")
+        step("unit.durable")
         self.bell.ring()
 
     @contextmanager
@@ -302,6 +305,8 @@ class Store:
                     tx.flush()
                     tx.expunge_all()  # the next unit must read what this one wrote by SQL
             tx.write_facts()
+            step("batch.written")
+        step("batch.durable")
         self.bell.ring()
         return results
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -108,8 +108,13 @@ class Stage:
 
 
 @contextmanager
-def stage(database_url: str, folder: Path, timeline: Timeline, web: int, workers: int) -> Iterator[Stage]:
-    """Raise the curtain: mail server, SMTP sink, Twilio and Slack, then the hub's own processes."""
+def stage(
+    database_url: str, folder: Path, timeline: Timeline, web: int, workers: int, more: Mapping[str, str] | None = None
+) -> Iterator[Stage]:
+    """Raise the curtain: mail server, SMTP sink, Twilio and Slack, then the hub's own processes.
+
+    `more` are further settings of the hub as environment variables.
+    """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with ExitStack() as stack:
@@ -122,7 +127,7 @@ def stage(database_url: str, folder: Path, timeline: Timeline, web: int, workers
             "MAIL_PASSWORD": "secret", "SHOP_SECRET": SHOP_SECRET, "UNDO_SECONDS": "0", "LOG_LEVEL": "INFO",
             "TWILIO_ACCOUNT_SID": twilio.account_sid, "TWILIO_AUTH_TOKEN": twilio.auth_token,
             "TWILIO_BASE_URL": twilio.url, "SLACK_BOT_TOKEN": slack.bot_token, "SLACK_BASE_URL": slack.url,
-            "SLACK_SIGNING_SECRET": slack.signing_secret, "SLACK_CHANNEL": NOTICES,
+            "SLACK_SIGNING_SECRET": slack.signing_secret, "SLACK_CHANNEL": NOTICES, **(more or {}),
         }  # fmt: skip
         hub = Processes(database_url, folder, environment, port)
         desk = folder / "desk.yaml"

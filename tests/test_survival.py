@@ -10,6 +10,13 @@ import pytest
 
 from tests.prove import outages
 from tests.prove.ground import Ground, ground
+from tests.prove.killing import kill_matrix
+
+# A few of what tests/prove/test_long.py goes through in full; by whether the hub is one process on SQLite.
+SAMPLE = {
+    True: [[("batch.written", 3), ("mailbox.stored", 1), ("message.taken", 1)]],
+    False: [[("intake.filed", 1), ("receipt.filed", 1), ("delivery.claimed", 1)]],
+}
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -47,6 +54,10 @@ def test_the_database_goes_away_and_comes_back(folder_and_hub: tuple[Path, Groun
 
 def test_killed_while_texts_and_mails_arrive(hub: Ground) -> None:
     outages.arrivals_under_fire(hub, texts=16, mails=6, senders=3, every=(0.1, 0.6))
+
+
+def test_killed_at_named_steps(hub: Ground) -> None:
+    kill_matrix(hub, SAMPLE[hub.at.hub.embedded], every_step=False)
 
 
 def test_killed_while_answers_go_out(hub: Ground) -> None:

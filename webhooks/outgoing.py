@@ -27,6 +27,7 @@ from hub.pump import Happened
 from storage import Tx
 from storage.deliveries import Delivery, WebhookEndpoint
 from storage.facts import DeskChanged
+from storage.failpoints import step
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ def send(hub: Hub, delivery: Delivery) -> SendResult:
     except Unanswered as silent:
         _note_failure(hub, subscriber, str(silent), now)
         raise Refused(str(silent), {}) from silent
+    step("webhook.answered")
     response = {"status": answer.status, "body": answer.text, "milliseconds": answer.milliseconds}
     if 200 <= answer.status < 300:
         _note_success(hub, subscriber)

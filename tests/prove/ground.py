@@ -53,6 +53,7 @@ class Ground:
     at: Stage
     store: Store
     web: int
+    orders: Path  # what is to die where: see storage.failpoints
     server: Server | None = None
     in_a_hurry: bool = False  # a killed process's leases end at once, as if their time had passed
     answers: list[Answer] = field(default_factory=list)
@@ -60,20 +61,20 @@ class Ground:
 
     # -- what the world does
 
-    def text(self, number: str, body: str, sid: str, hub_url: str = "") -> Answer:
-        """Twilio calls once with a signed text."""
+    def text(self, number: str, body: str, sid: str, **more: str) -> Answer:
+        """Twilio calls once with a signed text; `more` are further parameters, such as MediaUrl0."""
         twilio, url = self.at.twilio, f"{self.at.hub.url}{HEARD}"
         form = {"MessageSid": sid, "AccountSid": twilio.account_sid, "From": number, "To": OURS, "Body": body,
-                "NumMedia": "0", "SmsStatus": "received"}  # fmt: skip
+                "NumMedia": "0", "SmsStatus": "received", **more}  # fmt: skip
         headers = {"X-Twilio-Signature": twilio.sign(url, form), "Content-Type": "application/x-www-form-urlencoded"}
         return self._call(url, urlencode(form).encode(), headers)
 
-    def insist(self, number: str, body: str, sid: str = "", seconds: float = 60) -> int:
+    def insist(self, number: str, body: str, sid: str = "", seconds: float = 60, **more: str) -> int:
         """Twilio calls with one text until the hub says yes; how many calls that took. Raises TimeoutError."""
         sid, deadline, calls = sid or f"SM{uuid4().hex}", time.monotonic() + seconds, 0
         while True:
             calls += 1
-            if self.text(number, body, sid).status == 200:
+            if self.text(number, body, sid, **more).status == 200:
                 return calls
             if time.monotonic() > deadline:
                 raise TimeoutError(
@@ -81,14 +82,18 @@ class Ground:
                 )
             time.sleep(0.1)
 
-    def mail(self, sender: str, subject: str, text: str, answers: str = "", own_id: str = "") -> None:
-        """A customer's mail is put into the mailbox; it may answer an earlier one."""
+    def mail(
+        self, sender: str, subject: str, text: str, answers: str = "", own_id: str = "", file: bytes = b""
+    ) -> None:
+        """A customer's mail is put into the mailbox; it may answer an earlier one and bring a file."""
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = sender, f"{MAILBOX}@desk.example", subject
         message["Message-ID"] = own_id or f"<{uuid4().hex}@customer.example>"
         if answers:
             message["In-Reply-To"] = answers
         message.set_content(text)
+        if file:
+            message.add_attachment(file, maintype="image", subtype="png", filename="lamp.png")
         self.at.mail.deliver(MAILBOX, message.as_bytes())
 
     def reply(self, conversation: int, text: str, key: str, seconds: float = 60) -> int:
@@ -134,9 +139,12 @@ class Ground:
             member.kill()
         process.wait()
         psutil.wait_procs(family, timeout=10)
-        serves = any("worker.py" in str(word) for word in process.args) is False  # type: ignore[union-attr]
-        self.killed["web" if serves else "worker"] += 1
-        hub = self.at.hub
+        self.killed["web" if self._serves(process) else "worker"] += 1
+        self.start_again(process)
+
+    def start_again(self, process: subprocess.Popen[bytes]) -> None:
+        """What a supervisor does with a process that has ended."""
+        serves, hub = self._serves(process), self.at.hub
         hub.running.remove(process)
         more = {"WEB_CONCURRENCY": str(self.web)} if serves and not hub.embedded else {}
         if self.in_a_hurry:
@@ -147,6 +155,9 @@ class Ground:
         if not serves:
             log = hub.folder / f"{name}.log"
             until(lambda: "is at work" in log.read_text(), "the worker to be at work", 60)
+
+    def _serves(self, process: subprocess.Popen[bytes]) -> bool:
+        return not any("worker.py" in str(word) for word in process.args)  # type: ignore[union-attr]
 
     def answers_again(self) -> bool:
         """Whether the web answers."""
@@ -186,6 +197,8 @@ class Ground:
         """Let every lease and pause of the outbox end, as if hours had gone by."""
         with self.store.write() as tx:
             tx.sql("UPDATE delivery SET due_at = ? WHERE state IN ('queued','sending') AND due_at > ?", tx.now, tx.now)
+            tx.sql("UPDATE slack_notice SET busy_until = NULL WHERE busy_until > ?", tx.now)
+            tx.sql("UPDATE attachment SET due_at = NULL WHERE source_url <> ''")
 
     # -- what is to be seen
 
@@ -303,7 +316,10 @@ def _is_gone(number: int) -> bool:
 
 @contextmanager
 def ground(database: str, folder: Path) -> Iterator[Ground]:
-    """SQLite in one process, or two web processes and two workers on a PostgreSQL of their own."""
+    """SQLite in one process, or two web processes and two workers on a PostgreSQL of their own.
+
+    Fail points are armed (`storage.failpoints`), and outbound webhooks may go to this machine.
+    """
     with ExitStack() as stack:
         server = None
         if database == "sqlite":
@@ -314,11 +330,14 @@ def ground(database: str, folder: Path) -> Iterator[Ground]:
             server = Server(stack.enter_context(postgres.server()))
             stack.callback(server.close)
             url, web, workers = postgres.database(server.url), 2, 2
-        at = stack.enter_context(stage(url, folder, Timeline(lambda line: None), web, workers))
+        orders = folder / "orders"
+        orders.mkdir()
+        more = {"SWITCHYARD_FAILPOINTS": str(orders), "WEBHOOK_ALLOW_PRIVATE": "on"}
+        at = stack.enter_context(stage(url, folder, Timeline(lambda line: None), web, workers, more))
         at.twilio.lifecycle = ()
         store = Store(url)
         stack.callback(store.close)
-        yield Ground(at, store, web, server)
+        yield Ground(at, store, web, orders, server)
 
 
 def all_at_once(work: Iterable[Callable[[], Any]], threads: int = 8) -> list[Any]:

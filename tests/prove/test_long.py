@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +11,12 @@ import pytest
 
 from tests.prove import outages
 from tests.prove.ground import Ground, Server, ground
+from tests.prove.killing import kill_matrix, long_plan
 from tests.prove.soak import soak
 
 pytestmark = pytest.mark.prove
+
+ROUNDS = int(os.environ.get("PROVE_ROUNDS", "150"))  # of the kill matrix, on each database; a thousand take an hour
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -31,6 +35,10 @@ def nodes(tmp_path: Path) -> Iterator[Ground]:
 def server(nodes: Ground) -> Server:
     assert nodes.server
     return nodes.server
+
+
+def test_killed_at_every_named_step(hub: Ground) -> None:
+    kill_matrix(hub, long_plan(ROUNDS), every_step=True)
 
 
 def test_arrivals_while_processes_are_killed(hub: Ground) -> None:
