@@ -8,7 +8,7 @@ BIN = .venv/bin
 OURS = app.py worker.py api channels chatops cli config hub inbox routing sandbox storage webhooks
 
 .DEFAULT_GOAL := help
-.PHONY: help run test prove story bench screenshots lint format lock system clean
+.PHONY: help run test prove dovecot story bench screenshots lint format lock system clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,8 +23,11 @@ test: .venv/.test node_modules/.test system ## check style and types, run every 
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist loadfile
 
-prove: .venv/.test node_modules/.test system ## run the long forms of the proofs (kill, soak, many nodes)
+prove: .venv/.test node_modules/.test system dovecot ## run the long forms of the proofs (kill, soak, many nodes)
 	$(BIN)/pytest -m prove
+
+dovecot: .venv/.test ## unpack Dovecot 2.4 beside the installed one, for `make prove` (Debian, as root)
+	@$(BIN)/python -m tests.support.newer_dovecot
 
 story: .venv/.test node_modules/.test system ## play one customer's day through every channel and print the timeline
 	@$(BIN)/python -m tests.story

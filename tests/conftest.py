@@ -15,6 +15,7 @@ from tests.clock import Clock
 from tests.desk import Desk, open_desk
 from tests.support import postgres
 from tests.support.browser import browser
+from tests.support.dovecot import NEWER, installed
 
 __all__ = ["browser"]  # one per test process: Playwright can't be started twice in one
 
@@ -50,6 +51,12 @@ def postgres_template(postgres_server: str) -> str:
     upgrade(store)
     store.close()
     return url
+
+
+@pytest.fixture(scope="session", params=["installed", pytest.param("2.4", marks=pytest.mark.prove)])
+def dovecot_root(request: pytest.FixtureRequest) -> Path:
+    """Where a Dovecot is: the one that tests use by default, and in the long proofs a 2.4 as well."""
+    return NEWER if request.param == "2.4" else installed()
 
 
 @pytest.fixture

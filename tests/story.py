@@ -109,8 +109,9 @@ class Stage:
 
 @contextmanager
 def stage(
-    database_url: str, folder: Path, timeline: Timeline, web: int, workers: int, more: Mapping[str, str] | None = None
-) -> Iterator[Stage]:
+    database_url: str, folder: Path, timeline: Timeline, web: int, workers: int,
+    more: Mapping[str, str] | None = None, dovecot_root: Path | None = None,
+) -> Iterator[Stage]:  # fmt: skip
     """Raise the curtain: mail server, SMTP sink, Twilio and Slack, then the hub's own processes.
 
     `more` are further settings of the hub as environment variables.
@@ -118,7 +119,7 @@ def stage(
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with ExitStack() as stack:
-        mail = stack.enter_context(dovecot())
+        mail = stack.enter_context(dovecot(root=dovecot_root))
         smtp = stack.enter_context(smtp_sink())
         twilio = stack.enter_context(TwilioDouble(hub_url=url, numbers=(OURS,)))
         slack = stack.enter_context(SlackDouble(hub_url=url))
@@ -270,10 +271,11 @@ def _notice(slack: SlackDouble, subject: str) -> Any:
 
 
 def perform(
-    database_url: str, folder: Path, say: Callable[[str], object], web: int = 1, workers: int = 1
-) -> dict[str, float]:
+    database_url: str, folder: Path, say: Callable[[str], object], web: int = 1, workers: int = 1,
+    dovecot_root: Path | None = None,
+) -> dict[str, float]:  # fmt: skip
     """Set the stage, tell the story, clear up."""
-    with stage(database_url, folder, Timeline(say), web, workers) as at:
+    with stage(database_url, folder, Timeline(say), web, workers, dovecot_root=dovecot_root) as at:
         return tell(at)
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,8 +24,8 @@ numbers = count()
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Dovecot]:
-    with dovecot() as running:
+def server(dovecot_root: Path) -> Iterator[Dovecot]:
+    with dovecot(root=dovecot_root) as running:
         yield running
 
 
@@ -163,8 +164,9 @@ def test_a_mail_between_reading_and_waiting_is_not_slept_through(server: Dovecot
         assert time.monotonic() - started < 10
 
 
-def test_a_server_without_idle_is_simply_asked_again_later(user: str) -> None:
-    with dovecot("imap_capability = IMAP4rev1\n") as plain, closing(open_channel(plain, user)) as channel:
+def test_a_server_without_idle_is_simply_asked_again_later(dovecot_root: Path, user: str) -> None:
+    without = "imap_capability = IMAP4rev1\n"
+    with dovecot(without, dovecot_root) as plain, closing(open_channel(plain, user)) as channel:
         assert list(channel.poll(START)) == []
         plain.deliver(user, mail(0))
         assert channel.wait(0.1) is False

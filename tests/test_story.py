@@ -13,11 +13,13 @@ PATIENT = 10.0  # seconds a step may take on a busy machine; the figures a perso
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_the_whole_loop_on_real_parts(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_the_whole_loop_on_real_parts(
+    database: str, dovecot_root: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     if database == "sqlite":
-        took = perform(f"sqlite:///{tmp_path}/hub.db", tmp_path, lambda line: None)
+        took = perform(f"sqlite:///{tmp_path}/hub.db", tmp_path, lambda line: None, dovecot_root=dovecot_root)
     else:
         url = postgres.database(request.getfixturevalue("postgres_server"))
-        took = perform(url, tmp_path, lambda line: None, web=2, workers=2)
+        took = perform(url, tmp_path, lambda line: None, web=2, workers=2, dovecot_root=dovecot_root)
     assert len(took) > 10
     assert max(took.values()) < PATIENT, took

@@ -1,4 +1,8 @@
-"""A real Dovecot of our own for one test: unprivileged, in a temporary folder, on free ports of 127.0.0.1."""
+"""A real Dovecot of our own for one test: unprivileged, in a temporary folder, on free ports of 127.0.0.1.
+
+The one that the system has (`DOVECOT` may name another), or a 2.4 that `make prove` unpacks, entered by chroot: its
+programs know one another by absolute paths.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,8 @@ import jwt
 from tests.support import need
 from tests.support.certificates import certificate
 
+SYSTEM = Path("/")
+NEWER = Path(__file__).resolve().parents[2].joinpath(".venv").resolve() / "dovecot-2.4"  # as the Makefile unpacks it
 PASSWORD = "secret"
 NOBODY = "nobody"
 PATIENCE = 15  # seconds for a condition that normally holds at once
@@ -125,6 +131,7 @@ userdb static {{
 class Dovecot:
     """A running server. Every user exists, with the password "secret" and an empty INBOX."""
 
+    root: Path  # of the system that it runs in
     folder: Path
     user: str
     group: str
@@ -186,9 +193,8 @@ class Dovecot:
         return jwt.encode({"email": user, "sub": user, **lifetime}, JWT_SECRET, algorithm="HS256")
 
     def _doveadm(self, *words: str) -> str:
-        command = ["doveadm", "-c", str(self.folder / "dovecot.conf"), *words]
-        user, group = account()
-        return subprocess.run(command, capture_output=True, text=True, user=user, group=group).stdout
+        command = within(self.root, "doveadm", "-c", str(self.folder / "dovecot.conf"), *words)
+        return subprocess.run(command, capture_output=True, text=True).stdout
 
     def _maildir(self, user: str) -> Path:
         maildir = self.folder / "mail" / user
@@ -204,11 +210,16 @@ class Dovecot:
 
 
 @contextmanager
-def dovecot(extra: str = "") -> Iterator[Dovecot]:
-    """Start one, wait until it greets, and take it down with the block. `extra` are lines of configuration."""
-    need(shutil.which("dovecot") is not None, "Dovecot (apt-get install dovecot-imapd)")
+def dovecot(extra: str = "", root: Path | None = None) -> Iterator[Dovecot]:
+    """Start one, wait until it greets, and take it down with the block.
+
+    `extra` are lines of configuration. `root` is the system to run it in: NEWER, or the one that tests use by default.
+    """
+    root = installed() if root is None else root
+    if root == NEWER:
+        need((root / "usr/sbin/dovecot").exists(), "Dovecot 2.4 (make dovecot, as root on Debian)")
     user = pwd.getpwnam(NOBODY) if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
-    folder = Path(tempfile.mkdtemp(prefix="dovecot-"))
+    folder = Path(tempfile.mkdtemp(prefix="dovecot-", dir=root / "tmp"))
     made = certificate(folder)
     imap_port, imaps_port = free_ports(2)
     names = {
@@ -221,20 +232,19 @@ def dovecot(extra: str = "") -> Iterator[Dovecot]:
         "certificate": made.certificate,
         "key": made.key,
     }
-    _write(folder, names, extra)
+    _write(root, folder, names, extra)
     if os.geteuid() == 0:
         for each in [folder, *folder.rglob("*")]:
             shutil.chown(each, user.pw_uid, user.pw_gid)
-    command = ["dovecot", "-F", "-c", str(folder / "dovecot.conf")]
-    run_as, group = account()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, user=run_as, group=group)
+    command = within(root, "dovecot", "-F", "-c", str(folder / "dovecot.conf"))
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         until(lambda: process.poll() is not None or greets(imap_port), "a greeting from Dovecot")
         if process.poll() is not None:
             words = process.stderr.read().decode() if process.stderr else ""
             raise RuntimeError(f"Dovecot did not start: {words}")
         yield Dovecot(
-            folder, user.pw_name, str(names["group"]), imap_port, imaps_port, made.certificate, numbers=count()
+            root, folder, user.pw_name, str(names["group"]), imap_port, imaps_port, made.certificate, numbers=count()
         )
     finally:
         process.terminate()
@@ -242,9 +252,40 @@ def dovecot(extra: str = "") -> Iterator[Dovecot]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write(folder: Path, names: dict[str, object], extra: str) -> None:
+def installed() -> Path:
+    """The root of the system whose Dovecot tests use: the machine's own, or what `DOVECOT` names."""
+    named = os.environ.get("DOVECOT")
+    if named is None:
+        need(shutil.which("dovecot") is not None, "Dovecot (apt-get install dovecot-imapd)")
+        return SYSTEM
+    root = Path(named).resolve()
+    if not (root / "usr/sbin/dovecot").exists():
+        raise RuntimeError(f"DOVECOT={named} is no folder with a system in it: it has no usr/sbin/dovecot.")
+    return root
+
+
+def within(root: Path, *words: str) -> list[str]:
+    """The command for a program of that system, as the account that is nobody: Dovecot never runs as root here.
+
+    Inside another root the machine's paths hold too, by a link to that root: one configuration tells both sides.
+    """
+    if os.geteuid() != 0:
+        need(root == SYSTEM, f"root's rights, to enter {root}")
+        return list(words)
+    nobody = pwd.getpwnam(NOBODY)
+    if root == SYSTEM:
+        return ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups", *words]
+    link = root / str(root).lstrip("/")
+    if not link.is_symlink():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to("/")
+    return ["chroot", f"--userspec={nobody.pw_uid}:{nobody.pw_gid}", "--groups=", str(root), *words]
+
+
+def _write(root: Path, folder: Path, names: dict[str, object], extra: str) -> None:
     """The configuration for whichever of the two dialects is installed."""
-    version = subprocess.run(["dovecot", "--version"], capture_output=True, text=True, check=True).stdout
+    asked = within(root, "dovecot", "--version")
+    version = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
     major, minor = (int(each) for each in re.findall(r"\d+", version)[:2])
     newer = (major, minor) >= (2, 4)
     settings = COMMON + (VERSION_2_4 if newer else VERSION_2_3)
@@ -257,11 +298,6 @@ def _write(folder: Path, names: dict[str, object], extra: str) -> None:
     key.write_bytes(base64.b64encode(JWT_SECRET))
     for each in ("mail", "run", "state"):
         (folder / each).mkdir()
-
-
-def account() -> tuple[str, str] | tuple[None, None]:
-    """Whom to become: Dovecot never runs as root here."""
-    return (NOBODY, grp.getgrgid(pwd.getpwnam(NOBODY).pw_gid).gr_name) if os.geteuid() == 0 else (None, None)
 
 
 def greets(port: int) -> bool:
