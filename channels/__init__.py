@@ -9,6 +9,7 @@ from channels.base import Channel, Limits, NotConfigured, Settings
 
 KINDS = {
     "email": "channels.mail:EmailChannel",
+    "mailhook": "channels.mailhook:MailhookChannel",
     "sms": "channels.sms:SmsChannel",
     "chat": "channels.chat:ChatChannel",
     "form": "channels.form:FormChannel",

@@ -7,13 +7,12 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, ClassVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 import jmespath
 from jmespath.exceptions import JMESPathError
 from jmespath.parser import ParsedResult
 from werkzeug.http import parse_options_header
-from werkzeug.sansio.multipart import Data, Epilogue, Field, MultipartDecoder, NeedData
 from werkzeug.sansio.multipart import File as FilePart
 
 from channels import phone
@@ -35,6 +34,7 @@ from channels.base import (
 from channels.mail.charset import decode
 from channels.mail.filenames import safe_name
 from channels.mail.headers import line, normalised
+from channels.multipart import parts, urlencoded
 from channels.settings import checked
 from channels.text import storable
 
@@ -213,22 +213,18 @@ def _json(body: bytes, charset: str | None) -> Answers:
 def _urlencoded(body: bytes, charset: str | None) -> Answers:
     """Percent escapes are bytes in the page's charset, which `_charset_` names when the header doesn't (HTML 4.10)."""
     try:
-        pairs = parse_qsl(
-            body.decode("latin-1"), keep_blank_values=True, encoding="latin-1", max_num_fields=MAX_ANSWERS
-        )
+        pairs = urlencoded(body, MAX_ANSWERS)
     except ValueError as many:
         raise Unreadable(f"The form has more than {MAX_ANSWERS} answers.") from many
-    label = charset or next((value for name, value in pairs if name == "_charset_"), None)
-    return _gathered(
-        (decode(name.encode("latin-1"), label), decode(value.encode("latin-1"), label)) for name, value in pairs
-    )
+    label = charset or next((value.decode("latin-1") for name, value in pairs if name == b"_charset_"), None)
+    return _gathered((decode(name, label), decode(value, label)) for name, value in pairs)
 
 
 def _multipart(body: bytes, boundary: str, charset: str | None) -> tuple[Answers, tuple[File, ...]]:
     pairs: list[tuple[str, str]] = []
     files: list[File] = []
     try:
-        for part, data in _parts(body, boundary):
+        for part, data in parts(body, boundary, MAX_ANSWERS):
             content_type, options = parse_options_header(part.headers.get("content-type", ""))
             if isinstance(part, FilePart):
                 if part.filename or data:
@@ -239,21 +235,6 @@ def _multipart(body: bytes, boundary: str, charset: str | None) -> tuple[Answers
     except ValueError as broken:
         raise Unreadable("The multipart form is incomplete or has too many parts.") from broken
     return _gathered(iter(pairs)), tuple(files)
-
-
-def _parts(body: bytes, boundary: str) -> Iterator[tuple[Field | FilePart, bytes]]:
-    decoder = MultipartDecoder(boundary.encode("latin-1", "replace"), max_parts=MAX_ANSWERS)
-    decoder.receive_data(body)
-    decoder.receive_data(None)
-    part: Field | FilePart | None = None
-    data = bytearray()
-    while not isinstance(event := decoder.next_event(), Epilogue | NeedData):
-        if isinstance(event, Field | FilePart):
-            part, data = event, bytearray()
-        elif isinstance(event, Data) and part is not None:
-            data += event.data
-            if not event.more_data:
-                yield part, bytes(data)
 
 
 def _gathered(pairs: Iterator[tuple[str, str]]) -> Answers:

@@ -19,6 +19,7 @@ HEADER_CHARS = 150
 WORDS_CHARS = 600  # enough to judge by; the rest is a click away
 KINDS = {
     "email": "E-mail",
+    "mailhook": "E-mail",
     "sms": "SMS",
     "whatsapp": "WhatsApp",
     "chat": "Web chat",

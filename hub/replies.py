@@ -29,7 +29,9 @@ from storage.people import Contact, Identity, identities_of
 from storage.work import open_assignment
 
 # Which identity kinds a kind of channel can reach.
-REACHES = {"email": ("email",), "sms": ("phone",), "whatsapp": ("whatsapp",), "chat": ("chat",), "slack": ("slack",)}
+MAIL_KINDS = ("email", "mailhook")
+REACHES = {"sms": ("phone",), "whatsapp": ("whatsapp",), "chat": ("chat",), "slack": ("slack",)}
+REACHES |= dict.fromkeys(MAIL_KINDS, ("email",))
 REFERENCES_KEPT = 20
 
 
@@ -56,7 +58,7 @@ def reply_choices(tx: Tx, conversation_id: int) -> list[ReplyChoice]:
     choices = []
     for account in active_channels(tx):
         for identity in identities_of(tx, contact.person_id or 0):
-            if identity.kind in REACHES.get(account.kind, ()):
+            if identity.kind in REACHES.get(account.kind, ()) and not _only_receives(account):
                 choices.append(_choice(tx, account, identity))
 
     def closeness(choice: ReplyChoice) -> tuple[bool, ...]:
@@ -205,6 +207,11 @@ def _chosen(choices: list[ReplyChoice], channel_id: int | None, identity_id: int
     return fitting[0]
 
 
+def _only_receives(account: ChannelAccount) -> bool:
+    """Mail that a provider posts to us needs an SMTP server of its own for the way out."""
+    return account.kind == "mailhook" and not account.settings.get("smtp_host")
+
+
 def _choice(tx: Tx, account: ChannelAccount, identity: Identity) -> ReplyChoice:
     return ReplyChoice(
         account.id or 0, account.kind, account.name, account.address, identity.id or 0, identity.value,
@@ -218,7 +225,7 @@ def _compose(
 ) -> Message:  # fmt: skip
     last = _last_inbound(tx, conversation.id or 0, choice.channel_id)
     subject, external_id, refs = "", "", []
-    if choice.kind == "email":
+    if choice.kind in MAIL_KINDS:
         wanted = (last.subject if last else "") or conversation.subject
         subject = wanted if wanted.lower().startswith("re:") else f"Re: {wanted}"
         external_id = tokens.message_id(own, conversation.id or 0, choice.address.partition("@")[2])

@@ -25,6 +25,7 @@ class Kind:
 
 KINDS = {
     "email": Kind("Email", "mail", "email"),
+    "mailhook": Kind("Email", "mail", "email"),
     "sms": Kind("SMS", "sms", "sms"),
     "phone": Kind("Phone", "sms", "sms"),
     "chat": Kind("Web chat", "chat", "chat"),

@@ -85,6 +85,17 @@ CASES = {
         MARA_MAIL,
         ("imap_host", "username"),
     ),
+    "mailhook": Kind(
+        "support@example.com",
+        lambda port: {
+            **{"provider": "raw", "secret": SECRET, "smtp_host": "127.0.0.1", "smtp_port": port, "smtp_tls": "none"},
+            **{"username": "support", "password": SECRET, "timeout": 2},
+        },
+        Raw("sha256:1", MAIL, "message/rfc822", {"provider": "raw"}),
+        ("email", MARA_MAIL),
+        MARA_MAIL,
+        ("provider", "secret"),
+    ),
     "sms": Kind(
         "+46700000000",
         lambda port: {"account_sid": "AC1", "auth_token": SECRET, "base_url": f"http://127.0.0.1:{port}"},
@@ -121,7 +132,7 @@ CASES = {
         ("bot_token", "signing_secret"),
     ),
 }
-REMOTE = ("email", "sms", "slack")  # kinds that hand over to somebody else's server
+REMOTE = ("email", "mailhook", "sms", "slack")  # kinds that hand over to somebody else's server
 
 
 @pytest.fixture
@@ -230,7 +241,7 @@ def _check_sound(inbound: Inbound) -> None:
     assert inbound.sent_at is None or inbound.sent_at.tzinfo is not None
 
 
-@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"email"}))
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"email", "mailhook"}))
 def test_a_text_over_the_limit_is_refused_before_the_network(kind: str, nobody: int) -> None:
     channel = opened(kind, nobody)
     assert channel.limits.max_chars is not None
@@ -255,7 +266,7 @@ def test_the_test_button_tells_when_nobody_answers(kind: str, nobody: int) -> No
     assert SECRET not in str(failed.value)
 
 
-@pytest.mark.parametrize("kind", ["sms", "slack"])
+@pytest.mark.parametrize("kind", ["mailhook", "sms", "slack"])
 def test_who_calls_without_a_signature_is_turned_away(kind: str, nobody: int) -> None:
     channel = opened(kind, nobody)
     assert isinstance(channel, Hears)
@@ -272,6 +283,7 @@ def test_what_a_channel_can_do_it_declares_by_its_methods(nobody: int) -> None:
     }
     assert declared == {
         "email": (True, False, False),
+        "mailhook": (False, True, False),
         "sms": (False, True, True),
         "chat": (False, False, False),
         "form": (False, False, False),
@@ -312,6 +324,7 @@ def mail_provider(mood: str) -> Iterator[dict[str, Any]]:
 
 PROVIDERS: dict[str, Callable[[str], AbstractContextManager[dict[str, Any]]]] = {
     "email": mail_provider,
+    "mailhook": mail_provider,
     "sms": sms_provider,
     "slack": slack_provider,
 }

@@ -1,4 +1,4 @@
-"""The doors that machines and customers' browsers knock on: Twilio, web forms, web chat, and our own webhooks out."""
+"""The doors that machines and customers' browsers knock on: Twilio, mail, forms, chat, and our own webhooks out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hub.intake import OUTAGES
 from hub.web import signed_request
 from storage.access import NotFound
 from storage.outages import is_outage
-from webhooks import chat, demo_shop, form, twilio
+from webhooks import chat, demo_shop, form, mail, twilio
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ def create_blueprint() -> Blueprint:
         "webhooks", __name__, template_folder="templates", static_folder="static", static_url_path="/chat/static"
     )
     twilio.add_routes(doors)
+    mail.add_routes(doors)
     form.add_routes(doors)
     chat.add_routes(doors)
     demo_shop.add_routes(doors)

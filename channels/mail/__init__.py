@@ -72,6 +72,10 @@ class EmailChannel:
     def check(self) -> None:
         """Log in to both servers and open the folder. Raises CheckFailed."""
         self._mailbox.check()
+        self.check_sending()
+
+    def check_sending(self) -> None:
+        """Log in to the SMTP server. Raises CheckFailed."""
         try:
             with session(self._settings.smtp) as smtp:
                 smtp.noop()

@@ -1,0 +1,134 @@
+"""E-mail that a provider receives for us and posts to `/webhooks/mail/<name>`, read like mail from a mailbox."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from typing import ClassVar
+
+from channels.base import (
+    Accepted,
+    DeliveryUpdate,
+    Inbound,
+    Limits,
+    NotConfigured,
+    Outbound,
+    Raw,
+    SendFailed,
+    Settings,
+    SignedRequest,
+    Unreadable,
+)
+from channels.mail import EmailChannel
+from channels.mail.parse import parse as parse_mail
+from channels.mailhook.bodies import READERS, Arrived, mails_in, retold_header
+from channels.mailhook.sns import Topic
+from channels.mailhook.trust import CHECKS, Proof, public_key
+from channels.settings import checked
+
+NEEDS = {
+    "cloudmailin": ("user", "secret"),
+    "mailgun": ("signing_key",),
+    "mandrill": ("signing_key",),
+    "postmark": ("user", "secret"),
+    "raw": ("secret",),
+    "sendgrid": (),
+    "ses": ("topic_arn",),
+}
+OURS = ("provider", "user", "secret", "signing_key", "topic_arn", "sns_url")
+
+
+class MailhookChannel:
+    """One address at a provider.
+
+    Settings: `provider`; how it proves itself (`signing_key`, `user` and `secret`, or `topic_arn`); and where answers
+    leave, with the same `smtp_…` and other settings as a channel of kind email. Raises NotConfigured.
+    """
+
+    kind: ClassVar[str] = "mailhook"
+    limits: ClassVar[Limits] = EmailChannel.limits
+
+    def __init__(self, *, name: str, address: str, settings: Settings):
+        self.name, self.address = name, address
+        ours = {key: value for key, value in settings.items() if key in OURS}
+        rest = {key: value for key, value in settings.items() if key not in OURS}
+        provider = str(ours.get("provider") or "")
+        checked(name, ours, required=("provider", *NEEDS.get(provider, ())), optional=OURS)
+        if provider not in READERS:
+            raise NotConfigured(f"channel {name!r}: provider is {provider!r}; use one of {', '.join(sorted(READERS))}.")
+        if provider == "sendgrid" and not (ours.get("signing_key") or ours.get("secret")):
+            raise NotConfigured(
+                f"channel {name!r}: set signing_key, or user and secret, so that SendGrid can be known."
+            )
+        self.provider = provider
+        self._proof = Proof(*(str(ours.get(key) or "") for key in ("user", "secret", "signing_key")))
+        if provider == "sendgrid" and self._proof.signing_key:
+            public_key(self._proof.signing_key)
+        self._topic = Topic(str(ours.get("topic_arn")), str(ours.get("sns_url") or "")) if provider == "ses" else None
+        # Of this account only the way out is used; its mailbox is never opened.
+        self._out = None
+        if "smtp_host" in rest:
+            account = {"imap_host": rest["smtp_host"], **rest}
+            self._out = EmailChannel(name=name, address=address, settings=account)
+        else:
+            checked(name, rest, optional=("smtp_host", *OURS))
+
+    @staticmethod
+    def parse(raw: Raw) -> Inbound:
+        """Read the mail in a request. Pure; raises Unreadable."""
+        found = mails_in(raw.headers.get("provider", "raw"), raw.content_type, raw.body)
+        number = int(raw.headers.get("number", "0"))
+        if number >= len(found):
+            raise Unreadable("The request has no mail in it.")
+        arrived = found[number]
+        envelope = retold_header(("Delivered-To", each) for each in arrived.recipients[:20])
+        if not arrived.mail.strip():
+            raise Unreadable("The mail is empty: not even a header arrived. Ask the sender to send it again.")
+        return parse_mail(replace(raw, body=envelope + arrived.mail, content_type="message/rfc822"))
+
+    def hear(self, request: SignedRequest) -> list[Raw | DeliveryUpdate]:
+        """Verify, then one Raw for each mail: the whole request, under the mail's own digest.
+
+        Raises NotAuthentic, or NotConfigured when Amazon can't be asked about a certificate just now.
+        """
+        if self._topic is not None:
+            told = _notification(request.body)
+            self._topic.verify(told, request.now)
+            if told["Type"] == "SubscriptionConfirmation":
+                self._topic.confirm(told)
+            if told["Type"] != "Notification":
+                return []
+        else:
+            CHECKS[self.provider](self._proof, request)
+        content_type = request.headers.get("content-type", "")
+        try:
+            found = mails_in(self.provider, content_type, request.body)
+        except Unreadable:
+            found = [Arrived(request.body)]  # it is authentic: it is kept, and parsing says what is wrong with it
+        return [self._raw(request.body, content_type, number, each) for number, each in enumerate(found)]
+
+    def _raw(self, body: bytes, content_type: str, number: int, arrived: Arrived) -> Raw:
+        headers = {"provider": self.provider, "address": self.address} | ({"number": str(number)} if number else {})
+        return Raw(f"sha256:{hashlib.sha256(arrived.mail).hexdigest()}", body, content_type, headers)
+
+    def check(self) -> None:
+        """Log in to the SMTP server, where there is one. Raises CheckFailed."""
+        if self._out is not None:
+            self._out.check_sending()
+
+    def send(self, message: Outbound) -> Accepted:
+        """Hand it to the SMTP server, once. Raises SendFailed or SendUncertain."""
+        if self._out is None:
+            raise SendFailed(
+                "This channel only receives; set its smtp_host, or answer from another mail channel.", permanent=True
+            )
+        return self._out.send(message)
+
+
+def _notification(body: bytes) -> dict[str, object]:
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        told = None
+    return told if isinstance(told, dict) else {}
