@@ -281,6 +281,16 @@ class Polls(Protocol):
 
 
 @runtime_checkable
+class ReadsApart(Protocol):
+    """A channel whose `parse` is heavy or dangerous enough for a process of its own (`channels.apart`)."""
+
+    @staticmethod
+    def rehearse() -> None:
+        """Load everything that `parse` needs, once, before readers are forked."""
+        ...
+
+
+@runtime_checkable
 class Hears(Protocol):
     """A channel whose provider calls us."""
 

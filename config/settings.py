@@ -54,6 +54,11 @@ class Settings:
     mail_poll_seconds: int = _setting(
         60, "How often a mailbox is asked even when IDLE is silent, in seconds.", between=(1, 86_400)
     )
+    readers: int = _setting(2, "Processes that read mail at the same time, in each process.", between=(1, 64))
+    reading_seconds: int = _setting(
+        20, "Longest time for reading one mail, in seconds; half of it may be work.", between=(2, 600)
+    )
+    reading_memory_mb: int = _setting(768, "Most memory for reading one mail, in megabytes.", between=(256, 16_384))
     twilio_account_sid: str = _setting("", "Account for channels of kind sms that name none themselves.")
     twilio_auth_token: str = _setting("", "Signs and authorises Twilio's requests.", secret=True)
     twilio_base_url: str = _setting("", "A local double of Twilio; never set in production.")

@@ -13,6 +13,7 @@ from channels import open_channel
 from channels.base import Channel, Hears, NotConfigured
 from config.settings import Settings, SettingsError, resolve_secret
 from hub.pump import Pump
+from hub.reading import Reading
 from hub.tokens import Tokens
 from storage import Store
 from storage.access import NotFound
@@ -56,6 +57,7 @@ class Hub:
         self.settings = settings
         self.store = Store(settings.url, clock, settings.database_connections)
         self.blobs = Blobs(settings.data_dir / "blobs")
+        self.reading = Reading(settings)
         self.tokens = Tokens(settings.secret_key)
         self.pump = Pump(self.store)
         self.listener = Listener(self.store)
@@ -130,6 +132,7 @@ class Hub:
         """End every thread and connection of this process."""
         self.pump.stop()
         self.listener.stop()
+        self.reading.close()
         self.store.close()
         if self._claim is not None:
             self._claim.close()

@@ -22,6 +22,7 @@ from hub.delivery import settle_update
 from hub.hub import Hub, Opened
 from hub.identity import Known, identify
 from hub.optout import note_command
+from hub.reading import ReadingFailed, ReadingStopped
 from hub.threads import Thread, thread
 from hub.trust import weighed
 from routing.work import Arrival, enqueue
@@ -36,12 +37,19 @@ from storage.facts import (
     ReceiptQuarantined,
 )
 from storage.failpoints import step
-from storage.receipts import INLINE_BYTES, NEW_RECEIPT, Receipt
+from storage.receipts import INLINE_BYTES, NEW_RECEIPT, Receipt, begin_try
 from storage.store import Rows
 
 logger = logging.getLogger(__name__)
 
 OUTAGES = outages.OUTAGES
+SENTENCES = (Unreadable, ReadingStopped, ReadingFailed)  # their words are for people
+TRIES = 3  # at what readers die over
+CRASHES = 6  # tries that nobody saw the end of: the whole process went away
+POISON = (
+    f"It was not read: {CRASHES} times this program has ended while it tried. Its raw file is kept; look at it "
+    "before you press Retry."
+)
 DROPPED = {"own": "our own mail came back", "spam": "the honeypot field was filled in"}
 
 NEW_CONVERSATION = (
@@ -108,12 +116,12 @@ def take_in(hub: Hub, opened: Opened, raw: Raw) -> Taken:
     What can't be read is kept as a quarantined receipt. Raises only OUTAGES: then nothing was stored.
     """
     try:
-        inbound = weighed(hub.tokens, opened.must().parse(raw))
+        inbound = weighed(hub.tokens, hub.reading.read(opened.must(), raw))
         files = store_files(hub, inbound)
     except Exception as error:
         if outages.is_outage(error):
             raise
-        return _quarantine(hub, opened, raw, error)
+        return _set_aside(hub, opened, raw, error)
     body, digest = shelve(hub, raw.body)
     signed = signed_conversations(hub, inbound)
     step("intake.read")
@@ -137,7 +145,7 @@ def take_in(hub: Hub, opened: Opened, raw: Raw) -> Taken:
         if outages.is_outage(error):
             raise
         logger.exception("channel %s: a message could not be filed", opened.account.name)
-        return _quarantine(hub, opened, raw, error)
+        return _set_aside(hub, opened, raw, error)
 
 
 def receive(
@@ -185,12 +193,23 @@ def retry_receipt(hub: Hub, actor: Actor, receipt_id: int) -> Taken:
     return read_receipt(hub, hub.channel(receipt.channel_id), receipt)
 
 
-def read_receipt(hub: Hub, opened: Opened, receipt: Receipt) -> Taken:
-    """Turn a stored receipt into a message; whatever goes wrong quarantines it with the reason."""
+def read_receipt(hub: Hub, opened: Opened, receipt: Receipt, *, first: bool = False) -> Taken:
+    """Turn a stored receipt into a message; whatever goes wrong quarantines it with the reason.
+
+    The `first` try was counted when it was stored, every other one is before it begins. One over which a reader died
+    stays `received` for a while: it may have been the machine.
+    """
+    receipt_id, attempts, again = receipt.id or 0, receipt.attempts, receipt.state == "received"
+    if not first:
+        if again and attempts >= CRASHES:
+            return hub.store.submit(lambda tx: _mark_quarantined(tx, receipt_id, opened, POISON))
+        hub.reading.ready(opened.must())
+        if not hub.store.submit(lambda tx: begin_try(tx, receipt_id, attempts)):
+            return Taken("duplicate", receipt_id)
+        attempts += 1
     raw = Raw(receipt.dedupe_key, raw_bytes(hub, receipt), receipt.content_type, receipt.headers)
-    receipt_id = receipt.id or 0
     try:
-        inbound = weighed(hub.tokens, opened.must().parse(raw))
+        inbound = weighed(hub.tokens, hub.reading.read(opened.must(), raw))
         files = store_files(hub, inbound)
         signed = signed_conversations(hub, inbound)
         state, why = _verdict(inbound)
@@ -198,8 +217,7 @@ def read_receipt(hub: Hub, opened: Opened, receipt: Receipt) -> Taken:
 
         def unit(tx: Tx) -> Taken:
             claimed = tx.sql(
-                "UPDATE receipt SET state = ?, why = ?, attempts = attempts + 1 "
-                "WHERE id = ? AND state IN ('received','quarantined')",
+                "UPDATE receipt SET state = ?, why = ? WHERE id = ? AND state IN ('received','quarantined')",
                 state, why, receipt_id,
             )  # fmt: skip
             if claimed.rowcount == 0:
@@ -214,7 +232,10 @@ def read_receipt(hub: Hub, opened: Opened, receipt: Receipt) -> Taken:
     except Exception as error:
         if outages.is_outage(error):
             raise
-        if not isinstance(error, Unreadable):
+        if isinstance(error, ReadingStopped) and again and attempts < TRIES:
+            logger.warning("receipt %s: a reader died over it (try %s of %s)", receipt_id, attempts, TRIES)
+            return Taken("received", receipt_id)
+        if not isinstance(error, SENTENCES):
             logger.exception("receipt %s could not be filed", receipt_id)
         broken = sentence(error)
         return hub.store.submit(lambda tx: _mark_quarantined(tx, receipt_id, opened, broken))
@@ -257,7 +278,7 @@ def signed_conversations(hub: Hub, inbound: Inbound) -> tuple[int, ...]:
 
 def sentence(error: BaseException) -> str:
     """What the receipts page says about an error."""
-    return str(error)[:500] if isinstance(error, Unreadable) else f"{type(error).__name__}: {error}"[:500]
+    return str(error)[:500] if isinstance(error, SENTENCES) else f"{type(error).__name__}: {error}"[:500]
 
 
 def note_receipt(tx: Tx, opened: Opened, raw: Raw, body: bytes | None, digest: str) -> int | None:
@@ -279,8 +300,12 @@ def _verdict(inbound: Inbound) -> tuple[str, str]:
     return ("ignored", why) if why else ("accepted", "")
 
 
-def _quarantine(hub: Hub, opened: Opened, raw: Raw, error: Exception) -> Taken:
+def _set_aside(hub: Hub, opened: Opened, raw: Raw, error: Exception) -> Taken:
+    """Keep what could not be read or filed: in quarantine, or for another try where a reader died over it."""
     body, digest = shelve(hub, raw.body)
+    if isinstance(error, ReadingStopped):
+        kept = hub.store.submit(lambda tx: note_receipt(tx, opened, raw, body, digest))
+        return Taken("duplicate") if kept is None else Taken("received", kept)
 
     def unit(tx: Tx) -> Taken:
         receipt = _note_receipt(tx, opened, raw, body, digest, "quarantined", sentence(error)).fetchone()
@@ -296,8 +321,7 @@ def _quarantine(hub: Hub, opened: Opened, raw: Raw, error: Exception) -> Taken:
 def _mark_quarantined(tx: Tx, receipt_id: int, opened: Opened, why: str) -> Taken:
     """Only what is still to be read: another reader may have filed it while this one failed."""
     marked = tx.sql(
-        "UPDATE receipt SET state = 'quarantined', why = ?, attempts = attempts + 1 "
-        "WHERE id = ? AND state IN ('received','quarantined')",
+        "UPDATE receipt SET state = 'quarantined', why = ? WHERE id = ? AND state IN ('received','quarantined')",
         why, receipt_id,
     )  # fmt: skip
     if marked.rowcount == 0:

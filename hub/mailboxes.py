@@ -102,7 +102,7 @@ class Mailbox:
 
         numbers = self.hub.store.submit(unit)
         step("mailbox.stored")
-        file_receipts(self.hub, numbers)
+        file_receipts(self.hub, numbers, first=True)
         step("mailbox.filed")
         return len(numbers)
 
@@ -146,7 +146,7 @@ class Mailbox:
             self.opened.account.problem = problem
 
 
-def file_receipts(hub: Hub, numbers: Iterable[int]) -> None:
+def file_receipts(hub: Hub, numbers: Iterable[int], *, first: bool = False) -> None:
     """Understand stored receipts. One bad mail never stops the next: it is quarantined."""
     for number in numbers:
         with hub.store.read() as tx:
@@ -154,7 +154,7 @@ def file_receipts(hub: Hub, numbers: Iterable[int]) -> None:
         if receipt is None or receipt.state != "received":
             continue
         try:
-            read_receipt(hub, hub.channel(receipt.channel_id), receipt)
+            read_receipt(hub, hub.channel(receipt.channel_id), receipt, first=first)
         except NotFound:
             logger.warning("receipt %s waits: its channel is switched off", number)
 

@@ -8,13 +8,14 @@ from sqlalchemy import Index, LargeBinary, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from storage.columns import BigId, json, key, ref, utc
+from storage.store import Tx
 
 INLINE_BYTES = 64 * 1024  # larger bodies are blobs
 
 # No row comes back when it was here before: the unique key is the judge.
 NEW_RECEIPT = (
     "INSERT INTO receipt(channel_id, dedupe_key, origin, state, why, attempts, content_type, headers, body, sha256, "
-    "size, received_at) VALUES(?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?) "
+    "size, received_at) VALUES(?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (channel_id, dedupe_key) DO NOTHING RETURNING id"
 )
 
@@ -23,7 +24,7 @@ class Receipt(SQLModel, table=True):
     """One raw thing. `state` is received (still to be read), accepted, duplicate, ignored or quarantined.
 
     The unique key is the only judge of "already seen". `body` is null when the bytes are the blob `sha256`.
-    `origin` is message or status.
+    `origin` is message or status. `attempts` counts the tries at reading it, each before it begins.
     """
 
     __table_args__ = (
@@ -50,6 +51,19 @@ class Receipt(SQLModel, table=True):
     sha256: str = Field(default="", max_length=64)
     size: int = 0
     received_at: datetime = utc()
+
+
+def begin_try(tx: Tx, receipt_id: int, attempts: int) -> bool:
+    """Count a further try at reading a receipt; False when another process was faster or it needs none.
+
+    The first try is counted by storing it. A reader that takes the whole process with it is so found out.
+    """
+    counted = tx.sql(
+        "UPDATE receipt SET attempts = attempts + 1 WHERE id = ? AND attempts = ? "
+        "AND state IN ('received','quarantined')",
+        receipt_id, attempts,
+    )  # fmt: skip
+    return counted.rowcount == 1
 
 
 class MailCursor(SQLModel, table=True):

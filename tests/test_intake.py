@@ -83,8 +83,8 @@ def test_twenty_first_texts_in_parallel_make_one_contact_and_one_conversation(de
         assert len(tx.exec(select(Contact)).all()) == 1
 
 
-def test_an_unreadable_mail_is_kept_and_read_once_the_parser_can(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = desk.hub.channel_named("support-mail")
+def test_an_unreadable_text_is_kept_and_read_once_the_parser_can(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = desk.hub.channel_named("support-sms")
     channel = type(opened.must())
     real = channel.__dict__["parse"]
 
@@ -92,7 +92,7 @@ def test_an_unreadable_mail_is_kept_and_read_once_the_parser_can(desk: Desk, mon
         raise RecursionError("too deep")
 
     monkeypatch.setattr(channel, "parse", staticmethod(broken))
-    taken = desk.mail("Order 1", "hello")
+    taken = desk.text("Order 1")
     assert taken.state == "quarantined"
     assert desk.conversations() == []
 

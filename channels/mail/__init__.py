@@ -11,7 +11,6 @@ from channels.base import Accepted, CheckFailed, Cursor, Inbound, Limits, Outbou
 from channels.mail.compose import compose, own_id, plus_address
 from channels.mail.headers import normalised
 from channels.mail.mailbox import ConnectionLost, Mailbox
-from channels.mail.parse import parse
 from channels.mail.settings import explain, read_settings
 from channels.mail.submit import session, submit
 
@@ -36,7 +35,16 @@ class EmailChannel:
     @staticmethod
     def parse(raw: Raw) -> Inbound:
         """Read a mail. Pure; raises Unreadable."""
+        from channels.mail.parse import parse  # what it stands on is loaded where mail is read
+
         return parse(raw)
+
+    @staticmethod
+    def rehearse() -> None:
+        """Load everything that reading a mail needs."""
+        from channels.mail.rehearsal import rehearse
+
+        rehearse()
 
     def send(self, message: Outbound) -> Accepted:
         """Hand it to the SMTP server, once. Raises SendFailed or SendUncertain."""
