@@ -32,8 +32,9 @@ dovecot: .venv/.test ## unpack Dovecot 2.4 beside the installed one, for `make p
 story: .venv/.test node_modules/.test system ## play one customer's day through every channel and print the timeline
 	@$(BIN)/python -m tests.story
 
-bench: .venv/.test node_modules/.ok ## measure the message door on SQLite and PostgreSQL beside a bare handler
+bench: .venv/.test node_modules/.ok system ## measure the message door beside a bare handler, and mail beside bare fetching
 	@$(BIN)/python bench/ingest.py
+	@$(BIN)/python bench/mail.py
 
 screenshots: .venv/.test node_modules/.test system ## take pictures of the inbox into shots/
 	@$(BIN)/python -m tests.browser.screenshots
