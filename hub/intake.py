@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from channels.base import (
     ContactPoint,
@@ -50,6 +53,7 @@ POISON = (
     f"It was not read: {CRASHES} times this program has ended while it tried. Its raw file is kept; look at it "
     "before you press Retry."
 )
+TOGETHER_BYTES, TOGETHER_SECONDS = 8 * 1024 * 1024, 1.0  # what is read before it is filed
 DROPPED = {"own": "our own mail came back", "spam": "the honeypot field was filled in"}
 
 NEW_CONVERSATION = (
@@ -193,52 +197,86 @@ def retry_receipt(hub: Hub, actor: Actor, receipt_id: int) -> Taken:
     return read_receipt(hub, hub.channel(receipt.channel_id), receipt)
 
 
-def read_receipt(hub: Hub, opened: Opened, receipt: Receipt, *, first: bool = False) -> Taken:
+def read_receipt(hub: Hub, opened: Opened, receipt: Receipt) -> Taken:
     """Turn a stored receipt into a message; whatever goes wrong quarantines it with the reason.
 
-    The `first` try was counted when it was stored, every other one is before it begins. One over which a reader died
-    stays `received` for a while: it may have been the machine.
+    The try is counted before it begins. A receipt over which a reader died stays `received` for a while: it may have
+    been the machine.
     """
     receipt_id, attempts, again = receipt.id or 0, receipt.attempts, receipt.state == "received"
-    if not first:
-        if again and attempts >= CRASHES:
-            return hub.store.submit(lambda tx: _mark_quarantined(tx, receipt_id, opened, POISON))
-        hub.reading.ready(opened.must())
-        if not hub.store.submit(lambda tx: begin_try(tx, receipt_id, attempts)):
-            return Taken("duplicate", receipt_id)
-        attempts += 1
+    if again and attempts >= CRASHES:
+        return hub.store.submit(lambda tx: _mark_quarantined(tx, receipt_id, opened, POISON))
+    hub.reading.ready(opened.must())
+    if not hub.store.submit(lambda tx: begin_try(tx, receipt_id, attempts)):
+        return Taken("duplicate", receipt_id)
     raw = Raw(receipt.dedupe_key, raw_bytes(hub, receipt), receipt.content_type, receipt.headers)
+    unit = _understood(hub, opened, receipt_id, raw, attempts + 1 if again else TRIES)
+    return _file(hub, opened, [(receipt_id, unit)])[0]
+
+
+def read_first(hub: Hub, opened: Opened, arrived: Iterable[tuple[int, Raw]]) -> None:
+    """The first try at receipts that were stored a moment ago, which was counted then.
+
+    They are filed together, but none waits for a neighbour that is slow to read, and not too much lies in memory.
+    """
+    work: list[tuple[int, Callable[[Tx], Taken]]] = []
+    size, began = 0, time.monotonic()
+    for number, raw in arrived:
+        work.append((number, _understood(hub, opened, number, raw, 1)))
+        size += len(raw.body)
+        if size > TOGETHER_BYTES or time.monotonic() - began > TOGETHER_SECONDS:
+            _file(hub, opened, work)
+            work, size, began = [], 0, time.monotonic()
+    if work:
+        _file(hub, opened, work)
+
+
+def _understood(hub: Hub, opened: Opened, receipt_id: int, raw: Raw, attempt: int) -> Callable[[Tx], Taken]:
+    """Read what is stored; the unit that files it, sets it aside, or leaves it for another try."""
     try:
         inbound = weighed(hub.tokens, hub.reading.read(opened.must(), raw))
         files = store_files(hub, inbound)
         signed = signed_conversations(hub, inbound)
         state, why = _verdict(inbound)
-        step("receipt.read")
-
-        def unit(tx: Tx) -> Taken:
-            claimed = tx.sql(
-                "UPDATE receipt SET state = ?, why = ? WHERE id = ? AND state IN ('received','quarantined')",
-                state, why, receipt_id,
-            )  # fmt: skip
-            if claimed.rowcount == 0:
-                return Taken("duplicate", receipt_id)
-            filed = receive(tx, opened, inbound, receipt_id, files, signed)
-            step("receipt.filed")
-            return filed
-
-        taken = hub.store.submit(unit)
-        step("receipt.durable")
-        return taken
     except Exception as error:
         if outages.is_outage(error):
             raise
-        if isinstance(error, ReadingStopped) and again and attempts < TRIES:
-            logger.warning("receipt %s: a reader died over it (try %s of %s)", receipt_id, attempts, TRIES)
-            return Taken("received", receipt_id)
+        if isinstance(error, ReadingStopped) and attempt < TRIES:
+            logger.warning("receipt %s: a reader died over it (try %s of %s)", receipt_id, attempt, TRIES)
+            return lambda tx: Taken("received", receipt_id)
         if not isinstance(error, SENTENCES):
-            logger.exception("receipt %s could not be filed", receipt_id)
-        broken = sentence(error)
-        return hub.store.submit(lambda tx: _mark_quarantined(tx, receipt_id, opened, broken))
+            logger.exception("receipt %s could not be read", receipt_id)
+        return partial(_mark_quarantined, receipt_id=receipt_id, opened=opened, why=sentence(error))
+    step("receipt.read")
+
+    def unit(tx: Tx) -> Taken:
+        claimed = tx.sql(
+            "UPDATE receipt SET state = ?, why = ? WHERE id = ? AND state IN ('received','quarantined')",
+            state, why, receipt_id,
+        )  # fmt: skip
+        if claimed.rowcount == 0:
+            return Taken("duplicate", receipt_id)
+        filed = receive(tx, opened, inbound, receipt_id, files, signed)
+        step("receipt.filed")
+        return filed
+
+    return unit
+
+
+def _file(hub: Hub, opened: Opened, work: Sequence[tuple[int, Callable[[Tx], Taken]]]) -> list[Taken]:
+    """Store what was understood, all in one commit where nothing fails; what fails is quarantined alone."""
+    try:
+        taken = hub.store.submit_all([unit for _, unit in work])
+    except Exception as error:
+        if outages.is_outage(error):
+            raise
+        if len(work) > 1:  # the others have landed; they say "duplicate" now
+            return [_file(hub, opened, [each])[0] for each in work]
+        receipt_id, broken = work[0][0], sentence(error)
+        logger.exception("receipt %s could not be filed", receipt_id)
+        taken = [hub.store.submit(lambda tx: _mark_quarantined(tx, receipt_id, opened, broken))]
+    step("receipt.durable")
+    return taken
 
 
 def raw_bytes(hub: Hub, receipt: Receipt) -> bytes:

@@ -12,7 +12,7 @@ from sqlmodel import col, select
 
 from channels.base import Cursor, Polls, Raw
 from hub.hub import Hub, Opened
-from hub.intake import note_receipt, read_receipt, shelve
+from hub.intake import note_receipt, read_first, read_receipt, shelve
 from storage import Tx
 from storage.access import NotFound
 from storage.failpoints import step
@@ -92,19 +92,19 @@ class Mailbox:
         kept = [(raw, *shelve(self.hub, raw.body)) for raw, _ in batch if raw is not None]
         reached = batch[-1][1]
 
-        def unit(tx: Tx) -> list[int]:
+        def unit(tx: Tx) -> list[tuple[int, Raw]]:
             if self.epoch is not None and take_lease(tx, self.lease, self.holder, LEASE_SECONDS) != self.epoch:
                 raise LeaseLost(f"another process reads {self.opened.account.name} now")
             numbers = [note_receipt(tx, self.opened, raw, body, digest) for raw, body, digest in kept]
             step("mailbox.noted")
             tx.sql(MOVE, self.opened.id, reached.folder, reached.uidvalidity, reached.uid, tx.now)
-            return [number for number in numbers if number is not None]
+            return [(number, raw) for number, (raw, *_) in zip(numbers, kept, strict=True) if number is not None]
 
-        numbers = self.hub.store.submit(unit)
+        arrived = self.hub.store.submit(unit)
         step("mailbox.stored")
-        file_receipts(self.hub, numbers, first=True)
+        read_first(self.hub, self.opened, arrived)
         step("mailbox.filed")
-        return len(numbers)
+        return len(arrived)
 
     def _channel(self) -> Polls:
         channel = self.opened.must()
@@ -146,7 +146,7 @@ class Mailbox:
             self.opened.account.problem = problem
 
 
-def file_receipts(hub: Hub, numbers: Iterable[int], *, first: bool = False) -> None:
+def file_receipts(hub: Hub, numbers: Iterable[int]) -> None:
     """Understand stored receipts. One bad mail never stops the next: it is quarantined."""
     for number in numbers:
         with hub.store.read() as tx:
@@ -154,7 +154,7 @@ def file_receipts(hub: Hub, numbers: Iterable[int], *, first: bool = False) -> N
         if receipt is None or receipt.state != "received":
             continue
         try:
-            read_receipt(hub, hub.channel(receipt.channel_id), receipt, first=first)
+            read_receipt(hub, hub.channel(receipt.channel_id), receipt)
         except NotFound:
             logger.warning("receipt %s waits: its channel is switched off", number)
 

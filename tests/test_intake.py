@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from sqlmodel import col, select
 
+from channels.base import Raw
 from hub import hub as hub_module
 from hub.contacts import add_identity, merge, rename, unmerge
-from hub.intake import retry_receipt
+from hub.intake import note_receipt, read_first, retry_receipt
 from hub.lifecycle import resolve, snooze
 from storage.access import SYSTEM, Conflict, NotFound
 from storage.conversations import Conversation, timeline
@@ -202,6 +204,22 @@ def test_a_text_wakes_a_snoozed_conversation_and_reopens_a_resolved_one(desk: De
     desk.clock.forward(days=3)
     desk.text("a new matter")
     assert len(desk.conversations()) == 2
+
+
+def test_of_mails_filed_together_one_that_the_database_refuses_is_set_aside_alone(desk: Desk) -> None:
+    with desk.hub.store.write() as tx:
+        tx.sql("CREATE UNIQUE INDEX only_one ON message(subject) WHERE subject = 'twice'")
+    opened, arrived = desk.hub.channel_named("support-mail"), []
+    for number, subject in enumerate(("lamp", "twice", "twice", "cable")):
+        body = f"From: Mara <mara{number}@example.com>\r\nSubject: {subject}\r\n\r\nhello".encode()
+        raw = Raw(str(number), body, "message/rfc822")
+        stored = desk.hub.store.submit(partial(note_receipt, opened=opened, raw=raw, body=body, digest=""))
+        arrived.append((stored or 0, raw))
+    read_first(desk.hub, opened, arrived)
+    with desk.hub.store.read() as tx:
+        states = [tx.get_one(Receipt, number).state for number, _ in arrived]
+    assert states == ["accepted", "accepted", "quarantined", "accepted"]
+    assert len(desk.conversations()) == 3
 
 
 def test_stop_is_noted_and_makes_no_new_work(desk: Desk) -> None:
