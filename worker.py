@@ -17,7 +17,6 @@ from collections.abc import Callable
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy.exc import OperationalError
 
-from channels.base import Polls
 from chatops import notices
 from config import Settings, SettingsError, load
 from config.logs import set_up_logging
@@ -25,7 +24,7 @@ from hub import Hub, Opened
 from hub.delivery import Courier, Sender
 from hub.followers import Follow, Followers
 from hub.lifecycle import wake_due
-from hub.mailboxes import Mailbox, file_left_over
+from hub.mailboxes import SILENT_SECONDS, Mailbox, file_left_over, folders_of
 from hub.media import fetch_waiting
 from hub.outbound import reconcile_message, send_message
 from hub.people import forget_old_failures
@@ -52,7 +51,7 @@ class Worker:
         self.holder = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(3).hex()}"
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._mailboxes: dict[int, tuple[Opened, Mailbox, threading.Event, threading.Thread]] = {}
+        self._mailboxes: dict[tuple[int, str], tuple[Opened, Mailbox, threading.Event, threading.Thread]] = {}
         self._scheduler = BackgroundScheduler(
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}, timezone="UTC"
         )
@@ -83,8 +82,8 @@ class Worker:
         with contextlib.suppress(Exception):
             self._scheduler.shutdown(wait=False)
         self.hub.store.bell.ring()
-        for number in list(self._mailboxes):
-            self._close_mailbox(number)
+        for key in list(self._mailboxes):
+            self._close_mailbox(key)
         for thread in self._threads:
             thread.join(10)
 
@@ -116,20 +115,25 @@ class Worker:
         self.hub.store.submit(wake_due)
 
     def _watch_mailboxes(self) -> None:
-        """Follow the desk: a new account gets a reader, a changed or closed one loses its old reader."""
-        wanted = {opened.id: opened for opened in self.hub.channels() if isinstance(opened.channel, Polls)}
-        for number, (opened, *_rest) in list(self._mailboxes.items()):
-            if number not in wanted or wanted[number].channel is not opened.channel:
-                self._close_mailbox(number)
-        for number, opened in wanted.items():
-            if number not in self._mailboxes:
-                mailbox, stop = Mailbox(self.hub, opened, self.holder), threading.Event()
-                thread = threading.Thread(target=mailbox.loop, args=(stop,), name=f"mailbox-{number}", daemon=True)
-                self._mailboxes[number] = (opened, mailbox, stop, thread)
+        """Follow the desk: a new folder gets a reader, a changed or closed one loses it, a silent one is replaced."""
+        wanted = {(opened.id, folder): opened for opened in self.hub.channels() for folder in folders_of(opened)}
+        for key, (opened, mailbox, _stop, thread) in list(self._mailboxes.items()):
+            changed = key not in wanted or wanted[key].channel is not opened.channel
+            if not changed and mailbox.silent_for > SILENT_SECONDS:
+                logger.error("the reader of %s was silent for too long: it is replaced", mailbox.lease)
+            elif not changed and thread.is_alive():
+                continue
+            self._close_mailbox(key)
+        for key, opened in wanted.items():
+            if key not in self._mailboxes:
+                mailbox, stop = Mailbox(self.hub, opened, self.holder, key[1]), threading.Event()
+                name = f"mailbox-{key[0]}-{key[1]}"
+                thread = threading.Thread(target=mailbox.loop, args=(stop,), name=name, daemon=True)
+                self._mailboxes[key] = (opened, mailbox, stop, thread)
                 thread.start()
 
-    def _close_mailbox(self, number: int) -> None:
-        _opened, mailbox, stop, thread = self._mailboxes.pop(number)
+    def _close_mailbox(self, key: tuple[int, str]) -> None:
+        _opened, mailbox, stop, thread = self._mailboxes.pop(key)
         stop.set()
         mailbox.close()
         thread.join(10)

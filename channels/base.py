@@ -6,11 +6,11 @@ A channel knows one provider's protocol and nothing of the database. Behaviour i
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, BinaryIO, ClassVar, Protocol, runtime_checkable
 
 
 class Strength(IntEnum):
@@ -62,12 +62,17 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """One thing exactly as it arrived, with the key under which the provider would send it again."""
+    """One thing exactly as it arrived, with the key under which the provider would send it again.
+
+    What is too large for memory comes as an open `file` of `file_size` bytes; then `body` is empty.
+    """
 
     dedupe_key: str
     body: bytes = field(repr=False)
     content_type: str = "application/octet-stream"
     headers: Mapping[str, str] = field(default_factory=dict)
+    file: BinaryIO | None = field(default=None, repr=False, compare=False)
+    file_size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,27 +261,57 @@ class Cursor:
     uid: int = 0
 
 
-@runtime_checkable
-class Polls(Protocol):
-    """A channel that has to be asked."""
+class Folder(Protocol):
+    """One folder of an account over a connection of its own, used by one thread at a time."""
+
+    name: str
+    behind: int  # how many mails the last poll has still to hand over
+    settles: bool  # whether `settle` has anything to do
 
     def poll(self, cursor: Cursor) -> Iterator[tuple[Raw | None, Cursor]]:
         """Everything after `cursor`, oldest first, each with the cursor to store in the same unit.
 
-        `None` moves the cursor past something that can't be fetched any more.
+        `None` moves the cursor past something that can't be fetched now.
         """
+        ...
+
+    def listing(self, since: date) -> tuple[int, list[int]]:
+        """UIDVALIDITY, and the UIDs of what arrived on that day or later."""
+        ...
+
+    def sizes(self, uids: Sequence[int]) -> dict[int, int]:
+        """Bytes of each, as the server announces them."""
+        ...
+
+    def fetch(
+        self, uidvalidity: int, uids: Sequence[int], *, substitutes: bool = False
+    ) -> Iterator[tuple[Raw | None, Cursor]]:
+        """These mails again. `substitutes` takes what the server gives in place of a mail that it can't read."""
+        ...
+
+    def settle(self, uids: Sequence[int]) -> None:
+        """What the settings ask for once a mail is durable: flags, labels, moves."""
         ...
 
     def wait(self, seconds: float) -> bool:
         """Block until the provider says that something is new (IDLE), at most `seconds`; True when it did."""
         ...
 
-    def settled(self, cursor: Cursor) -> None:
-        """Called after the commit: flags and moves, best effort."""
+    def close(self) -> None:
+        """Drop the connection, from any thread. Never raises."""
         ...
 
-    def close(self) -> None:
-        """Drop the connection. Never raises."""
+
+@runtime_checkable
+class Polls(Protocol):
+    """A channel that has to be asked, folder by folder."""
+
+    def folders(self) -> tuple[str, ...]:
+        """The folders to follow."""
+        ...
+
+    def follow(self, folder: str) -> Folder:
+        """One of them; nothing is connected yet."""
         ...
 
 

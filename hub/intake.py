@@ -329,7 +329,7 @@ def _note_receipt(tx: Tx, opened: Opened, raw: Raw, body: bytes | None, digest: 
     headers = json.dumps(dict(raw.headers)) if raw.headers else "{}"
     return tx.ahead(
         NEW_RECEIPT, opened.id, raw.dedupe_key[:255], "message", state, why, raw.content_type[:200], headers, body,
-        digest, len(raw.body), tx.now,
+        digest, raw.file_size or len(raw.body), tx.now,
     )  # fmt: skip
 
 

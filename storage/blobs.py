@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from storage.failpoints import step
 from storage.outages import Outage, Watch
+
+PIECE_BYTES = 1024 * 1024
 
 
 class Unkept(Outage):
@@ -26,12 +30,21 @@ class Blobs:
 
         Raises Unkept.
         """
-        digest = hashlib.sha256(data).hexdigest()
+        return self._keep(hashlib.sha256(data).hexdigest(), lambda: (data,))
+
+    def put_file(self, file: BinaryIO) -> str:
+        """The same for a file open for reading that may be larger than memory; it is read twice, from its beginning."""
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+        file.seek(0)
+        return self._keep(digest, lambda: iter(lambda: file.read(PIECE_BYTES), b""))
+
+    def _keep(self, digest: str, pieces: Callable[[], Iterable[bytes]]) -> str:
         target = self._path(digest)
         with self._keeping.look():
             try:
                 if not target.exists():
-                    _write(target, data)
+                    _write(target, pieces())
             except OSError as error:
                 raise Unkept(f"{self.folder} takes no files ({error.strerror}): make room or set its rights") from error
         return digest
@@ -46,13 +59,14 @@ class Blobs:
         return self.folder / digest[:2] / digest
 
 
-def _write(target: Path, data: bytes) -> None:
+def _write(target: Path, pieces: Iterable[bytes]) -> None:
     _make(target.parent)
     # A name of our own per writer: two processes may store the same content at once.
     partial = target.with_name(f".{target.name}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
         with partial.open("xb") as file:
-            file.write(data)
+            for piece in pieces:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         step("blob.written")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Index, LargeBinary, UniqueConstraint, text
+from sqlalchemy import BigInteger, Index, LargeBinary, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from storage.columns import BigId, json, key, ref, utc
@@ -67,12 +67,49 @@ def begin_try(tx: Tx, receipt_id: int, attempts: int) -> bool:
 
 
 class MailCursor(SQLModel, table=True):
-    """How far a folder has been read: moved in the same unit that stores the receipt."""
+    """How far a folder has been read: moved in the same unit that stores the receipt. And how that goes.
+
+    `looked_at` is the last time that the server told what is new, `behind` how many mails were still to be fetched
+    then, `problem` the sentence of what failed since. UIDs are unsigned and of 32 bits (RFC 3501 2.3.1.1).
+    """
 
     __tablename__ = "mail_cursor"
 
     channel_id: int = Field(foreign_key="channel.id", primary_key=True, sa_type=BigId)
     folder: str = Field(primary_key=True, max_length=255)
-    uidvalidity: int = Field(default=0)
-    uid: int = Field(default=0)
+    uidvalidity: int = Field(default=0, sa_type=BigInteger)
+    uid: int = Field(default=0, sa_type=BigInteger)
     moved_at: datetime = utc()
+    looked_at: datetime | None = utc(nullable=True)
+    reconciled_at: datetime | None = utc(nullable=True)
+    behind: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    problem: str = Field(default="", sa_column_kwargs={"server_default": ""})
+
+
+class MailSeen(SQLModel, table=True):
+    """One mail under one number of one folder, so that a gap is found and what is to be done with it isn't forgotten.
+
+    `state` is kept, unsettled (flag, label or move are still to be done), missing (the server did not hand it over;
+    `tries` counts) or gone. `receipt_id` names what it was stored as; receipts may be forgotten earlier.
+    """
+
+    __tablename__ = "mail_seen"
+    __table_args__ = (
+        Index(
+            "ix_mail_seen_open",
+            "channel_id",
+            "folder",
+            "state",
+            sqlite_where=text("state IN ('unsettled','missing')"),
+            postgresql_where=text("state IN ('unsettled','missing')"),
+        ),
+    )
+
+    channel_id: int = Field(foreign_key="channel.id", primary_key=True, sa_type=BigId)
+    folder: str = Field(primary_key=True, max_length=255)
+    uidvalidity: int = Field(primary_key=True, sa_type=BigInteger)
+    uid: int = Field(primary_key=True, sa_type=BigInteger)
+    receipt_id: int | None = Field(default=None, sa_type=BigId)
+    state: str = Field(max_length=9)
+    tries: int = 1
+    seen_at: datetime = utc()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,11 @@ from imapclient import IMAPClient
 
 from channels.base import CheckFailed, Checks, Cursor, Polls, Raw
 from channels.mail import ConnectionLost, EmailChannel
+from channels.mail import imap as imap_module
 from channels.mail import mailbox as mailbox_module
+from channels.mail.mailbox import Mailbox, Refused
 from tests.support.dovecot import PASSWORD, Dovecot, dovecot, until
+from tests.support.liar import liar
 
 START = Cursor("INBOX")
 numbers = count()
@@ -35,7 +40,7 @@ def user() -> str:
     return f"support{next(numbers)}"
 
 
-def open_channel(server: Dovecot, user: str, **settings: Any) -> EmailChannel:
+def account(server: Dovecot, user: str, **settings: Any) -> EmailChannel:
     given: dict[str, Any] = {
         "imap_host": server.host,
         "imap_port": server.imap_port,
@@ -46,6 +51,10 @@ def open_channel(server: Dovecot, user: str, **settings: Any) -> EmailChannel:
         "timeout": 5,
     }
     return EmailChannel(name="support-mail", address="support@shop.example", settings={**given, **settings})
+
+
+def open_channel(server: Dovecot, user: str, folder: str = "INBOX", **settings: Any) -> Mailbox:
+    return account(server, user, **settings).follow(folder)
 
 
 def mail(number: int, size: int = 10) -> bytes:
@@ -67,8 +76,7 @@ def test_new_mails_come_in_order_with_the_cursor_behind_each(server: Dovecot, us
     for number in range(3):
         server.deliver(user, mail(number))
     with closing(open_channel(server, user)) as channel:
-        assert isinstance(channel, Polls)
-        assert isinstance(channel, Checks)
+        assert isinstance(account(server, user), Polls) and isinstance(account(server, user), Checks)
         found = list(channel.poll(START))
         assert subjects(found) == ["0", "1", "2"]
         assert [cursor.uid for _, cursor in found] == [1, 2, 3]
@@ -86,7 +94,7 @@ def test_new_mails_come_in_order_with_the_cursor_behind_each(server: Dovecot, us
 
 
 def test_a_full_mailbox_is_read_in_batches(server: Dovecot, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mailbox_module, "BATCH_BYTES", 20_000)
+    monkeypatch.setattr(imap_module, "BATCH_BYTES", 20_000)
     for number in range(120):
         server.deliver(user, mail(number, size=1000 if number % 3 else 15_000))
     with closing(open_channel(server, user)) as channel:
@@ -233,18 +241,116 @@ def test_a_server_that_stops_answering_is_given_up_after_the_timeout(server: Dov
             server.thaw(user)
 
 
-def test_mails_are_marked_as_seen_only_when_asked_and_only_after_the_commit(server: Dovecot, user: str) -> None:
+def test_mails_are_marked_as_seen_only_when_asked_and_only_those_that_are_kept(server: Dovecot, user: str) -> None:
     for number in range(3):
         server.deliver(user, mail(number))
     with closing(open_channel(server, user)) as channel:
-        for _, cursor in channel.poll(START):
-            channel.settled(cursor)
+        assert len(list(channel.poll(START))) == 3
+        assert not channel.settles
     assert server.flags(user) == ["", "", ""]
     with closing(open_channel(server, user, mark_seen=True)) as channel:
-        for number, (_, cursor) in enumerate(channel.poll(START)):
-            if number == 1:
-                channel.settled(cursor)
+        assert channel.settles
+        assert len(list(channel.poll(START))) == 3
+        assert server.flags(user) == ["", "", ""]
+        channel.settle([1, 2])
+        channel.settle([1, 2])  # again, as after a crash
     assert server.flags(user) == ["S", "S", ""]
+
+
+def in_folder(server: Dovecot, user: str, folder: str) -> list[str]:
+    with closing(open_channel(server, user, folder)) as other:
+        return subjects(list(other.poll(Cursor(folder))))
+
+
+@pytest.mark.parametrize("capabilities", ["IMAP4rev1 UIDPLUS MOVE", "IMAP4rev1 UIDPLUS", "IMAP4rev1"])
+def test_kept_mails_are_moved_with_or_without_the_server_s_own_move(user: str, capabilities: str) -> None:
+    with dovecot(f"imap_capability = {capabilities}\n") as plain:
+        for number in range(3):
+            plain.deliver(user, mail(number))
+        with closing(open_channel(plain, user, move_to="Processed")) as channel:
+            found = list(channel.poll(START))
+            channel.settle([1, 3])
+            plain.deliver(user, mail(4))
+            assert subjects(list(channel.poll(found[-1][1]))) == ["4"]  # the cursor goes on after a move
+        assert in_folder(plain, user, "Processed") == ["0", "2"]
+        if "UIDPLUS" in capabilities:
+            assert in_folder(plain, user, "INBOX") == ["1", "4"]
+
+
+def test_kept_mails_get_a_keyword_or_are_deleted(server: Dovecot, user: str) -> None:
+    for number in range(2):
+        server.deliver(user, mail(number))
+    with closing(open_channel(server, user, add_label="Switchyard")) as channel:
+        list(channel.poll(START))
+        channel.settle([1])
+    with other_client(server, user) as client:
+        assert client.search(["KEYWORD", "Switchyard"]) == [1]
+    with closing(open_channel(server, user, delete_after=True)) as channel:
+        list(channel.poll(START))
+        channel.settle([2])
+    assert in_folder(server, user, "INBOX") == ["0"]
+
+
+def test_a_label_that_the_server_does_not_take_leaves_the_line_usable(server: Dovecot, user: str) -> None:
+    server.deliver(user, mail(0))
+    with closing(open_channel(server, user, move_to="a/" * 200)) as channel:
+        [(_, cursor)] = channel.poll(START)
+        with pytest.raises(Refused, match="Check the channel"):
+            channel.settle([1])
+        server.deliver(user, mail(1))
+        assert subjects(list(channel.poll(cursor))) == ["1"]
+
+
+def test_a_large_mail_comes_in_pieces_as_a_file(server: Dovecot, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imap_module, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(imap_module, "WHOLE_BYTES", 3000)
+    monkeypatch.setattr(mailbox_module, "WHOLE_BYTES", 3000)
+    sent = [mail(1, size=7500), mail(2), mail(3, size=4000 - len(mail(3, size=0)))]
+    assert len(sent[2]) == 4000  # ends with a piece
+    for each in sent:
+        server.deliver(user, each)
+    with closing(open_channel(server, user)) as channel:
+        found = [raw for raw, _ in channel.poll(START)]
+    assert [raw.dedupe_key for raw in found if raw] == [f"sha256:{hashlib.sha256(each).hexdigest()}" for each in sent]
+    first, second, third = found
+    assert first and second and third and first.file and third.file
+    assert (first.file.read(), first.file_size, first.body) == (sent[0], len(sent[0]), b"")
+    assert (third.file.read(), second.body, second.file) == (sent[2], sent[1], None)
+
+
+@pytest.mark.parametrize(("said", "flagged"), [("10", False), ("900000000", True)])
+def test_a_server_that_lies_about_sizes_is_survived(
+    server: Dovecot, user: str, monkeypatch: pytest.MonkeyPatch, said: str, flagged: bool
+) -> None:
+    monkeypatch.setattr(imap_module, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(imap_module, "WHOLE_BYTES", 3000)
+    monkeypatch.setattr(mailbox_module, "WHOLE_BYTES", 3000)
+    server.deliver(user, mail(1, size=7500))
+    lie = re.compile(rb"RFC822\.SIZE \d+")
+    with liar(server.imap_port, lambda line: lie.sub(b"RFC822.SIZE " + said.encode(), line)) as port:
+        with closing(open_channel(server, user, imap_port=port)) as channel:
+            [(raw, _)] = channel.poll(START)
+        assert raw is not None
+        assert ("too_large" in raw.headers) is flagged
+        if not flagged:
+            assert raw.file is not None and raw.file.read() == mail(1, size=7500)
+        with closing(open_channel(server, user, imap_port=port, max_bytes=4000)) as channel:
+            [(raw, _)] = channel.poll(START)
+        assert raw is not None and int(raw.headers["too_large"]) > 0  # whatever it said
+
+
+def test_what_exchange_gives_in_place_of_a_mail_is_not_taken_for_it(server: Dovecot, user: str) -> None:
+    server.deliver(user, b"Subject: Retrieval using the IMAP4 protocol failed for the message 7\r\n\r\nx\r\n")
+    server.deliver(user, mail(1))
+    with closing(open_channel(server, user)) as channel:
+        found = list(channel.poll(START))
+        assert subjects(found) == ["gone", "1"]
+        [(raw, _)] = channel.fetch(found[0][1].uidvalidity, [1], substitutes=True)
+        assert raw is not None and raw.body.startswith(b"Subject: Retrieval")
+        assert channel.listing((datetime.now(UTC) - timedelta(days=2)).date()) == (found[0][1].uidvalidity, [1, 2])
+        assert channel.sizes([1, 2, 9]).keys() == {1, 2}
+        with pytest.raises(ConnectionLost, match="new numbers"):
+            list(channel.fetch(1, [1]))
 
 
 @pytest.mark.parametrize("tls", ["tls", "starttls"])
@@ -282,5 +388,5 @@ def test_checking_a_channel_says_what_to_mend(
     server: Dovecot, user: str, settings: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(CheckFailed, match=sentence) as failed:
-        open_channel(server, user, smtp_port=1, **settings).check()
+        account(server, user, smtp_port=1, **settings).check()
     assert "hunter2" not in str(failed.value)

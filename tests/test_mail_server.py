@@ -44,10 +44,11 @@ def open_channel(server: MailServer, **settings: Any) -> EmailChannel:
 
 
 def test_a_question_comes_in_and_the_answer_reaches_the_customer(server: MailServer) -> None:
-    with closing(open_channel(server)) as channel:
+    channel = open_channel(server)
+    with closing(channel.follow("INBOX")) as box:
         channel.check()
         server.deliver(OURS, QUESTION)
-        [(raw, cursor)] = channel.poll(START)
+        [(raw, cursor)] = box.poll(START)
         assert raw is not None
         assert raw.body == QUESTION
         channel.send(
@@ -56,22 +57,23 @@ def test_a_question_comes_in_and_the_answer_reaches_the_customer(server: MailSer
         [answer] = server.inbox_of(MARA)
         assert answer.startswith(b"Return-Path: <support@shop.example>\r\nDelivered-To: mara.lindqvist@example.com\r\n")
         assert b"Schon unterwegs." in answer
-        assert list(channel.poll(cursor)) == []
+        assert list(box.poll(cursor)) == []
 
 
 def test_whoever_waits_is_woken_by_delivery_and_by_smtp(server: MailServer) -> None:
-    with closing(open_channel(server)) as channel:
-        assert list(channel.poll(START)) == []
+    channel = open_channel(server)
+    with closing(channel.follow("INBOX")) as box:
+        assert list(box.poll(START)) == []
         threading.Timer(0.1, server.deliver, (OURS, QUESTION)).start()
         started = time.monotonic()
-        assert channel.wait(20)
-        [(_, cursor)] = channel.poll(START)
+        assert box.wait(20)
+        [(_, cursor)] = box.poll(START)
         sent = Outbound(id="2", to=("support+k7f2q9@shop.example",), text="Hej", external_id="<2@example.com>")
         customer = open_channel(server, username=MARA, password="hers")
         threading.Timer(0.1, customer.send, (sent,)).start()
-        assert channel.wait(20)
+        assert box.wait(20)
         assert time.monotonic() - started < 10
-        [(raw, _)] = channel.poll(cursor)
+        [(raw, _)] = box.poll(cursor)
         assert raw is not None
         inbound = EmailChannel.parse(raw)
         assert (inbound.tokens, inbound.to) == (("k7f2q9",), OURS)
@@ -80,14 +82,16 @@ def test_whoever_waits_is_woken_by_delivery_and_by_smtp(server: MailServer) -> N
 def test_a_box_keeps_its_last_500_mails(server: MailServer) -> None:
     for number in range(KEPT + 3):
         server.deliver(OURS, b"From: mara.lindqvist@example.com\r\nSubject: %d\r\n\r\nx" % number)
-    with closing(open_channel(server)) as channel:
-        found = [EmailChannel.parse(raw).subject for raw, _ in channel.poll(START) if raw]
+    channel = open_channel(server)
+    with closing(channel.follow("INBOX")) as box:
+        found = [EmailChannel.parse(raw).subject for raw, _ in box.poll(START) if raw]
     assert found == [str(number) for number in range(3, KEPT + 3)]
     assert len(server.inbox_of(OURS)) == KEPT
 
 
 def test_strangers_get_mail_but_cannot_log_in(server: MailServer) -> None:
-    with closing(open_channel(server)) as channel:
+    channel = open_channel(server)
+    with closing(channel.follow("INBOX")):
         channel.send(Outbound(id="3", to=("Tomas@Example.com",), text="x", external_id="<3@shop.example>"))
     assert len(server.inbox_of("tomas@example.com")) == 1
     assert server.addresses == ["tomas@example.com"]

@@ -135,11 +135,12 @@ def test_a_new_reader_of_a_mailbox_files_what_the_last_one_left_first(desk: Desk
     mail = b"From: Mara <mara.lindqvist@example.com>\r\nSubject: Lamp\r\n\r\nOnly one came."
     desk.hub.store.submit(lambda tx: note_receipt(tx, opened, Raw("left-over", mail), mail, ""))
     stop = threading.Event()
-    reader = threading.Thread(target=Mailbox(desk.hub, opened, "the next one").loop, args=(stop,))
+    mailbox = Mailbox(desk.hub, opened, "the next one")
+    reader = threading.Thread(target=mailbox.loop, args=(stop,))
     reader.start()
     until(desk.conversations, "the mail to be filed")  # its mail server is not even there
     stop.set()
-    opened.must().close()  # type: ignore[attr-defined]
+    mailbox.close()
     reader.join(10)
     assert desk.messages(desk.only_conversation().id or 0)[0].text.strip() == "Only one came."
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import smtplib
-from collections.abc import Iterator
 from email.utils import localtime
 from typing import ClassVar
 
-from channels.base import Accepted, CheckFailed, Cursor, Inbound, Limits, Outbound, Raw, SendFailed, Settings
+from channels.base import Accepted, CheckFailed, Inbound, Limits, Outbound, Raw, SendFailed, Settings
 from channels.mail.compose import compose, own_id, plus_address
 from channels.mail.headers import normalised
-from channels.mail.mailbox import ConnectionLost, Mailbox
+from channels.mail.mailbox import ConnectionLost, Mailbox, check_folders
 from channels.mail.settings import explain, read_settings
 from channels.mail.submit import session, submit
 
@@ -20,7 +19,7 @@ MAX_FILE_BYTES = 25 * 1024 * 1024
 
 
 class EmailChannel:
-    """One mail account. Polls raise ConnectionLost; the next one connects again."""
+    """One mail account."""
 
     kind: ClassVar[str] = "email"
     limits: ClassVar[Limits] = Limits(html=True, subject=True, files=True, max_file_bytes=MAX_FILE_BYTES)
@@ -30,7 +29,6 @@ class EmailChannel:
         self.name = name
         self.address = address
         self._settings = read_settings(name, settings)
-        self._mailbox = Mailbox(self._settings, address)
 
     @staticmethod
     def parse(raw: Raw) -> Inbound:
@@ -61,25 +59,17 @@ class EmailChannel:
         submit(self._settings.smtp, bounces_to, tuple(recipients), data)
         return Accepted(external_id=own_id(message, self.address))
 
-    def poll(self, cursor: Cursor) -> Iterator[tuple[Raw | None, Cursor]]:
-        """Mails after `cursor`, oldest first. Raises ConnectionLost."""
-        return self._mailbox.poll(cursor)
+    def folders(self) -> tuple[str, ...]:
+        """Those that are read, each over a connection of its own."""
+        return self._settings.folders
 
-    def wait(self, seconds: float) -> bool:
-        """Until the server announces new mail (IDLE), at most `seconds`; True when it did. Raises ConnectionLost."""
-        return self._mailbox.wait(seconds)
-
-    def settled(self, cursor: Cursor) -> None:
-        """Mark what was read up to `cursor` as seen, where mark_seen is set. Never raises."""
-        self._mailbox.settled(cursor)
-
-    def close(self) -> None:
-        """Drop the connection, from any thread: a waiting or reading one comes back at once. Never raises."""
-        self._mailbox.close()
+    def follow(self, folder: str) -> Mailbox:
+        """One of them; nothing is connected yet. It raises ConnectionLost."""
+        return Mailbox(self._settings, self.address, folder)
 
     def check(self) -> None:
-        """Log in to both servers and open the folder. Raises CheckFailed."""
-        self._mailbox.check()
+        """Log in to both servers and open every folder. Raises CheckFailed."""
+        check_folders(self._settings)
         self.check_sending()
 
     def check_sending(self) -> None:

@@ -1,108 +1,153 @@
-"""The IMAP side of a mail account (RFC 3501, IDLE by RFC 2177): what is new after a cursor, and waiting for it."""
+"""One folder of a mail account: what is new after a cursor, waiting for it (IDLE, RFC 2177), and what is done after."""
 
 from __future__ import annotations
 
 import hashlib
+import imaplib
 import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, date
 
 from imapclient import SEEN, IMAPClient
 from imapclient.exceptions import IMAPClientError
-from imapclient.imapclient import SocketTimeout
 
 from channels.base import CheckFailed, Cursor, Raw
-from channels.mail.settings import MailSettings, Server, explain
+from channels.mail.imap import (
+    BATCH_MAILS,
+    LINE_ERRORS,
+    SUBSTITUTE,
+    WHOLE_BYTES,
+    Content,
+    Envelope,
+    announces,
+    batches,
+    beginning,
+    connect,
+    envelopes,
+    large,
+    log_out,
+    small,
+)
+from channels.mail.settings import MailSettings, explain, said
 
 log = logging.getLogger(__name__)
 
-BATCH_MAILS = 50
-BATCH_BYTES = 8 * 1024 * 1024
 # Routers forget silent connections after some ten minutes; a dead one is noticed when IDLE ends.
 IDLE_SECONDS = 240.0
-
-# The library logs every command, passwords and contents included, for whoever switches debugging on.
-logging.getLogger("imapclient").setLevel(logging.WARNING)
-
-LINE_ERRORS = (IMAPClientError, OSError)  # imaplib's abort is the former, ssl's errors are the latter
 
 
 class ConnectionLost(Exception):
     """The mailbox can't be reached just now. The sentence says why; the next poll connects again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """What the server says about a mail before it is fetched."""
-
-    uid: int
-    size: int
-    internaldate: datetime | None
+class Refused(Exception):
+    """The server won't do something with a mail that is kept. The sentence says why; reading goes on."""
 
 
 class Mailbox:
     """One folder of one account over one connection, used by one thread at a time; `close` may come from any."""
 
-    def __init__(self, settings: MailSettings, address: str) -> None:
+    def __init__(self, settings: MailSettings, address: str, folder: str) -> None:
+        self.name = folder
+        self.behind = 0
         self._settings = settings
         self._address = address
         self._client: IMAPClient | None = None
         self._closing = threading.Event()
         self._busy = threading.Lock()
-        self._unsettled: list[int] = []
+        self._keywords = False  # whether the folder takes flags of our own (Exchange does not)
+
+    @property
+    def settles(self) -> bool:
+        """Whether anything is to be done with a mail that is kept."""
+        after = self._settings
+        return bool(after.mark_seen or after.add_label or after.move_to or after.delete_after)
 
     def poll(self, cursor: Cursor) -> Iterator[tuple[Raw | None, Cursor]]:
         """Everything after `cursor` in ascending UID order; from the beginning where UIDVALIDITY changed.
 
-        A mail that is gone or that the server can't deliver yields None with the cursor behind it. One larger than
-        max_bytes yields its header alone, marked `too_large` in `Raw.headers`. Raises ConnectionLost.
+        A mail that is gone or that the server can't deliver now yields None with the cursor behind it. Of one larger
+        than max_bytes only the beginning comes, marked `too_large` in `Raw.headers`. Raises ConnectionLost.
         """
         self._closing.clear()
         with self._line(connecting=True) as client:
-            selected = client.select_folder(self._settings.folder, readonly=not self._settings.mark_seen)
-            uidvalidity = int(selected.get(b"UIDVALIDITY", 0))
-            same = cursor.folder == self._settings.folder and cursor.uidvalidity == uidvalidity
+            uidvalidity = self._select(client)
+            same = cursor.folder == self.name and cursor.uidvalidity == uidvalidity
             last = cursor.uid if same else 0
             # "n:*" names the newest mail even when its UID is below n.
             uids = sorted(uid for uid in client.search(["UID", f"{last + 1}:*"]) if uid > last)
-        self._unsettled.clear()
+        self.behind = len(uids)
+        for found in self._fetched(uidvalidity, uids, substitutes=False):
+            self.behind -= 1
+            yield found
+
+    def listing(self, since: date) -> tuple[int, list[int]]:
+        """UIDVALIDITY, and in ascending order the UIDs of mails that arrived on that day or later.
+
+        Raises ConnectionLost.
+        """
+        self._closing.clear()
+        with self._line(connecting=True) as client:
+            return self._select(client), sorted(client.search(["SINCE", since]))
+
+    def sizes(self, uids: Sequence[int]) -> dict[int, int]:
+        """Bytes of each mail, as the server announces them. Raises ConnectionLost."""
+        found: dict[int, int] = {}
+        for start in range(0, len(uids), 500):
+            with self._line() as client:
+                found |= {uid: each.size for uid, each in envelopes(client, list(uids)[start : start + 500]).items()}
+        return found
+
+    def fetch(
+        self, uidvalidity: int, uids: Sequence[int], *, substitutes: bool = False
+    ) -> Iterator[tuple[Raw | None, Cursor]]:
+        """These mails, in their order. `substitutes` takes also what Exchange gives in place of one it can't convert.
+
+        Raises ConnectionLost, also when the folder has other numbers by now.
+        """
+        self._closing.clear()
+        with self._line(connecting=True) as client:
+            if self._select(client) != uidvalidity:
+                raise ConnectionLost(f"The folder {self.name} was given new numbers; the next poll reads it again.")
+        yield from self._fetched(uidvalidity, uids, substitutes=substitutes)
+
+    def _select(self, client: IMAPClient) -> int:
+        selected = client.select_folder(self.name, readonly=not self.settles)
+        self._keywords = b"\\*" in selected.get(b"PERMANENTFLAGS", ())
+        return int(selected.get(b"UIDVALIDITY", 0))
+
+    def _fetched(
+        self, uidvalidity: int, uids: Sequence[int], *, substitutes: bool
+    ) -> Iterator[tuple[Raw | None, Cursor]]:
         for start in range(0, len(uids), BATCH_MAILS):
             chunk = uids[start : start + BATCH_MAILS]
-            known = self._envelopes(chunk)
-            for batch in _batches(chunk, known):
-                bodies = self._bodies([known[uid] for uid in batch if uid in known])
+            with self._line() as client:
+                known = envelopes(client, chunk)
+            for batch in batches(chunk, known):
+                with self._line() as client:
+                    bodies = small(client, [known[uid] for uid in batch if uid in known])
                 for uid in batch:
-                    self._unsettled.append(uid)
-                    body = bodies.pop(uid, None)
-                    here = Cursor(self._settings.folder, uidvalidity, uid)
-                    yield (None if body is None else self._raw(known[uid], body, here)), here
+                    here = Cursor(self.name, uidvalidity, uid)
+                    content = self._content(known[uid], bodies.pop(uid, None)) if uid in known else None
+                    if content is None or (not substitutes and SUBSTITUTE.search(content.body[:4000])):
+                        yield None, here
+                    else:
+                        yield self._raw(known[uid], content, here), here
 
-    def _envelopes(self, uids: list[int]) -> dict[int, Envelope]:
-        with self._line() as client:
-            answers = client.fetch(uids, ["RFC822.SIZE", "INTERNALDATE"])
-        return {
-            uid: Envelope(uid, int(answers[uid][b"RFC822.SIZE"]), answers[uid].get(b"INTERNALDATE"))
-            for uid in uids
-            if b"RFC822.SIZE" in answers.get(uid, {})
-        }
+    def _content(self, envelope: Envelope, body: bytes | None) -> Content | None:
+        if body is None and envelope.size <= WHOLE_BYTES:
+            return None
+        if body is None or len(body) > WHOLE_BYTES:
+            return large(self._line, envelope, self._settings.max_bytes)
+        if len(body) > self._settings.max_bytes or envelope.size > self._settings.max_bytes:
+            return beginning(body, envelope.size)
+        return Content(body, hashlib.sha256(body).hexdigest(), len(body))
 
-    def _bodies(self, batch: list[Envelope]) -> dict[int, bytes]:
-        fitting = [each.uid for each in batch if each.size <= self._settings.max_bytes]
-        larger = [each.uid for each in batch if each.size > self._settings.max_bytes]
-        with self._line() as client:
-            answers = client.fetch(fitting, ["BODY.PEEK[]"]) if fitting else {}
-            heads = client.fetch(larger, ["BODY.PEEK[HEADER]"]) if larger else {}
-        bodies = {uid: answer.get(b"BODY[]") for uid, answer in answers.items()}
-        bodies |= {uid: answer.get(b"BODY[HEADER]") for uid, answer in heads.items()}
-        return {uid: body for uid, body in bodies.items() if body is not None}
-
-    def _raw(self, envelope: Envelope, body: bytes, here: Cursor) -> Raw:
+    def _raw(self, envelope: Envelope, content: Content, here: Cursor) -> Raw:
         headers = {
             "address": self._address,
             "folder": here.folder,
@@ -111,11 +156,18 @@ class Mailbox:
         }
         if envelope.internaldate is not None:
             headers["internaldate"] = envelope.internaldate.astimezone(UTC).isoformat()
-        if max(envelope.size, len(body)) > self._settings.max_bytes:
-            headers["too_large"] = str(max(envelope.size, len(body)))
-            body = body.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"  # a server may announce less than it sends
-        key = f"sha256:{hashlib.sha256(body).hexdigest()}"
-        return Raw(dedupe_key=key, body=body, content_type="message/rfc822", headers=headers)
+        if envelope.gm_msgid:
+            headers["gm_msgid"] = str(envelope.gm_msgid)
+        if content.cut:
+            headers["too_large"] = str(content.size)
+        return Raw(
+            f"sha256:{content.digest}",
+            content.body,
+            "message/rfc822",
+            headers,
+            content.file,
+            content.size if content.file else 0,
+        )
 
     def wait(self, seconds: float) -> bool:
         """Until the server announces a mail, at most `seconds`; at once False after `close`. Raises ConnectionLost.
@@ -138,28 +190,45 @@ class Mailbox:
             if not client.has_capability("IDLE"):
                 self._closing.wait(max(0, until - time.monotonic()))
                 return False
-            if _announces(client.noop()[1]):
+            if announces(client.noop()[1]):
                 return True
             while not self._closing.is_set() and (left := until - time.monotonic()) > 0:
                 client.idle()
                 answers = client.idle_check(timeout=min(left, IDLE_SECONDS))
                 # On a dead connection idle_check says "nothing" at once and for ever; ending IDLE tells.
                 answers += client.idle_done()[1]
-                if _announces(answers):
+                if announces(answers):
                     return True
         return False
 
-    def settled(self, cursor: Cursor) -> None:
-        """Mark mails up to `cursor` as seen where mark_seen asks for it; best effort, never raises."""
-        done = [uid for uid in self._unsettled if uid <= cursor.uid]
-        self._unsettled = self._unsettled[len(done) :]
-        if not self._settings.mark_seen or not done or self._client is None:
-            return
-        try:
-            with self._line() as client:
-                client.add_flags(done, [SEEN], silent=True)
-        except ConnectionLost as error:
-            log.warning("mailbox %s: mails stay unread there: %s", self._address, error)
+    def settle(self, uids: Sequence[int]) -> None:
+        """Mark, label, move or delete these mails as the settings say. Doing it again is harmless.
+
+        Raises ConnectionLost or Refused: then it is to be tried again.
+        """
+        with self._line(connecting=True) as client:
+            try:
+                self._settle(client, uids)
+            except imaplib.IMAP4.abort:
+                raise
+            except IMAPClientError as error:  # the line is fine
+                raise Refused(
+                    f"{self._settings.imap.host} refused it ({said(error)}). Check the channel's settings."
+                ) from error
+
+    def _settle(self, client: IMAPClient, uids: Sequence[int]) -> None:
+        after = self._settings
+        self._select(client)
+        if after.mark_seen:
+            client.add_flags(uids, [SEEN], silent=True)
+        if after.add_label and client.has_capability("X-GM-EXT-1"):
+            client.add_gmail_labels(uids, [after.add_label], silent=True)
+        elif after.add_label and self._keywords:
+            client.add_flags(uids, [after.add_label], silent=True)
+        if after.move_to:
+            _move(client, uids, after.move_to)
+        elif after.delete_after:
+            _delete(client, uids)
 
     def close(self) -> None:
         """Drop the connection from any thread. Never raises."""
@@ -176,20 +245,6 @@ class Mailbox:
             with suppress(OSError):
                 # Past TLS, whose own shutdown would pull its state from under the reader.
                 socket.socket.shutdown(client.socket(), socket.SHUT_RDWR)
-
-    def check(self) -> None:
-        """Log in and open the folder on a connection of its own. Raises CheckFailed."""
-        server = self._settings.imap
-        try:
-            client = connect(server)
-            try:
-                if not client.folder_exists(self._settings.folder):
-                    raise CheckFailed(f"IMAP server {server.host}: no folder {self._settings.folder!r}. Check folder.")
-                client.select_folder(self._settings.folder, readonly=True)
-            finally:
-                _log_out(client)
-        except LINE_ERRORS as error:
-            raise CheckFailed(explain(server, error)) from error
 
     @contextmanager
     def _line(self, *, connecting: bool = False) -> Iterator[IMAPClient]:
@@ -212,57 +267,40 @@ class Mailbox:
         if client is None:
             return
         if polite:
-            _log_out(client)
+            log_out(client)
         else:
             with suppress(*LINE_ERRORS):
                 client.shutdown()
 
 
-def connect(server: Server) -> IMAPClient:
-    """A logged-in connection with a timeout on every read. Raises IMAPClientError and OSError."""
-    context = None if server.tls == "none" else server.context()
-    client = IMAPClient(
-        server.host,
-        server.port,
-        use_uid=True,
-        ssl=server.tls == "tls",
-        ssl_context=context,
-        timeout=SocketTimeout(server.timeout, server.timeout),
-    )
+def check_folders(settings: MailSettings) -> None:
+    """Log in and open every folder on a connection of its own. Raises CheckFailed."""
+    server = settings.imap
     try:
-        client.normalise_times = False
-        if server.tls == "starttls":
-            client.starttls(context)
-        if server.oauth_token:
-            client.oauth2_login(server.username, server.oauth_token)
-        else:
-            client.login(server.username, server.password)
-    except LINE_ERRORS:
-        with suppress(*LINE_ERRORS):
-            client.shutdown()
-        raise
-    return client
+        client = connect(server)
+        try:
+            for folder in settings.folders:
+                if not client.folder_exists(folder):
+                    raise CheckFailed(f"IMAP server {server.host}: no folder {folder!r}. Check folder and folders.")
+                client.select_folder(folder, readonly=True)
+        finally:
+            log_out(client)
+    except LINE_ERRORS as error:
+        raise CheckFailed(explain(server, error)) from error
 
 
-def _log_out(client: IMAPClient) -> None:
-    with suppress(*LINE_ERRORS):
-        client.logout()
+def _move(client: IMAPClient, uids: Sequence[int], folder: str) -> None:
+    """RFC 6851, or by copying where the server can't; then only our own mails are expunged (RFC 4315)."""
+    if not client.folder_exists(folder):
+        client.create_folder(folder)
+    if client.has_capability("MOVE"):
+        client.move(uids, folder)
+    else:
+        client.copy(uids, folder)
+        _delete(client, uids)
 
 
-def _announces(answers: list[Any]) -> bool:
-    return any(len(each) > 1 and each[1] == b"EXISTS" for each in answers)
-
-
-def _batches(uids: list[int], known: dict[int, Envelope]) -> Iterator[list[int]]:
-    """Neighbours that are fetched in one command: at most 8 MB unless a single mail is larger."""
-    batch: list[int] = []
-    total = 0
-    for uid in uids:
-        size = known[uid].size if uid in known else 0
-        if batch and total + size > BATCH_BYTES:
-            yield batch
-            batch, total = [], 0
-        batch.append(uid)
-        total += size
-    if batch:
-        yield batch
+def _delete(client: IMAPClient, uids: Sequence[int]) -> None:
+    client.delete_messages(uids, silent=True)
+    if client.has_capability("UIDPLUS"):
+        client.uid_expunge(uids)  # a plain EXPUNGE would also take what others have marked

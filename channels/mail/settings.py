@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import imaplib
+import re
 import smtplib
 import socket
 import ssl
@@ -12,7 +13,7 @@ from typing import Any, Literal
 from imapclient.exceptions import LoginError
 
 from channels.base import NotConfigured, Settings
-from channels.settings import checked
+from channels.settings import checked, texts
 
 Tls = Literal["tls", "starttls", "none"]
 PORTS: dict[tuple[str, str], int] = {
@@ -25,11 +26,13 @@ PORTS: dict[tuple[str, str], int] = {
 }
 REQUIRED = ("imap_host", "smtp_host", "username")
 OPTIONAL = (
-    *("imap_port", "imap_tls", "password", "oauth_token", "folder", "mark_seen", "max_bytes", "from_name", "timeout"),
+    *("imap_port", "imap_tls", "password", "oauth_token", "folder", "folders", "max_bytes", "from_name", "timeout"),
+    *("mark_seen", "add_label", "move_to", "delete_after"),
     *("smtp_port", "smtp_tls", "smtp_username", "smtp_password", "ca_file"),
     "plus_addresses",
 )
 MAX_BYTES = 40 * 1024 * 1024
+MAX_FOLDERS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +60,13 @@ class MailSettings:
 
     imap: Server
     smtp: Server
-    folder: str
+    folders: tuple[str, ...]
     from_name: str
-    mark_seen: bool
     max_bytes: int
+    mark_seen: bool = False
+    add_label: str = ""  # a keyword, at Gmail a label
+    move_to: str = ""
+    delete_after: bool = False
     plus_addresses: bool = False  # whether mail to support+anything@ reaches this account
 
 
@@ -72,12 +78,38 @@ def read_settings(name: str, settings: Settings) -> MailSettings:
     return MailSettings(
         imap=_server(name, settings, "imap", "tls"),
         smtp=_server(name, settings, "smtp", "starttls"),
-        folder=str(settings.get("folder") or "INBOX"),
+        folders=_folders(name, settings),
         from_name=str(settings.get("from_name") or ""),
-        mark_seen=_switch(name, settings, "mark_seen"),
         max_bytes=int(_number(name, settings, "max_bytes", MAX_BYTES)),
+        mark_seen=_switch(name, settings, "mark_seen"),
+        add_label=_label(name, settings),
+        move_to=str(settings.get("move_to") or ""),
+        delete_after=_switch(name, settings, "delete_after"),
         plus_addresses=_switch(name, settings, "plus_addresses"),
     )
+
+
+def _label(name: str, settings: Settings) -> str:
+    label = str(settings.get("add_label") or "")
+    if label and not re.fullmatch(r"[A-Za-z0-9$_.\-/]{1,60}", label):
+        raise NotConfigured(
+            f"channel {name!r}: add_label is {label!r}; use letters, digits and $ _ . - / without spaces."
+        )
+    return label
+
+
+def _folders(name: str, settings: Settings) -> tuple[str, ...]:
+    if settings.get("folder") and settings.get("folders"):
+        raise NotConfigured(f"channel {name!r}: set folder for one or folders for several, not both.")
+    folders = tuple(dict.fromkeys(texts(name, settings, "folders") or texts(name, settings, "folder") or ("INBOX",)))
+    if len(folders) > MAX_FOLDERS:
+        raise NotConfigured(
+            f"channel {name!r}: folders has {len(folders)} entries; each takes a connection, and providers allow few "
+            f"(Gmail 15): use at most {MAX_FOLDERS}, and let the mail server's own rules put several into one."
+        )
+    if settings.get("move_to") in folders:
+        raise NotConfigured(f"channel {name!r}: move_to names a folder that is read; choose another one.")
+    return folders
 
 
 def _server(name: str, settings: Settings, side: Literal["imap", "smtp"], default: Tls) -> Server:

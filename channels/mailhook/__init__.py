@@ -21,7 +21,6 @@ from channels.base import (
     Unreadable,
 )
 from channels.mail import EmailChannel
-from channels.mail.parse import parse as parse_mail
 from channels.mailhook.bodies import READERS, Arrived, mails_in, retold_header
 from channels.mailhook.sns import Topic
 from channels.mailhook.trust import CHECKS, Proof, public_key
@@ -77,6 +76,8 @@ class MailhookChannel:
     @staticmethod
     def parse(raw: Raw) -> Inbound:
         """Read the mail in a request. Pure; raises Unreadable."""
+        from channels.mail.parse import parse as parse_mail  # what it stands on is loaded where mail is read
+
         found = mails_in(raw.headers.get("provider", "raw"), raw.content_type, raw.body)
         number = int(raw.headers.get("number", "0"))
         if number >= len(found):
@@ -86,6 +87,11 @@ class MailhookChannel:
         if not arrived.mail.strip():
             raise Unreadable("The mail is empty: not even a header arrived. Ask the sender to send it again.")
         return parse_mail(replace(raw, body=envelope + arrived.mail, content_type="message/rfc822"))
+
+    @staticmethod
+    def rehearse() -> None:
+        """Load everything that reading a mail needs."""
+        EmailChannel.rehearse()
 
     def hear(self, request: SignedRequest) -> list[Raw | DeliveryUpdate]:
         """Verify, then one Raw for each mail: the whole request, under the mail's own digest.
