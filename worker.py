@@ -21,10 +21,12 @@ from chatops import notices
 from config import Settings, SettingsError, load
 from config.logs import set_up_logging
 from hub import Hub, Opened
+from hub.authorise import renew_due
 from hub.delivery import Courier, Sender
 from hub.followers import Follow, Followers
 from hub.lifecycle import wake_due
 from hub.mailboxes import SILENT_SECONDS, Mailbox, file_left_over, folders_of
+from hub.mailhealth import warn_of_secrets
 from hub.media import fetch_waiting
 from hub.outbound import reconcile_message, send_message
 from hub.people import forget_old_failures
@@ -72,6 +74,8 @@ class Worker:
         self._every(1, self._wake_snoozed)
         self._every(2, lambda: fetch_waiting(hub))
         self._every(15, lambda: file_left_over(hub))
+        self._every(60, lambda: renew_due([each.keeper for each in hub.channels() if each.keeper]))
+        self._every(43_200, lambda: warn_of_secrets(hub))
         self._every(3600, lambda: hub.store.submit(forget_old_failures))
         self._scheduler.start()
         self._watch_mailboxes()

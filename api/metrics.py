@@ -22,6 +22,7 @@ from sqlmodel import col, select
 
 from api.errors import answer
 from hub.hub import Hub
+from hub.mailhealth import folder_health, secret_ages
 from hub.people import token_actor
 from hub.pump import latest_fact
 from hub.web import hub_here
@@ -57,6 +58,7 @@ class Figures(Collector):
             yield self._family("sent", "Changes of outgoing messages.", ("channel", "state"), self._sent)
             yield from _outbox(tx)
             yield from _troubles(tx)
+            yield from _mailboxes(self._hub, tx)
         streams = GaugeMetricFamily("switchyard_streams", "Open live streams of this process.")
         streams.add_metric([], self._hub.pump.open_streams)
         yield streams
@@ -171,6 +173,25 @@ def _outbox(tx: Tx) -> Iterator[Metric]:
         age.add_metric([sender], late)
     yield depth
     yield age
+
+
+def _mailboxes(hub: Hub, tx: Tx) -> Iterator[Metric]:
+    labels = ["channel", "folder"]
+    up = GaugeMetricFamily("switchyard_mailbox_up", "1 for a folder that is read without a problem.", labels=labels)
+    age = GaugeMetricFamily("switchyard_mailbox_seconds", "Since the server last told what is new.", labels=labels)
+    behind = GaugeMetricFamily("switchyard_mailbox_behind", "Mails known to be new and not fetched.", labels=labels)
+    withheld = GaugeMetricFamily("switchyard_mailbox_withheld", "Mails the server does not hand over.", labels=labels)
+    for each in folder_health(hub, tx):
+        values = [each.channel, each.folder]
+        up.add_metric(values, int(each.well))
+        behind.add_metric(values, each.behind)
+        withheld.add_metric(values, each.withheld)
+        if each.silent is not None:
+            age.add_metric(values, each.silent.total_seconds())
+    days = GaugeMetricFamily("switchyard_secret_days", "Days until a channel's secret runs out.", labels=["channel"])
+    for secret in secret_ages(hub):
+        days.add_metric([secret.channel], secret.days)
+    yield from (up, age, behind, withheld, days)
 
 
 def _troubles(tx: Tx) -> Iterator[Metric]:

@@ -6,7 +6,7 @@ A channel knows one provider's protocol and nothing of the database. Behaviour i
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import IntEnum, StrEnum
@@ -322,6 +322,20 @@ class ReadsApart(Protocol):
     @staticmethod
     def rehearse() -> None:
         """Load everything that `parse` needs, once, before readers are forked."""
+        ...
+
+
+@runtime_checkable
+class LogsInWithTokens(Protocol):
+    """A channel whose account logs in with access tokens that somebody has to keep fresh."""
+
+    @property
+    def oauth(self) -> Any:
+        """What its settings say about the provider; None where it has a password."""
+        ...
+
+    def use_tokens(self, fetch: Callable[[], str]) -> None:
+        """Ask `fetch` for the token at every login."""
         ...
 
 

@@ -51,6 +51,12 @@ def parser() -> argparse.ArgumentParser:
     check = channel.add_parser("check", help="Log in to every channel (or the named one) for real.")
     check.add_argument("name", nargs="?")
 
+    authorise = channel.add_parser("authorise", help="Let the hub into a mail account by OAuth, whatever was before.")
+    authorise.add_argument("name")
+    authorise.add_argument(
+        "--paste", action="store_true", help="by pasting an address, not by a code on another device"
+    )
+
     apply = command("apply", "Make the desk what a file says: shows the differences, then asks.")
     apply.add_argument("file", type=Path)
     apply.add_argument("--yes", action="store_true", help="apply without asking")
@@ -141,6 +147,10 @@ def _dispatch(given: argparse.Namespace, settings: Settings, create_app: AppFact
         if given.command == "worker":
             return serve.worker(settings)
         return (serve.demo if given.command == "demo" else serve.run)(settings, create_app)
+    if given.command == "channel" and given.action == "authorise":
+        from cli.authorise import authorise
+
+        return authorise(settings, given.name, paste=given.paste)
     if given.command in ("doctor", "channel"):
         from cli import doctor
 

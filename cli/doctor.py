@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from channels.base import CheckFailed, Checks, NotConfigured
 from config import Settings
 from hub import Hub, Opened
+from hub.mailhealth import URGENT_DAYS, folder_health, secret_ages, token_problems
 from inbox import assets
 from routing.agents import load_drift
 from storage.access import NotFound
@@ -64,6 +65,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
         yield from _quarantined(hub)
         for opened in hub.channels():
             yield _channel(opened)
+        yield from _mail(hub)
     finally:
         hub.stop()
 
@@ -78,6 +80,8 @@ def check_channels(settings: Settings, name: str | None) -> int:
         if not chosen:
             raise NotFound("There are no channels yet: describe them in a desk.yaml and run `python app.py apply`.")
         results = [_channel(opened) for opened in chosen]
+        names = [f" {opened.account.name} " for opened in chosen]
+        results += [finding for finding in _mail(hub) if any(each in f"{finding.what} " for each in names)]
     finally:
         hub.stop()
     for finding in results:
@@ -122,6 +126,21 @@ def _quarantined(hub: Hub) -> Iterator[Finding]:
         row = tx.sql("SELECT count(*) FROM receipt WHERE state = 'quarantined'").fetchone()
     told = f"{row[0]} could not be read" if row[0] else ""
     yield Finding("receipts", row[0] == 0, told, "Open Unreadable in the inbox: each has its reason and a Retry.")
+
+
+def _mail(hub: Hub) -> Iterator[Finding]:
+    """What is known of the folders that are followed, the tokens and the secrets; none of it asks a server."""
+    with hub.store.read() as tx:
+        folders, problems = folder_health(hub, tx), token_problems(tx)
+    for each in folders:
+        started = each.silent is not None or each.problem
+        mend = "" if each.problem else "Does a hub or a worker run? Its log says why it does not get there."
+        yield Finding(f"mailbox {each.channel} {each.folder}", each.well or not started, str(each), mend)
+    for name, problem in problems.items():
+        yield Finding(f"token of {name}", False, problem)
+    for secret in secret_ages(hub):
+        mend = "Make a new one at the provider, and put it and its day into the channel's settings."
+        yield Finding(f"secret of {secret.channel}", secret.days > URGENT_DAYS, str(secret), mend)
 
 
 def _channel(opened: Opened) -> Finding:

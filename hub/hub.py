@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from channels import open_channel
-from channels.base import Channel, Hears, NotConfigured
+from channels.base import Channel, Hears, LogsInWithTokens, NotConfigured
 from config.settings import Settings, SettingsError, resolve_secret
+from hub.authorise import Seal, TokenKeeper
 from hub.pump import Pump
 from hub.reading import Reading
 from hub.tokens import Tokens
@@ -38,6 +39,8 @@ class Opened:
     problem: str = ""
     hears: Hears | None = None  # the channel again if its provider calls us: asking a protocol costs as much as parsing
 
+    keeper: TokenKeeper | None = None  # where its access tokens come from, if it logs in with such
+
     @property
     def id(self) -> int:
         assert self.account.id is not None
@@ -59,6 +62,7 @@ class Hub:
         self.blobs = Blobs(settings.data_dir / "blobs")
         self.reading = Reading(settings)
         self.tokens = Tokens(settings.secret_key)
+        self._seal = Seal(settings.secret_key)
         self.pump = Pump(self.store)
         self.listener = Listener(self.store)
         self._opened: dict[int, Opened] = {}
@@ -140,12 +144,16 @@ class Hub:
     def _kept_or_opened(self, account: ChannelAccount) -> Opened:
         before = self._opened.get(account.id or 0)
         if before is not None and before.channel is not None and _same(before.account, account):
-            return Opened(account, before.channel, hears=before.hears)
+            return Opened(account, before.channel, hears=before.hears, keeper=before.keeper)
         try:
             settings = {name: resolve_secret(value) for name, value in account.settings.items()}
             settings = {**self._defaults(account), **settings}
             channel = open_channel(account.kind, account.name, account.address, settings)
-            return Opened(account, channel, hears=channel if isinstance(channel, Hears) else None)
+            keeper = None
+            if isinstance(channel, LogsInWithTokens) and channel.oauth is not None:
+                keeper = TokenKeeper(self.store, self._seal, account.id or 0, channel.oauth)
+                channel.use_tokens(keeper.token)
+            return Opened(account, channel, hears=channel if isinstance(channel, Hears) else None, keeper=keeper)
         except (NotConfigured, SettingsError) as error:
             return Opened(account, None, f"channel {account.name!r}: {error}")
 

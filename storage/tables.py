@@ -2,7 +2,8 @@
 
 from sqlmodel import SQLModel
 
-from storage import conversations, deliveries, desk, facts, idempotency, people, receipts, work
-
 metadata = SQLModel.metadata
-__all__ = ["conversations", "deliveries", "desk", "facts", "idempotency", "metadata", "people", "receipts", "work"]
+__all__ = [
+    *("channel_tokens", "conversations", "deliveries", "desk", "facts", "idempotency", "metadata", "people"),
+    *("receipts", "work"),
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ from imapclient import IMAPClient
 from sqlmodel import select
 
 from channels.mail.mailbox import ConnectionLost
+from cli.doctor import _mail
 from hub import Hub
-from hub.mailboxes import RECONCILE_EVERY, LeaseLost, Mailbox, lease_name
+from hub.mailboxes import RECONCILE_EVERY, LeaseLost, Mailbox, in_batches, lease_name
+from hub.mailhealth import FolderHealth, folder_health
 from storage.desk import ChannelAccount
 from storage.mailboxes import MOST_TRIES
 from storage.receipts import MailCursor, MailSeen, Receipt
 from tests.clock import Clock
-from tests.doors import messages, opened
+from tests.doors import compose, messages, opened, served
 from tests.processes import until
 from tests.support.dovecot import PASSWORD, Dovecot, dovecot
 from worker import Worker
@@ -330,3 +332,40 @@ def test_a_large_mail_is_kept_whole_without_being_held_in_memory(
         assert int(second.headers["too_large"]) == len(too_large)
         assert office.subjects() == ["large", "too large"]
         assert messages(hub)[1].flags == ["too_large"]
+
+
+def test_how_a_folder_does_is_told_from_what_is_written_down(
+    database_url: str, tmp_path: Path, clock: Clock, server: Dovecot, user: str
+) -> None:
+    for number in range(60):
+        server.deliver(user, mail(number))
+    clock.moment = clock().replace(hour=10)  # so that three hours later it is the same day
+    soon = (clock() + timedelta(days=20)).date().isoformat()
+    with opened(database_url, tmp_path, clock, account(server, user, secret_expires=soon)) as hub:
+        office = Office(hub)
+
+        def health() -> FolderHealth:
+            with hub.store.read() as tx:
+                [found] = folder_health(hub, tx)
+            return found
+
+        assert (health().well, str(health())) == (False, "never looked at yet")
+        with closing(office.box()) as box:
+            assert next(in_batches(box._line.poll(box._cursor())))
+            box._healthy()
+            assert (health().behind, "10 mails still to be fetched" in str(health())) == (10, True)
+            box.read_new()
+            box._note("")
+        assert (health().well, health().behind) == (True, 0)
+        clock.forward(hours=3)
+        assert (health().well, str(health())) == (False, "last looked at 3 hours ago")
+        told = [str(finding) for finding in _mail(hub)]
+        assert [line[:4] for line in told] == ["BAD ", "ok  "]
+        assert "Does a hub or a worker run?" in told[0]
+        assert told[1] == f"ok   secret of support-mail: its secret runs out in 20 days, on {soon}"
+        clock.forward(days=14)
+        assert str(list(_mail(hub))[1]).startswith("BAD  secret of support-mail: its secret runs out in 6 days")
+        with served(compose(hub)) as client:
+            figures = client.get("/metrics").text
+        assert 'switchyard_mailbox_up{channel="support-mail",folder="INBOX"} 0.0' in figures
+        assert 'switchyard_secret_days{channel="support-mail"} 6.0' in figures

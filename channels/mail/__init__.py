@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import smtplib
+from collections.abc import Callable
+from datetime import date
 from email.utils import localtime
 from typing import ClassVar
 
@@ -10,6 +12,7 @@ from channels.base import Accepted, CheckFailed, Inbound, Limits, Outbound, Raw,
 from channels.mail.compose import compose, own_id, plus_address
 from channels.mail.headers import normalised
 from channels.mail.mailbox import ConnectionLost, Mailbox, check_folders
+from channels.mail.oauth import OAuthClient
 from channels.mail.settings import explain, read_settings
 from channels.mail.submit import session, submit
 
@@ -29,6 +32,21 @@ class EmailChannel:
         self.name = name
         self.address = address
         self._settings = read_settings(name, settings)
+
+    @property
+    def oauth(self) -> OAuthClient | None:
+        """Who gives this account its tokens, where it logs in with such."""
+        return self._settings.oauth
+
+    @property
+    def secret_expires(self) -> date | None:
+        """The day on which a secret of this account runs out, as far as its settings say so."""
+        return self._settings.secret_expires
+
+    def use_tokens(self, fetch: Callable[[], str]) -> None:
+        """Log in with what `fetch` gives from now on; it may raise TokenTrouble."""
+        if self._settings.imap.bearer is not None:
+            self._settings.imap.bearer.fetch = fetch
 
     @staticmethod
     def parse(raw: Raw) -> Inbound:

@@ -8,11 +8,13 @@ import smtplib
 import socket
 import ssl
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Literal
 
 from imapclient.exceptions import LoginError
 
 from channels.base import NotConfigured, Settings
+from channels.mail.oauth import KEYS, Bearer, OAuthClient, TokenTrouble, read_client
 from channels.settings import checked, texts
 
 Tls = Literal["tls", "starttls", "none"]
@@ -27,6 +29,7 @@ PORTS: dict[tuple[str, str], int] = {
 REQUIRED = ("imap_host", "smtp_host", "username")
 OPTIONAL = (
     *("imap_port", "imap_tls", "password", "oauth_token", "folder", "folders", "max_bytes", "from_name", "timeout"),
+    *(*KEYS, "secret_expires"),
     *("mark_seen", "add_label", "move_to", "delete_after"),
     *("smtp_port", "smtp_tls", "smtp_username", "smtp_password", "ca_file"),
     "plus_addresses",
@@ -45,9 +48,14 @@ class Server:
     tls: Tls
     username: str
     password: str = field(repr=False)
-    oauth_token: str = field(repr=False)
+    bearer: Bearer | None = field(repr=False, compare=False)
     timeout: float
     ca_file: str = ""
+
+    @property
+    def oauth_token(self) -> str:
+        """The access token to log in with, empty where a password does. Raises TokenTrouble."""
+        return self.bearer.fetch() if self.bearer is not None else ""
 
     def context(self) -> ssl.SSLContext:
         """Verifies the certificate and the host name, against `ca_file` where one is set."""
@@ -67,17 +75,21 @@ class MailSettings:
     add_label: str = ""  # a keyword, at Gmail a label
     move_to: str = ""
     delete_after: bool = False
+    oauth: OAuthClient | None = None
+    secret_expires: date | None = None
     plus_addresses: bool = False  # whether mail to support+anything@ reaches this account
 
 
 def read_settings(name: str, settings: Settings) -> MailSettings:
     """Check the settings of the channel `name`. Raises NotConfigured with the key to mend."""
     checked(name, settings, required=REQUIRED, optional=OPTIONAL)
-    if bool(settings.get("password")) == bool(settings.get("oauth_token")):
-        raise NotConfigured(f"channel {name!r}: set either password or oauth_token, not both and not neither.")
+    if sum(bool(settings.get(key)) for key in ("password", "oauth_token", "oauth")) != 1:
+        raise NotConfigured(f"channel {name!r}: set either password or oauth_token or oauth, and only one of them.")
+    client, token = read_client(name, settings), str(settings.get("oauth_token") or "")
+    bearer = Bearer(token) if client or token else None
     return MailSettings(
-        imap=_server(name, settings, "imap", "tls"),
-        smtp=_server(name, settings, "smtp", "starttls"),
+        imap=_server(name, settings, "imap", "tls", bearer),
+        smtp=_server(name, settings, "smtp", "starttls", bearer),
         folders=_folders(name, settings),
         from_name=str(settings.get("from_name") or ""),
         max_bytes=int(_number(name, settings, "max_bytes", MAX_BYTES)),
@@ -85,6 +97,8 @@ def read_settings(name: str, settings: Settings) -> MailSettings:
         add_label=_label(name, settings),
         move_to=str(settings.get("move_to") or ""),
         delete_after=_switch(name, settings, "delete_after"),
+        oauth=client,
+        secret_expires=_day(name, settings, "secret_expires"),
         plus_addresses=_switch(name, settings, "plus_addresses"),
     )
 
@@ -112,7 +126,9 @@ def _folders(name: str, settings: Settings) -> tuple[str, ...]:
     return folders
 
 
-def _server(name: str, settings: Settings, side: Literal["imap", "smtp"], default: Tls) -> Server:
+def _server(
+    name: str, settings: Settings, side: Literal["imap", "smtp"], default: Tls, bearer: Bearer | None
+) -> Server:
     tls = settings.get(f"{side}_tls", default)
     if tls not in ("tls", "starttls", "none"):
         raise NotConfigured(f"channel {name!r}: {side}_tls is {tls!r}; use tls, starttls or none.")
@@ -126,7 +142,7 @@ def _server(name: str, settings: Settings, side: Literal["imap", "smtp"], defaul
         tls=tls,
         username=str(settings["smtp_username"] or "" if own_login else settings["username"]),
         password=str(settings.get("smtp_password") or "" if own_login else settings.get("password") or ""),
-        oauth_token="" if own_login else str(settings.get("oauth_token") or ""),
+        bearer=None if own_login else bearer,
         timeout=_number(name, settings, "timeout", 30),
         ca_file=str(settings.get("ca_file") or ""),
     )
@@ -143,6 +159,16 @@ def _number(name: str, settings: Settings, key: str, default: float) -> float:
     return number
 
 
+def _day(name: str, settings: Settings, key: str) -> date | None:
+    written: Any = settings.get(key)
+    if not written or isinstance(written, date):
+        return written or None
+    try:
+        return date.fromisoformat(str(written))
+    except ValueError as wrong:
+        raise NotConfigured(f"channel {name!r}: {key} is {written!r}; write a day as 2027-01-31.") from wrong
+
+
 def _switch(name: str, settings: Settings, key: str) -> bool:
     written = settings.get(key, False)
     if not isinstance(written, bool):
@@ -152,9 +178,11 @@ def _switch(name: str, settings: Settings, key: str) -> bool:
 
 def explain(server: Server, error: Exception) -> str:
     """What went wrong with one of the servers, and which setting to look at."""
+    if isinstance(error, TokenTrouble):
+        return str(error)
     side, place = server.side, f"{server.side.upper()} server {server.host}:{server.port}"
     if isinstance(error, LoginError | smtplib.SMTPAuthenticationError):
-        keys = "oauth_token" if server.oauth_token else "username and password"
+        keys = "oauth_token or oauth, and username" if server.bearer else "username and password"
         return f"{place} refused the login ({said(error)}). Check {keys}{_own_keys(server)}."
     if isinstance(error, ssl.SSLCertVerificationError):
         reason = error.verify_message

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from typing import ClassVar
 
 from channels.base import (
@@ -21,6 +23,7 @@ from channels.base import (
     Unreadable,
 )
 from channels.mail import EmailChannel
+from channels.mail.oauth import OAuthClient
 from channels.mailhook.bodies import READERS, Arrived, mails_in, retold_header
 from channels.mailhook.sns import Topic
 from channels.mailhook.trust import CHECKS, Proof, public_key
@@ -72,6 +75,21 @@ class MailhookChannel:
             self._out = EmailChannel(name=name, address=address, settings=account)
         else:
             checked(name, rest, optional=("smtp_host", *OURS))
+
+    @property
+    def oauth(self) -> OAuthClient | None:
+        """Who gives the way out its tokens, where it logs in with such."""
+        return self._out.oauth if self._out else None
+
+    @property
+    def secret_expires(self) -> date | None:
+        """The day on which a secret of this account runs out, as far as its settings say so."""
+        return self._out.secret_expires if self._out else None
+
+    def use_tokens(self, fetch: Callable[[], str]) -> None:
+        """Log in to send with what `fetch` gives from now on."""
+        if self._out is not None:
+            self._out.use_tokens(fetch)
 
     @staticmethod
     def parse(raw: Raw) -> Inbound:

@@ -1,0 +1,118 @@
+"""How mail accounts do, told from what is written down about them: whoever asks need not be the one who reads."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from hub.hub import Hub
+from hub.mailboxes import folders_of
+from storage import Tx
+from storage.columns import moment
+
+logger = logging.getLogger(__name__)
+
+# A reader looks every quarter of a minute and writes that down every twenty seconds, whatever the polling interval.
+LATE = timedelta(minutes=5)
+WARN_DAYS = 30  # before a secret runs out
+URGENT_DAYS = 7
+
+FOLDERS = (
+    "SELECT c.id, c.name, m.folder, m.looked_at, m.behind, m.problem, (SELECT count(*) FROM mail_seen s "
+    "WHERE s.channel_id = m.channel_id AND s.folder = m.folder AND s.state = 'missing'), (SELECT count(*) "
+    "FROM mail_seen s WHERE s.channel_id = m.channel_id AND s.folder = m.folder AND s.state = 'unsettled') "
+    "FROM mail_cursor m JOIN channel c ON c.id = m.channel_id WHERE c.active ORDER BY c.name, m.folder"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FolderHealth:
+    """One folder. `silent` is how long ago the server last told what is new, None before the first time.
+
+    `withheld` mails are announced by the server but not handed over; with `unsettled` ones something is still to be
+    done there.
+    """
+
+    channel: str
+    folder: str
+    looked_at: datetime | None
+    silent: timedelta | None
+    behind: int
+    problem: str
+    withheld: int
+    unsettled: int
+
+    @property
+    def well(self) -> bool:
+        """Whether somebody reads it, without a problem."""
+        return not self.problem and self.silent is not None and self.silent <= LATE
+
+    def __str__(self) -> str:
+        parts = [f"last looked at {_ago(self.silent)}" if self.silent is not None else "never looked at yet"]
+        parts += [f"{self.behind} mails still to be fetched"] if self.behind else []
+        parts += [f"{self.withheld} mails that the server does not hand over"] if self.withheld else []
+        parts += [f"{self.unsettled} mails still to be marked or moved there"] if self.unsettled else []
+        return ", ".join(parts) + (f". {self.problem}" if self.problem else "")
+
+
+@dataclass(frozen=True, slots=True)
+class SecretAge:
+    """A secret of a channel, and in how many days it runs out; negative when it has."""
+
+    channel: str
+    on: date
+    days: int
+
+    def __str__(self) -> str:
+        if self.days < 0:
+            return f"its secret ran out on {self.on}"
+        return f"its secret runs out in {self.days} days, on {self.on}"
+
+
+def folder_health(hub: Hub, tx: Tx) -> list[FolderHealth]:
+    """Every folder that is to be followed, whether somebody does or not."""
+    followed = {opened.id: folders_of(opened) for opened in hub.channels()}
+    found = []
+    for channel_id, name, folder, looked, behind, problem, withheld, unsettled in tx.sql(FOLDERS).fetchall():
+        if folder in followed.get(channel_id, ()):
+            at = moment(looked)
+            silent = None if at is None else max(tx.now - at, timedelta(0))
+            found.append(FolderHealth(name, folder, at, silent, behind, problem, withheld, unsettled))
+    known = {(each.channel, each.folder) for each in found}
+    for opened in hub.channels():
+        for folder in followed[opened.id]:
+            if (opened.account.name, folder) not in known:
+                found.append(FolderHealth(opened.account.name, folder, None, None, 0, "", 0, 0))
+    return found
+
+
+def secret_ages(hub: Hub) -> list[SecretAge]:
+    """Of every channel whose settings say when a secret runs out."""
+    today = hub.store.clock().date()
+    dated = [(opened.account.name, getattr(opened.channel, "secret_expires", None)) for opened in hub.channels()]
+    return [SecretAge(name, on, (on - today).days) for name, on in dated if on is not None]
+
+
+def token_problems(tx: Tx) -> dict[str, str]:
+    """Why the token of a channel could not be refreshed, by the channel's name."""
+    rows = tx.sql(
+        "SELECT c.name, t.problem FROM channel_token t JOIN channel c ON c.id = t.channel_id "
+        "WHERE c.active AND t.problem <> ''"
+    ).fetchall()
+    return {name: problem for name, problem in rows}
+
+
+def warn_of_secrets(hub: Hub) -> None:
+    """The duty that says in the log what will stop working soon."""
+    for each in secret_ages(hub):
+        if each.days <= WARN_DAYS:
+            logger.warning("channel %s: %s; make a new one and put it into the settings", each.channel, each)
+
+
+def _ago(span: timedelta) -> str:
+    seconds = int(span.total_seconds())
+    for size, word in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {word} ago"
+    return f"{seconds} seconds ago"
