@@ -99,6 +99,10 @@ class SlackDouble:
         """What `base_url` of the channel is set to."""
         return self._wire.url
 
+    @property
+    def port(self) -> int:
+        return self._wire.port
+
     def start(self, port: int = 0) -> None:
         self._wire.start(port)
 

@@ -113,6 +113,10 @@ class TwilioDouble:
         """What `base_url` of the channel is set to."""
         return self._wire.url
 
+    @property
+    def port(self) -> int:
+        return self._wire.port
+
     def start(self, port: int = 0) -> None:
         self._wire.start(port)
         self._reporter = threading.Thread(target=self._report_all, name="twilio-double", daemon=True)

@@ -87,7 +87,11 @@ def _listening(answer: Callable[[Call], Answer]) -> type[BaseHTTPRequestHandler]
 
         def _serve(self) -> None:
             parts = urlsplit(self.path)
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            length = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(length)
+            if len(body) < length:  # the line broke: half a request is none
+                self.close_connection = True
+                return
             headers = {name.lower(): value for name, value in self.headers.items()}
             query = dict(parse_qsl(parts.query, keep_blank_values=True))
             given = answer(Call(self.command, parts.path, query, headers, body))

@@ -111,10 +111,12 @@ class Stage:
 def stage(
     database_url: str, folder: Path, timeline: Timeline, web: int, workers: int,
     more: Mapping[str, str] | None = None, dovecot_root: Path | None = None,
+    way: Callable[[str, int], int] = lambda name, port: port,
 ) -> Iterator[Stage]:  # fmt: skip
     """Raise the curtain: mail server, SMTP sink, Twilio and Slack, then the hub's own processes.
 
-    `more` are further settings of the hub as environment variables.
+    `more` are further settings of the hub as environment variables. `way` says by which port the hub reaches "imap",
+    "smtp", "twilio" and "slack".
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -127,12 +129,14 @@ def stage(
         environment = {
             "MAIL_PASSWORD": "secret", "SHOP_SECRET": SHOP_SECRET, "UNDO_SECONDS": "0", "LOG_LEVEL": "INFO",
             "TWILIO_ACCOUNT_SID": twilio.account_sid, "TWILIO_AUTH_TOKEN": twilio.auth_token,
-            "TWILIO_BASE_URL": twilio.url, "SLACK_BOT_TOKEN": slack.bot_token, "SLACK_BASE_URL": slack.url,
+            "TWILIO_BASE_URL": f"http://127.0.0.1:{way('twilio', twilio.port)}", "SLACK_BOT_TOKEN": slack.bot_token,
+            "SLACK_BASE_URL": f"http://127.0.0.1:{way('slack', slack.port)}",
             "SLACK_SIGNING_SECRET": slack.signing_secret, "SLACK_CHANNEL": NOTICES, **(more or {}),
         }  # fmt: skip
         hub = Processes(database_url, folder, environment, port)
         desk = folder / "desk.yaml"
-        desk.write_text(DESK.replace("IMAP,", f"{mail.imap_port},").replace("SMTP,", f"{smtp.port},"))
+        imap_port, smtp_port = way("imap", mail.imap_port), way("smtp", smtp.port)
+        desk.write_text(DESK.replace("IMAP,", f"{imap_port},").replace("SMTP,", f"{smtp_port},"))
         hub.command("apply", "--yes", str(desk))
         for name, email in (("Jonas Weber", "jonas@desk.example"), ("Amara Obi", "amara@desk.example")):
             hub.command("user", "create", "--name", name, "--email", email, "--password", PASSWORD)

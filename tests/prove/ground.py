@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from email.message import EmailMessage
 from itertools import pairwise
 from pathlib import Path
@@ -24,11 +25,15 @@ import psutil
 import psycopg
 import pytest
 import requests
+from sqlalchemy.engine import make_url
 
+from chatops.notices import BUSY
+from hub.delivery import LEASE
 from hub.pump import facts_after
 from routing.work import load_drift
 from storage import Store, Tx
 from tests.processes import until
+from tests.prove.faulty import Lines
 from tests.story import MAILBOX, OURS, Stage, Timeline, stage
 from tests.support import postgres
 
@@ -55,6 +60,7 @@ class Ground:
     web: int
     orders: Path  # what is to die where: see storage.failpoints
     server: Server | None = None
+    door: str = ""  # where customers' providers call, when that is not the hub's own address
     in_a_hurry: bool = False  # a killed process's leases end at once, as if their time had passed
     answers: list[Answer] = field(default_factory=list)
     killed: Counter[str] = field(default_factory=Counter)
@@ -67,7 +73,7 @@ class Ground:
         form = {"MessageSid": sid, "AccountSid": twilio.account_sid, "From": number, "To": OURS, "Body": body,
                 "NumMedia": "0", "SmsStatus": "received", **more}  # fmt: skip
         headers = {"X-Twilio-Signature": twilio.sign(url, form), "Content-Type": "application/x-www-form-urlencoded"}
-        return self._call(url, urlencode(form).encode(), headers)
+        return self._call(f"{self.door or self.at.hub.url}{HEARD}", urlencode(form).encode(), headers)
 
     def insist(self, number: str, body: str, sid: str = "", seconds: float = 60, **more: str) -> int:
         """Twilio calls with one text until the hub says yes; how many calls that took. Raises TimeoutError."""
@@ -193,12 +199,21 @@ class Ground:
                 reaping.result()
         until(self.answers_again, "the hub to come back", 60)
 
-    def time_passes(self) -> None:
-        """Let every lease and pause of the outbox end, as if hours had gone by."""
-        with self.store.write() as tx:
-            tx.sql("UPDATE delivery SET due_at = ? WHERE state IN ('queued','sending') AND due_at > ?", tx.now, tx.now)
-            tx.sql("UPDATE slack_notice SET busy_until = NULL WHERE busy_until > ?", tx.now)
-            tx.sql("UPDATE attachment SET due_at = NULL WHERE source_url <> ''")
+    def time_passes(self, under_way: float = 1.0) -> None:
+        """Let every lease and pause of the outbox end, as if hours had gone by.
+
+        What is being sent for less than `under_way` seconds keeps its lease, which is longer than any sender takes.
+        """
+        now = self.store.clock()
+        begun, busy = now + LEASE - timedelta(seconds=under_way), now + BUSY - timedelta(seconds=under_way)
+        queued = "UPDATE delivery SET due_at = ? WHERE state = 'queued' AND due_at > ?"
+        sending = "UPDATE delivery SET due_at = ? WHERE state = 'sending' AND due_at > ? AND due_at < ?"
+        # One by one: together they would wait for rows in another order than the hub does.
+        self.store.submit(lambda tx: tx.sql(queued, now, now) and None)
+        self.store.submit(lambda tx: tx.sql(sending, now, now, begun) and None)
+        notices = "UPDATE slack_notice SET busy_until = NULL WHERE busy_until < ?"
+        self.store.submit(lambda tx: tx.sql(notices, busy) and None)
+        self.store.submit(lambda tx: tx.sql("UPDATE attachment SET due_at = NULL WHERE source_url <> ''") and None)
 
     # -- what is to be seen
 
@@ -315,10 +330,11 @@ def _is_gone(number: int) -> bool:
 
 
 @contextmanager
-def ground(database: str, folder: Path) -> Iterator[Ground]:
+def ground(database: str, folder: Path, lines: Lines | None = None) -> Iterator[Ground]:
     """SQLite in one process, or two web processes and two workers on a PostgreSQL of their own.
 
-    Fail points are armed (`storage.failpoints`), and outbound webhooks may go to this machine.
+    Fail points are armed (`storage.failpoints`), and outbound webhooks may go to this machine. With `lines` the hub
+    reaches everything, and is reached, through them.
     """
     with ExitStack() as stack:
         server = None
@@ -333,10 +349,17 @@ def ground(database: str, folder: Path) -> Iterator[Ground]:
         orders = folder / "orders"
         orders.mkdir()
         more = {"SWITCHYARD_FAILPOINTS": str(orders), "WEBHOOK_ALLOW_PRIVATE": "on"}
-        at = stack.enter_context(stage(url, folder, Timeline(lambda line: None), web, workers, more))
-        at.twilio.lifecycle = ()
         store = Store(url)
         stack.callback(store.close)
+        if lines is None:
+            at = stack.enter_context(stage(url, folder, Timeline(lambda line: None), web, workers, more))
+        else:
+            if server is not None:
+                port = lines.through("postgresql", str(server.home / ".s.PGSQL.5432"))
+                url = make_url(url).set(host="127.0.0.1", port=port, query={}).render_as_string()
+            timeline = Timeline(lambda line: None)
+            at = stack.enter_context(stage(url, folder, timeline, web, workers, more, way=lines.through))
+        at.twilio.lifecycle = ()
         yield Ground(at, store, web, orders, server)
 
 

@@ -71,6 +71,10 @@ class Subscriber:
         self.told[json.loads(call.body)["sequence"], call.headers["webhook-id"]] += 1
         return Answer(204)
 
+    @property
+    def port(self) -> int:
+        return self._wire.port
+
     def ids(self, sequence: int) -> list[str]:
         """Under how many ids a fact was told: one, however often."""
         return [number for fact, number in list(self.told) if fact == sequence]
@@ -308,22 +312,28 @@ class _Packet:
         return found
 
 
+@contextmanager
+def available_agents(ground: Ground, subscriber_url: str) -> Iterator[None]:
+    """Agents who take everything, and a subscriber to every message."""
+    wanted = {"name": f"books {uuid4().hex[:6]}", "url": subscriber_url, "events": ["message.received"]}
+    made = ground.at.api.post("/webhook-endpoints", **wanted)
+    with ground.store.write() as tx:
+        tx.sql("UPDATE agent SET capacity = 1000000")
+    for email in ("jonas@desk.example", "amara@desk.example"):
+        Browser(ground.at.hub.url, email, PASSWORD).post_form("/inbox/status", status="available")
+    yield
+    ground.at.api.session.delete(f"{ground.at.api.base}/webhook-endpoints/{made['id']}").raise_for_status()
+
+
 def kill_matrix(ground: Ground, plan: Sequence[Sequence[Order]], *, every_step: bool) -> Tally:
     """Run the plan and print the books. Raises AssertionError for anything lost, doubled or stuck.
 
     `every_step` also wants each step of the product to have been met: a new one can't be forgotten.
     """
     subscriber = Subscriber()
-    with subscriber.listening() as url:
-        wanted = {"name": f"books {uuid4().hex[:6]}", "url": url, "events": ["message.received"]}
-        made = ground.at.api.post("/webhook-endpoints", **wanted)
-        with ground.store.write() as tx:
-            tx.sql("UPDATE agent SET capacity = 1000000")
-        for email in ("jonas@desk.example", "amara@desk.example"):
-            Browser(ground.at.hub.url, email, PASSWORD).post_form("/inbox/status", status="available")
+    with subscriber.listening() as url, available_agents(ground, url):
         ground.in_a_hurry = True
         tally = Matrix(ground, subscriber).run(plan)
-        ground.at.api.session.delete(f"{ground.at.api.base}/webhook-endpoints/{made['id']}").raise_for_status()
     print(tally.told("SQLite" if ground.at.hub.embedded else "PostgreSQL"))
     assert tally.faults == [], "\n".join(tally.faults)
     assert tally.uncertain <= tally.open_mails

@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.prove import outages
+from tests.prove.badlines import over_bad_lines
+from tests.prove.faulty import Lines
 from tests.prove.ground import Ground, Server, ground
 from tests.prove.killing import kill_matrix, long_plan
 from tests.prove.soak import soak
 
 pytestmark = pytest.mark.prove
 
+MESSAGES = int(os.environ.get("PROVE_MESSAGES", "10000"))  # over bad lines, on each database
 ROUNDS = int(os.environ.get("PROVE_ROUNDS", "150"))  # of the kill matrix, on each database; a thousand take an hour
 
 
@@ -39,6 +42,12 @@ def server(nodes: Ground) -> Server:
 
 def test_killed_at_every_named_step(hub: Ground) -> None:
     kill_matrix(hub, long_plan(ROUNDS), every_step=True)
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_every_line_breaks_at_random(database: str, tmp_path: Path) -> None:
+    with Lines().running() as lines, ground(database, tmp_path, lines) as hub:
+        over_bad_lines(hub, lines, MESSAGES)
 
 
 def test_arrivals_while_processes_are_killed(hub: Ground) -> None:
