@@ -89,7 +89,8 @@ class File(BaseModel):
 
 
 class Message(BaseModel):
-    """One message. `state` is how far an outbound one got; `quoted_at` is where quoted history begins in `text`."""
+    """One message. `state` is how far an outbound one got; `quoted_at` is where quoted history begins in `text`,
+    `signature_at` where the signature before it does; `language` is a guess."""
 
     id: int
     conversation_id: int
@@ -101,6 +102,8 @@ class Message(BaseModel):
     subject: str
     text: str
     quoted_at: int | None
+    signature_at: int | None
+    language: str
     fields: dict[str, str]
     automatic: str
     flags: list[str]

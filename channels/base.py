@@ -81,7 +81,10 @@ class Inbound:
 
     `external_id` is the provider's id or the Message-ID (a hint, never an identity). `references` are ids the
     message says it answers, the most specific first. `tokens` are reply tokens found in recipient addresses.
-    `quoted_at` is the offset in `text` where quoted history begins (len(text) when there is none).
+    `quoted_at` is the offset in `text` where quoted history begins (len(text) when there is none), `signature_at`
+    where the signature before it does. `safe_html` is `html` made harmless by version `safe_version` of the rules.
+    `language` is a guess (ISO 639-1), empty where it would be a bad one. `fields` are a form's answers, or what else
+    a kind knows by dotted names (`calendar.when`, `forwarded.address`, `date`).
     `automatic` says why this is not a human's message ("vacation", "bounce", "bulk", ...); such a message is
     attached but neither reopens a conversation nor counts. `command` is "stop" or "start" for opt-out words.
     """
@@ -97,8 +100,12 @@ class Inbound:
     tokens: tuple[str, ...] = ()
     others: tuple[str, ...] = ()  # other recipients: To and Cc without our own address
     files: tuple[File, ...] = ()
-    fields: Mapping[str, str] = field(default_factory=dict)  # a form's answers in their order
+    fields: Mapping[str, str] = field(default_factory=dict)
     quoted_at: int | None = None
+    signature_at: int | None = None
+    safe_html: str = ""
+    safe_version: int = 0
+    language: str = ""
     automatic: str = ""
     command: str = ""
     flags: tuple[str, ...] = ()  # what a reader should know: "multi_from", "too_many_parts", ...

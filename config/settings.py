@@ -59,6 +59,7 @@ class Settings:
         20, "Longest time for reading one mail, in seconds; half of it may be work.", between=(2, 600)
     )
     reading_memory_mb: int = _setting(768, "Most memory for reading one mail, in megabytes.", between=(256, 16_384))
+    languages: str = _setting("", "Languages that mail is told apart by (`en de sv`); empty means some thirty.")
     twilio_account_sid: str = _setting("", "Account for channels of kind sms that name none themselves.")
     twilio_auth_token: str = _setting("", "Signs and authorises Twilio's requests.", secret=True)
     twilio_base_url: str = _setting("", "A local double of Twilio; never set in production.")

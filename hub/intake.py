@@ -62,8 +62,9 @@ NEW_CONVERSATION = (
 )
 NEW_MESSAGE = (
     "INSERT INTO message(conversation_id, kind, channel_id, channel, contact_id, identity_id, receipt_id, to_address, "
-    "cc, subject, text, html, quoted_at, fields, external_id, refs, why, automatic, flags, state, state_why, sent_at, "
-    "created_at) VALUES(?, 'inbound', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?) RETURNING id"
+    "cc, subject, text, html, safe_html, safe_version, quoted_at, signature_at, language, fields, external_id, refs, "
+    "why, automatic, flags, state, state_why, sent_at, created_at) "
+    "VALUES(?, 'inbound', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?) RETURNING id"
 )
 HEARD = (
     "UPDATE conversation SET state = 'open', snoozed_until = NULL, channel = ?, last_at = ?, last_message_id = ?, "
@@ -71,6 +72,7 @@ HEARD = (
     "waiting_since = COALESCE(waiting_since, ?) WHERE id = ?"
 )
 NOTED = "UPDATE conversation SET last_message_id = ?, message_count = message_count + 1 WHERE id = ?"
+LEARN_LANGUAGE = "UPDATE contact SET language = ? WHERE id = ? AND language = ''"
 NEW_FILE = (
     "INSERT INTO attachment(message_id, name, content_type, size, sha256, cid, inline, source_url, created_at) "
     "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -169,6 +171,8 @@ def receive(
     message_id = _write(tx, opened, sender, inbound, conversation_id, receipt_id, why, stranger)
     for stored in files:
         _attach(tx, message_id, stored)
+    if inbound.language and not sender.language:
+        tx.ahead(LEARN_LANGUAGE, inbound.language, sender.person_id)
     if inbound.command:
         note_command(tx, sender, inbound, opened)
     quiet = bool(inbound.command) or (bool(inbound.automatic) and found is not None)
@@ -390,7 +394,8 @@ def _write(
     rows = tx.sql(
         NEW_MESSAGE, conversation_id, opened.id, opened.account.kind, sender.contact_id, sender.identity_id, receipt_id,
         inbound.to[:320], json.dumps(inbound.others) if inbound.others else "[]", storable(inbound.subject)[:998],
-        storable(inbound.text), storable(inbound.html), inbound.quoted_at,
+        storable(inbound.text), storable(inbound.html), storable(inbound.safe_html), inbound.safe_version,
+        inbound.quoted_at, inbound.signature_at, inbound.language,
         json.dumps(dict(inbound.fields)) if inbound.fields else "{}", inbound.external_id[:998],
         json.dumps(inbound.references) if inbound.references else "[]", why, inbound.automatic,
         json.dumps(flags) if flags else "[]", inbound.sent_at, tx.now,
@@ -407,7 +412,7 @@ def _attach(tx: Tx, message_id: int, stored: StoredFile) -> None:
 
 
 def _hear(tx: Tx, found: Thread | None, conversation_id: int, message_id: int, inbound: Inbound, kind: str) -> None:
-    text = inbound.text if inbound.quoted_at is None else inbound.text[: inbound.quoted_at]
+    text = inbound.text[: inbound.quoted_at if inbound.signature_at is None else inbound.signature_at]
     preview = " ".join(storable(text[:400]).split())[:140] or storable(inbound.subject)[:140]
     tx.ahead(HEARD, kind, tx.now, message_id, message_id, preview, tx.now, conversation_id)
     if found is not None and found.state == "snoozed":
@@ -424,5 +429,6 @@ def _arrival(opened: Opened, sender: Known, inbound: Inbound, conversation_id: i
         channel_name=opened.account.name,
         subject=inbound.subject,
         text=inbound.text,
-        attributes={**sender.attributes, "language": sender.language, "name": sender.name},
+        language=inbound.language or sender.language,
+        attributes={**sender.attributes, "language": sender.language or inbound.language, "name": sender.name},
     )

@@ -80,6 +80,7 @@ def reopen(tx: Tx, actor: Actor, conversation_id: int) -> Conversation:
         Arrival(
             conversation_id=conversation_id, contact_id=conversation.contact_id, channel=conversation.channel,
             channel_name="", subject=conversation.subject, text=conversation.preview,
+            language=contact.language,
             attributes={**contact.attributes, "language": contact.language, "name": contact.name},
         ),
     )  # fmt: skip

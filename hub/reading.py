@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from channels.apart import HELLO, Answer, Caps, NotBegun, ask
@@ -55,7 +56,10 @@ class Reading:
     def read(self, channel: Channel, raw: Raw) -> Inbound:
         """Raises Unreadable, ReadingStopped, ReadersDown, or whatever a kind that is read here raises."""
         readers = self._for(channel)
-        return channel.parse(raw) if readers is None else readers.read(raw)
+        if readers is None:
+            return channel.parse(raw)
+        languages = self._settings.languages
+        return readers.read(replace(raw, headers={**raw.headers, "languages": languages}) if languages else raw)
 
     def ready(self, channel: Channel) -> None:
         """Make sure that reading is possible before a try at it is counted. Raises ReadersDown."""

@@ -16,7 +16,7 @@ from ssrfguard.requests import Session
 
 from hub.intake import raw_bytes
 from hub.web import hub_here
-from inbox.mailhtml import clean, page
+from inbox.mailhtml import cleaned_html, page, pictured
 from inbox.session import viewer
 from inbox.thread import PREVIEWED
 from storage import Tx
@@ -71,8 +71,8 @@ def mail_html(number: int) -> ResponseReturnValue:
         file.cid: _picture_url({"file": file.id}) for file in inline if file.cid and file.content_type in PREVIEWED
     }
     remote = (lambda address: _picture_url({"url": address})) if request.args.get("images") else None
-    cleaned = clean(message.html, inline=pictures, remote=remote)
-    response = Response(page(cleaned.html if cleaned else "", message.text), mimetype="text/html")
+    body = pictured(cleaned_html(message), pictures, remote)
+    response = Response(page(body, message.text), mimetype="text/html")
     # The frame's origin is opaque, so 'self' would mean nothing in it.
     response.headers["Content-Security-Policy"] = (
         f"default-src 'none'; img-src {request.host_url.rstrip('/')} data:; style-src 'unsafe-inline'; "

@@ -10,6 +10,7 @@ from sqlmodel import col, select
 
 from channels.base import DeliveryState
 from inbox.lists import names_of
+from inbox.mailwords import Card, card_of, remarks_on_reading
 from inbox.session import Viewer
 from inbox.wording import full, kind
 from storage import Tx
@@ -89,6 +90,8 @@ class Entry:
     delivery: Delivery | None = None
     remarks: list[str] = field(default_factory=list)
     address: str = ""
+    signature: str = ""
+    card: Card | None = None
 
     @property
     def short(self) -> bool:
@@ -154,7 +157,7 @@ def _entry(
         author = people.get(message.contact_id or 0, "Somebody")
     else:
         author = "You" if mine else agents.get(message.agent_id or 0, "Automatic")
-    remarks = [FLAGS[flag] for flag in message.flags if flag in FLAGS]
+    remarks = [FLAGS[flag] for flag in message.flags if flag in FLAGS] + remarks_on_reading(message)
     if message.automatic:
         remarks.append(f"{AUTOMATIC.get(message.automatic, 'Automatic message')}: it counts for nothing.")
     body = message.visible_text
@@ -167,6 +170,8 @@ def _entry(
         mine=mine,
         body=body,
         quoted=quoted if body else "",
+        signature=message.signature if body else "",
+        card=card_of(message),
         files=[file for file in files if not file.inline or file.content_type not in PREVIEWED or not message.html],
         delivery=_delivery(tx, message, mine or who.actor.sees_all) if message.kind == "outbound" else None,
         remarks=remarks,

@@ -9,7 +9,7 @@ from typing import Any
 
 from routing.patterns import read_pattern
 
-ITEM_FIELDS = ("item.channel", "item.channel_name", "item.subject", "item.text")
+ITEM_FIELDS = ("item.channel", "item.channel_name", "item.subject", "item.text", "item.language")
 LONGEST_TEXT = 20_000  # characters of a text that word tests look at
 DEEPEST = 10
 MOST_LEAVES = 200

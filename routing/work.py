@@ -61,6 +61,7 @@ class Arrival:
     subject: str
     text: str
     attributes: Mapping[str, Any]
+    language: str = ""  # of what was written; the contact's where nobody can tell
 
 
 def enqueue(tx: Tx, arrival: Arrival) -> int:
@@ -351,4 +352,5 @@ def _values(arrival: Arrival) -> dict[str, Any]:
     values["item.channel_name"] = arrival.channel_name
     values["item.subject"] = arrival.subject
     values["item.text"] = arrival.text
+    values["item.language"] = arrival.language
     return values

@@ -59,8 +59,10 @@ _CHAT_SQL = text("channel = 'chat'")
 class Message(SQLModel, table=True):
     """One message. `kind` is inbound, outbound or note; `state` is a DeliveryState for outbound ones, else empty.
 
-    `text` is what a person reads, all of it; from `quoted_at` on it is quoted history. `html` is as it arrived
-    and never shown without sanitising. `external_id` is the provider's id or the Message-ID.
+    `text` is what a person reads, all of it; from `quoted_at` on it is quoted history, and from
+    `signature_at` up to there a signature. `html` is as it arrived and never shown; `safe_html` is made of it by
+    version `safe_version` of the sanitiser. `language` is a guess (ISO 639-1). `external_id` is the provider's id or
+    the Message-ID.
     """
 
     __table_args__ = (
@@ -84,6 +86,10 @@ class Message(SQLModel, table=True):
     text: str = ""
     html: str = ""
     quoted_at: int | None = None
+    signature_at: int | None = None
+    safe_html: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    safe_version: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    language: str = Field(default="", max_length=8, sa_column_kwargs={"server_default": ""})
     fields: dict[str, str] = json()
     external_id: str = ""
     refs: list[str] = json(list)
@@ -100,8 +106,14 @@ class Message(SQLModel, table=True):
 
     @property
     def visible_text(self) -> str:
-        """The new part of a reply, without quoted history."""
-        return self.text if self.quoted_at is None else self.text[: self.quoted_at].rstrip()
+        """The new part of a reply, without signature and quoted history."""
+        end = self.quoted_at if self.signature_at is None else self.signature_at
+        return self.text if end is None else self.text[:end].rstrip()
+
+    @property
+    def signature(self) -> str:
+        """What the sender's program or habit puts under every mail."""
+        return "" if self.signature_at is None else self.text[self.signature_at : self.quoted_at].strip()
 
 
 class Attachment(SQLModel, table=True):

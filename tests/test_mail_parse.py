@@ -27,7 +27,7 @@ def test_a_german_reply_from_outlook() -> None:
     assert point.shown == "Mara.Lindqvist@Example.com"
     assert inbound.sender.name == "Lindqvist, Mara"
     assert inbound.subject == "AW: Meine Bestellung 4711 – wo ist sie?"
-    assert inbound.text[: inbound.quoted_at].rstrip().endswith("leider ohne Kabel.")
+    assert inbound.text[: inbound.signature_at or inbound.quoted_at].rstrip().endswith("leider ohne Kabel.")
     assert "Guten Tag" in inbound.text
     assert inbound.to == OURS
     assert inbound.others == ("jonas.weber@example.com",)
@@ -41,7 +41,7 @@ def test_a_german_reply_from_outlook() -> None:
 def test_a_swedish_reply_from_a_phone() -> None:
     inbound = read("iphone_reply_swedish.eml")
     assert inbound.subject == "Sv: Lampan saknar källa"
-    assert inbound.text[: inbound.quoted_at].strip() == "Tack, det räcker så!"
+    assert inbound.text[: inbound.signature_at or inbound.quoted_at].strip() == "Tack, det räcker så!"
 
 
 def test_a_mail_of_html_alone_with_a_picture_inside() -> None:
@@ -196,19 +196,33 @@ def test_references_are_read_from_the_end_and_never_name_the_mail_itself() -> No
         (b"Sun, 22 Nov 2026 10:00:00 +0100", 2026),
         (b"22 Nov 26 10:00:00 GMT", 2026),
         (b"Sun, 22 Nov 2026 10:00:00 -0000", 2026),
-        (b"Sun, 99 Foo 20266 25:61:61 +9999", None),
-        (b"Mon, 01 Jan 0000 00:00:00 -9960", None),
-        (b"Fri, 31 Dec 9999 23:59:59 -1200", None),
-        (b"Thu, 01 Jan 1970 00:00:00 +0000", None),
-        (b"Wed, 25 Nov 2026 10:00:00 +0000", None),  # three days after it arrived
-        (b"tomorrow", None),
         (b"", None),
     ],
 )
-def test_a_clock_that_cannot_be_right_is_left_out(date: bytes, year: int | None) -> None:
-    sent_at = parsed(mail(Date=date), internaldate="2026-11-22T09:00:05+00:00").sent_at
+def test_when_a_mail_was_written(date: bytes, year: int | None) -> None:
+    inbound = parsed(mail(Date=date), internaldate="2026-11-22T09:00:05+00:00")
+    sent_at = inbound.sent_at
     assert (sent_at.year if sent_at else None) == year
     assert sent_at is None or sent_at.utcoffset() == UTC.utcoffset(None)
+    assert "date" not in inbound.fields
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        b"Sun, 99 Foo 20266 25:61:61 +9999",
+        b"Mon, 01 Jan 0000 00:00:00 -9960",
+        b"Fri, 31 Dec 9999 23:59:59 -1200",
+        b"Thu, 01 Jan 1970 00:00:00 +0000",
+        b"Wed, 25 Nov 2026 10:00:00 +0000",  # three days after it arrived
+        b"tomorrow",
+    ],
+)
+def test_a_clock_that_cannot_be_right_gives_way_to_ours_and_is_kept(date: bytes) -> None:
+    inbound = parsed(mail(Date=date), internaldate="2026-11-22T09:00:05+00:00")
+    assert inbound.sent_at == datetime(2026, 11, 22, 9, 0, 5, tzinfo=UTC)
+    assert inbound.fields["date"] == date.decode()
+    assert parsed(mail(Date=date.replace(b"2026", b"9026"))).sent_at is None  # nobody knows
 
 
 @pytest.mark.parametrize("body", [b"", b"\r\n\r\n", b"   \n"])
@@ -227,7 +241,7 @@ def test_a_mail_within_a_mail_is_a_file() -> None:
     )
     assert inbound.text.strip() == "see below"
     [file] = inbound.files
-    assert (file.name, file.content_type) == ("message-2.eml", "message/rfc822")
+    assert (file.name, file.content_type) == ("Inner.eml", "message/rfc822")
     assert parsed(file.data).subject == "Inner"
 
 

@@ -7,14 +7,14 @@ import time
 
 import pytest
 
-from channels.mail.quotes import quoted_at
+from channels.mail.quotes import cut
 from tests.corpus import mail_corpus
 
 NEW = "Tack, lampan fungerar nu!\nKan ni skicka en faktura?"
 
 
 def visible(text: str) -> str:
-    return text[: quoted_at(text)].strip()
+    return text[: cut(text).new].strip()
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_history_and_signature_are_put_aside(history: str) -> None:
     ],
 )
 def test_what_has_nothing_to_put_aside_stays_whole(text: str) -> None:
-    assert quoted_at(text) == len(text)
+    assert cut(text) == (None, len(text))
 
 
 def test_answers_between_the_quotes_keep_them() -> None:
@@ -82,8 +82,8 @@ def test_answers_between_the_quotes_keep_them() -> None:
 
 def test_the_offset_counts_in_the_text_as_it_came() -> None:
     text = "Hej\u00a0där\u200b!\r\n\r\n> gammalt\r\n"
-    assert text[: quoted_at(text)].strip() == "Hej\u00a0där\u200b!"
-    assert text[quoted_at(text) :].lstrip().startswith(">")
+    assert text[: cut(text).new].strip() == "Hej\u00a0där\u200b!"
+    assert text[cut(text).quoted :].lstrip().startswith(">")
 
 
 HOSTILE = {
@@ -108,7 +108,7 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_text_keeps_the_cutter_busy(name: str) -> None:
     started = time.process_time()
-    quoted_at(HOSTILE[name])
+    cut(HOSTILE[name])
     assert time.process_time() - started < 4
 
 
@@ -130,7 +130,7 @@ def test_the_score_on_other_peoples_replies_does_not_fall() -> None:
 def test_replies_in_many_languages_are_never_emptied(collection: str) -> None:
     texts = [path.read_text(errors="replace") for path in mail_corpus(collection)]
     assert all(visible(text) for text in texts if text.strip())
-    assert sum(quoted_at(text) < len(text) for text in texts) > len(texts) * 0.7
+    assert sum(cut(text).new < len(text) for text in texts) > len(texts) * 0.7
 
 
 def _words(text: str) -> str:

@@ -39,6 +39,11 @@ def _shortened(name: str) -> str:
     return stem.encode()[:room].decode("utf-8", "ignore") + (dot + extension if extension else "")
 
 
+def guessed_type(name: str) -> str:
+    """The content type that a file's name promises."""
+    return mimetypes.guess_type(name)[0] or PLAIN_BYTES
+
+
 def safe_type(written: str) -> str:
     """A content type without parameters, or plain bytes where it isn't one (RFC 6838 section 4.2)."""
     kind = written.lower()

@@ -1,4 +1,4 @@
-"""Readable text of an HTML mail, and a judgement whether that HTML may be given to a browser at all."""
+"""Readable text of an HTML mail."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from lxml.etree import LxmlError
 MAX_CHARS = 2_000_000
 MAX_LAYOUT_CHARS = 500_000  # inscriptis needs about 1.5 s per MB
 MAX_LAYOUT_DEPTH = 250  # libxml2 drops what is nested deeper than 256
-MAX_DEPTH = 500  # HTML sanitisers take quadratic time over nested elements
-MAX_ATTRIBUTES = 200  # and over attributes of one tag
+MAX_ATTRIBUTES = 200  # of one tag: parsers take quadratic time over them
 
 # Elements that never nest in themselves: without an end tag, or with one that may be left out.
 VOID = frozenset(
@@ -28,14 +27,6 @@ BREAKS = re.compile(r"<(?:br|/?p|/?div|/?tr|/?li|/?h[1-6]|/?table|/?blockquote)\
 TAG = re.compile(r"<[^<>]*>")
 NAME = re.compile(r"/?([!?a-zA-Z][^\s/>]*)")
 QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
-
-
-def too_complex(html: str) -> bool:
-    """Would a parser or sanitiser choke on it: more than 2 million characters, 500 levels, 200 attributes in a tag."""
-    if len(html) > MAX_CHARS:
-        return True
-    depth, attributes = measure(html)
-    return depth > MAX_DEPTH or attributes > MAX_ATTRIBUTES
 
 
 def measure(html: str) -> tuple[int, int]:

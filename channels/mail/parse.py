@@ -10,16 +10,21 @@ from email.parser import BytesHeaderParser
 
 from channels.base import ContactPoint, File, Inbound, Raw, Sender, Strength, Unreadable
 from channels.mail.automatic import automatic, marks
-from channels.mail.headers import Mailbox, addresses, date, message_id, references, text, value, values
+from channels.mail.forwarded import original_sender
+from channels.mail.headers import Mailbox, addresses, date, line, message_id, references, text, value, values
+from channels.mail.language import language_of
 from channels.mail.parts import Body, body_of, charset_hint
-from channels.mail.quotes import quoted_at
+from channels.mail.quotes import Cut, cut
+from channels.mail.sanitise import VERSION
 
 MAX_BYTES = 40 * 1024 * 1024  # the standard library needs about 7 MB of memory per MB of mail
+BEGINNING = 2 * 1024 * 1024  # of a larger one: its header and, nearly always, its text
 MAX_SUBJECT = 1000
 MAX_OTHERS = 100
 MAX_TOKENS = 20
 HEADER = re.compile(rb"[!-9;-~]+[ \t]*:")
 ENVELOPE = ("Delivered-To", "X-Original-To", "Envelope-To")
+SEALED = frozenset(("encrypted", "smime"))
 CLOCK_SLACK = timedelta(days=1)
 
 
@@ -39,19 +44,27 @@ def parse(raw: Raw) -> Inbound:
     to = _written_to(own, envelope, written)
     address = sender.points[0].value if sender.points else ""
     content = body.text
+    found = Cut(None, len(content)) if SEALED & set(body.flags) else cut(content)
+    subject = text(value(message, "subject"), charset_hint(message))[:MAX_SUBJECT]
+    sent_at, odd_date = _sent_at(message, raw)
     return Inbound(
         sender=sender,
         text=content,
         to=to,
-        subject=text(value(message, "subject"), charset_hint(message))[:MAX_SUBJECT],
+        subject=subject,
         html=body.html,
-        sent_at=date(message, _latest(raw)),
+        safe_html=body.safe_html,
+        safe_version=VERSION if body.htmls else 0,
+        sent_at=sent_at,
         external_id=message_id(message),
         references=references(message),
         tokens=_tokens(envelope + written),
         others=tuple(each for each in written if _untagged(each) not in (_untagged(own), _untagged(to)))[:MAX_OTHERS],
         files=tuple(body.files),
-        quoted_at=len(content) if "encrypted" in body.flags else quoted_at(content),
+        fields={**body.fields, **odd_date, **_forwarded(content, subject)},
+        quoted_at=found.quoted,
+        signature_at=found.signature,
+        language=language_of(content[: found.new], raw.headers.get("languages", "")),
         automatic=automatic(message, address),
         flags=tuple(flags + body.flags),
         marks=marks(message),
@@ -60,11 +73,14 @@ def parse(raw: Raw) -> Inbound:
 
 def _structure(raw: Raw) -> tuple[Message, Body]:
     """The parsed mail, or its header alone where the rest is too large or too deep to be taken apart."""
-    if raw.headers.get("too_large") or len(raw.body) > MAX_BYTES:
-        return BytesHeaderParser().parsebytes(_from_header(raw.body[:1_000_000])), Body(flags=["too_large"])
+    too_large = raw.headers.get("too_large") or len(raw.body) > MAX_BYTES
     try:
-        message = message_from_bytes(_from_header(raw.body))
-        return message, body_of(message)
+        message = message_from_bytes(_from_header(raw.body[:BEGINNING] if too_large else raw.body))
+        body = body_of(message)
+        if too_large:
+            body.files = []  # cut off somewhere: the raw mail has them whole
+            body.flag("too_large")
+        return message, body
     except RecursionError:
         whole = File(name="message.eml", content_type="message/rfc822", data=raw.body)
         return BytesHeaderParser().parsebytes(_from_header(raw.body)), Body(files=[whole], flags=["unparsed_structure"])
@@ -121,6 +137,22 @@ def _untagged(address: str) -> str:
 def _tokens(recipients: list[str]) -> tuple[str, ...]:
     locals_ = (address.rpartition("@")[0] for address in recipients)
     return tuple(dict.fromkeys(local.partition("+")[2] for local in locals_ if local.partition("+")[2]))[:MAX_TOKENS]
+
+
+def _sent_at(message: Message, raw: Raw) -> tuple[datetime | None, dict[str, str]]:
+    """When it was written; where the sender's clock can't be right, when it arrived, and what the mail says."""
+    latest = _latest(raw)
+    written = date(message, latest)
+    said = line(value(message, "date")[:200].decode("ascii", "replace"))
+    if written is not None or not said:
+        return written, {}
+    return latest and latest - CLOCK_SLACK, {"date": said}
+
+
+def _forwarded(content: str, subject: str) -> dict[str, str]:
+    original = original_sender(content, subject)
+    named = {"forwarded.name": original.name, "forwarded.address": original.address} if original else {}
+    return {name: each for name, each in named.items() if each}
 
 
 def _latest(raw: Raw) -> datetime | None:

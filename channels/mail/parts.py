@@ -16,19 +16,23 @@ from itertools import islice
 from channels.base import File
 from channels.mail.charset import codec_name, decode
 from channels.mail.filenames import safe_name, safe_type
-from channels.mail.headers import line, parameter, token, value
-from channels.mail.htmltext import MAX_CHARS, text_of, too_complex
+from channels.mail.headers import line, parameter, text, token, value
+from channels.mail.htmltext import MAX_CHARS, text_of
+from channels.mail.invitation import invitation
+from channels.mail.sanitise import clean
+from channels.mail.tnef import opened
 
 MAX_PARTS = 200
 MAX_DEPTH = 30
 META = re.compile(rb"<meta[^>]{0,200}charset\s{0,9}=\s{0,9}[\"']?([A-Za-z0-9_\-:]+)", re.I)
-# Types that a reader has to be told about: nothing of them is opened.
+MAX_NESTED = 5  # levels of mails in mails that are counted for the reader
+PGP = {"-----BEGIN PGP MESSAGE-----": "encrypted", "-----BEGIN PGP SIGNED MESSAGE-----": "signed"}
+# Types that a reader has to be told about: none of them is opened.
 NOTABLE = {
     "multipart/encrypted": "encrypted",
     "multipart/signed": "signed",
     "application/pkcs7-mime": "smime",
     "application/x-pkcs7-mime": "smime",
-    "application/ms-tnef": "tnef",
     "message/partial": "partial",
     "message/external-body": "external",
 }
@@ -42,6 +46,8 @@ class Body:
     htmls: list[str] = field(default_factory=list)
     files: list[File] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
+    fields: dict[str, str] = field(default_factory=dict)
+    safe_html: str = ""
 
     def flag(self, name: str) -> None:
         if name not in self.flags:
@@ -70,6 +76,7 @@ def body_of(message: Message) -> Body:
             break
         _take(part, body, hint, number)
     _guard_html(body)
+    _note_pgp(body)
     html = body.html
     body.files = [replace(file, inline=_is_inline(file, html)) for file in body.files]
     return body
@@ -91,7 +98,7 @@ def _leaves(message: Message, body: Body) -> Iterator[Message]:
         part, depth = waiting.pop()
         kind = part.get_content_type()
         if kind in NOTABLE:
-            body.flag(NOTABLE[kind])
+            body.flag(_notable(part, kind))
         if kind.startswith("message/") or not part.is_multipart():
             yield part
         elif depth >= MAX_DEPTH:
@@ -110,14 +117,60 @@ def _take(part: Message, body: Body, hint: str | None, number: int) -> None:
     if kind.startswith("multipart/"):  # its boundary is missing or never comes: what stands there is the text
         kind = "text/plain"
     if kind.startswith("message/"):
+        _note_depth(part, body)
         body.files.append(_file(part, kind, _nested(part), hint, number))
         return
     data = _payload(part)
+    if kind == "application/ms-tnef" or _written_name(part, hint).lower() == "winmail.dat":
+        _take_tnef(part, body, data, hint, number)
+        return
+    if kind in ("text/calendar", "application/ics") and not body.fields:
+        body.fields |= invitation(data, parameter(value(part, "content-type"), "method"))
     if kind in ("text/plain", "text/html") and not _is_attached(part, body, hint):
         content = decode(data, _label(part, data)).replace("\r\n", "\n").replace("\r", "\n")
         (body.htmls if kind == "text/html" else body.texts).append(content)
     else:
         body.files.append(_file(part, kind, data, hint, number))
+
+
+def _notable(part: Message, kind: str) -> str:
+    if NOTABLE[kind] == "smime" and parameter(value(part, "content-type"), "smime-type").lower() == "signed-data":
+        return "smime_signed"
+    return NOTABLE[kind]
+
+
+def _take_tnef(part: Message, body: Body, data: bytes, hint: str | None, number: int) -> None:
+    """What Outlook packed; the packet itself where it can't be opened."""
+    found = opened(data)
+    if found is None:
+        body.flag("tnef")
+        body.files.append(_file(part, part.get_content_type(), data, hint, number))
+        return
+    body.flag("tnef_opened")
+    body.files += found.files
+    if not body.texts and not body.htmls:
+        body.texts += [found.text] if found.text.strip() else []
+        body.htmls += [found.html] if found.html.strip() else []
+
+
+def _note_depth(part: Message, body: Body) -> None:
+    """How many mails lie in one another, where it is more than one."""
+    depth, inner = 0, part
+    while depth < MAX_NESTED and inner.get_content_type().startswith("message/rfc822"):
+        children = _children(inner)
+        if not children:
+            break
+        depth, inner = depth + 1, children[0]
+    if depth > max(1, int(body.fields.get("nested", "0"))):
+        body.fields["nested"] = str(depth)
+
+
+def _note_pgp(body: Body) -> None:
+    """PGP written into the text, without MIME saying so."""
+    start = body.texts[0].lstrip()[:40] if body.texts else ""
+    for mark, flag in PGP.items():
+        if start.startswith(mark):
+            body.flag(flag)
 
 
 def _is_attached(part: Message, body: Body, hint: str | None) -> bool:
@@ -143,10 +196,19 @@ def _written_name(part: Message, hint: str | None) -> str:
 
 def _file(part: Message, kind: str, data: bytes, hint: str | None, number: int) -> File:
     fallback = "message/rfc822" if kind.startswith("message/") and kind != "message/delivery-status" else kind
-    name = _written_name(part, hint) or (f"message-{number}.eml" if fallback == "message/rfc822" else "")
+    name = _written_name(part, hint) or (_nested_name(part, number) if fallback == "message/rfc822" else "")
+    if kind == "message/rfc822" and not name.lower().endswith(".eml"):
+        name += ".eml"
     cid = line(value(part, "content-id")[:500].decode("ascii", "ignore")).strip("<>")
     inline = token(part, "content-disposition") == "inline"
     return File(name=safe_name(name, kind, number), content_type=safe_type(kind), data=data, cid=cid, inline=inline)
+
+
+def _nested_name(part: Message, number: int) -> str:
+    """A mail within a mail is called by its subject."""
+    inner = _children(part)
+    subject = text(value(inner[0], "subject"), charset_hint(inner[0])) if inner else ""
+    return f"{subject[:80] or f'message-{number}'}.eml".replace("/", "_").replace("\\", "_")
 
 
 def _is_inline(file: File, html: str) -> bool:
@@ -158,7 +220,11 @@ def _is_inline(file: File, html: str) -> bool:
 def _guard_html(body: Body) -> None:
     """HTML that would choke a sanitiser is kept as a file, and only its text is shown."""
     html = body.html
-    if not body.htmls or not too_complex(html):
+    if not body.htmls:
+        return
+    safe = clean(html)
+    if safe is not None:
+        body.safe_html = safe
         return
     body.flag("html_too_complex")
     if not "".join(body.texts).strip():

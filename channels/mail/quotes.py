@@ -1,8 +1,9 @@
-"""Where a reply ends and the quoted history begins, in some twenty languages."""
+"""Where a reply ends, and its signature and the quoted history begin, in some twenty languages."""
 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from channels.mail import quotewords as words
 
@@ -51,20 +52,36 @@ def _label(names: str) -> re.Pattern[str]:
 FROM, SENT, TO, SUBJECT = map(_label, (words.FROM, words.SENT, words.TO, words.SUBJECT))
 
 
-def quoted_at(text: str) -> int:
-    """The offset in `text` from which on only history and signature follow; len(text) when all of it is new.
+class Cut(NamedTuple):
+    """Offsets in a text: `signature` begins there (None without one), `quoted` history there (len(text) without).
 
-    Looks at the first 64,000 characters and 1,500 lines. Never leaves nothing to read, never cuts a forwarded mail.
+    What is new stands before both; a signature reaches up to the history.
+    """
+
+    signature: int | None
+    quoted: int
+
+    @property
+    def new(self) -> int:
+        """Where what is new ends."""
+        return self.quoted if self.signature is None else self.signature
+
+
+def cut(text: str) -> Cut:
+    """Find what a reply carries along. Looks at the first 64,000 characters and 1,500 lines.
+
+    Never leaves nothing to read, never cuts a forwarded mail.
     """
     starts, lines = _lines(text)
     history = _history(lines)
-    if any(_is_forwarding(each) for each in lines[: history + 1]):
-        return len(text)
-    end = _without_signature(lines, _without_tail(lines, history))
-    end = _without_tail(lines, end)
-    if end == len(lines) or not any(_is_new(each) for each in lines[:end]):
-        return len(text)
-    return starts[end]
+    if any(is_forwarding(each) for each in lines[: history + 1]):
+        return Cut(None, len(text))
+    end = _without_tail(lines, history)
+    signature = _without_tail(lines, _without_signature(lines, end))
+    if not any(_is_new(each) for each in lines[:signature]):
+        return Cut(None, len(text))
+    quoted = starts[end] if end < len(lines) and any(map(str.strip, lines[end:])) else len(text)
+    return Cut(starts[signature] if signature < end else None, quoted)
 
 
 def _lines(text: str) -> tuple[list[int], list[str]]:
@@ -119,6 +136,11 @@ def _after_quote(lines: list[str], intro: int, number: int) -> int | None:
     return number
 
 
+def lines_of(text: str) -> list[str]:
+    """The lines that are looked at, with ordinary spaces."""
+    return _lines(text)[1]
+
+
 def _is_ruled_title(content: str) -> bool:
     """ "----- Original message -----" in any language, or a ruler before it alone."""
     title = ORIGINAL.search(content)
@@ -131,7 +153,8 @@ def _is_ruled_title(content: str) -> bool:
     return (left >= 2 and right >= 2) or (left >= 3 and after.strip() in ("", ":"))
 
 
-def _is_forwarding(content: str) -> bool:
+def is_forwarding(content: str) -> bool:
+    """Does this line say that a forwarded mail begins, in any language?"""
     marker = FORWARDED.search(content)
     return marker is not None and not WORD.search(content[: marker.start()])
 

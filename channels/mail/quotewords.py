@@ -97,3 +97,8 @@ DATE = (
     r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d{4}年\d{1,2}月\d{1,2}日"
     r"|\d{1,2}\.? [^\d\s]{3,12}\.? \d{4}|[^\d\s]{3,12}\.? \d{1,2},? \d{4}"
 )
+# What a subject begins with when a mail is handed on.
+FORWARD_PREFIX = (
+    r"fwd?|wg|tr|rv|i|enc|encaminhada?|redirecionada|vb|vl|doorst|doorgestuurd|pd|přep|přepos|fs|pp|továbbítás"
+    r"|továbbítva|fv|προώθ|ilt|trs|vidarebefordrat|пер|пересл|пд|转发|轉寄|転送|전달"
+)

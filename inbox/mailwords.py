@@ -1,0 +1,63 @@
+"""What there is to say about how a mail was read, and the card of an invitation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from storage.conversations import Message
+
+READ = {
+    "no_from": "The mail names no sender.",
+    "encrypted": "Encrypted: only whoever has the key can read it. The files are as they arrived.",
+    "smime": "Encrypted or packed with S/MIME: smime.p7m can be opened by whoever has the key.",
+    "smime_signed": "Signed with S/MIME in one piece: open smime.p7m to read it. The signature is not checked here.",
+    "signed": "Signed by its sender. The signature is not checked here.",
+    "tnef": "Outlook packed its files into winmail.dat, and that could not be opened.",
+    "partial": "Only one part of a mail that was cut into several.",
+    "external": "It refers to a file elsewhere, which was not fetched.",
+    "too_large": "A very large mail: only its beginning was read. The raw mail has all of it.",
+    "too_deep": "Its innermost parts are left out; the raw mail has them.",
+    "unparsed_structure": "Nested too deeply to be taken apart; the file has all of it.",
+    "html_too_complex": "Its formatting is too complex to be shown safely and is attached as a file.",
+    "text_cut": "Only the first two million characters are shown; the raw mail has the rest.",
+}
+METHODS = {"REQUEST": "Invitation", "CANCEL": "Cancelled", "REPLY": "Answer to an invitation", "COUNTER": "Other time"}
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """An invitation in a few lines."""
+
+    title: str
+    what: str
+    rows: list[tuple[str, str]]
+
+
+def remarks_on_reading(message: Message) -> list[str]:
+    """Sentences for the reader, above the text."""
+    said = [READ[flag] for flag in message.flags if flag in READ]
+    fields = message.fields
+    if "forwarded.address" in fields or "forwarded.name" in fields:
+        name, address = fields.get("forwarded.name", ""), fields.get("forwarded.address", "")
+        original = f"{name} <{address}>" if name and address else name or address
+        said.append(f"Forwarded. It says that {original} wrote it; nothing proves that.")
+    if "nested" in fields:
+        said.append(f"It holds mails inside mails, {fields['nested']} deep or more.")
+    if "date" in fields:
+        said.append(f"The sender's clock can't be right: it says “{fields['date']}”.")
+    return said
+
+
+def card_of(message: Message) -> Card | None:
+    """The card of a calendar invitation, where the mail carries one that could be read."""
+    found = {
+        name.removeprefix("calendar."): said for name, said in message.fields.items() if name.startswith("calendar.")
+    }
+    if not found:
+        return None
+    rows = [("When", "when"), ("Where", "where"), ("From", "organizer"), ("Answer", "answer")]
+    return Card(
+        METHODS.get(found.get("method", ""), "Calendar entry"),
+        found.get("what", "(without a title)"),
+        [(label, found[name]) for label, name in rows if name in found],
+    )
