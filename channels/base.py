@@ -274,6 +274,7 @@ class Folder(Protocol):
     name: str
     behind: int  # how many mails the last poll has still to hand over
     settles: bool  # whether `settle` has anything to do
+    since: date | None  # the day on which mail began to be new; what came before is nobody's work
 
     def poll(self, cursor: Cursor) -> Iterator[tuple[Raw | None, Cursor]]:
         """Everything after `cursor`, oldest first, each with the cursor to store in the same unit.

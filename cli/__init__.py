@@ -7,6 +7,7 @@ import re
 import sqlite3
 import sys
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -57,6 +58,13 @@ def parser() -> argparse.ArgumentParser:
         "--paste", action="store_true", help="by pasting an address, not by a code on another device"
     )
 
+    mailbox = command("mailbox", "Look after mailboxes.").add_subparsers(dest="action", required=True, metavar="ACTION")
+    past = mailbox.add_parser("backfill", help="Bring old mail into the history, without making work of it.")
+    past.add_argument("name", help="the channel")
+    past.add_argument("--since", required=True, type=_day, metavar="DAY", help="such as 2026-01-01")
+    past.add_argument("--folder", help="one folder, also one that is not read otherwise (default: the channel's)")
+    past.add_argument("--dry-run", action="store_true", help="only say how many mails, how large, how many known")
+
     apply = command("apply", "Make the desk what a file says: shows the differences, then asks.")
     apply.add_argument("file", type=Path)
     apply.add_argument("--yes", action="store_true", help="apply without asking")
@@ -87,6 +95,13 @@ def _name(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("a name can't be empty")
     return text.strip()
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("a day is written as 2026-01-31") from None
 
 
 def _days(text: str) -> int:
@@ -147,6 +162,10 @@ def _dispatch(given: argparse.Namespace, settings: Settings, create_app: AppFact
         if given.command == "worker":
             return serve.worker(settings)
         return (serve.demo if given.command == "demo" else serve.run)(settings, create_app)
+    if given.command == "mailbox":
+        from cli.backfill import bring_in
+
+        return bring_in(settings, given.name, given.folder, given.since, dry_run=given.dry_run)
     if given.command == "channel" and given.action == "authorise":
         from cli.authorise import authorise
 

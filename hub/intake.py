@@ -21,7 +21,9 @@ from channels.base import (
     Unreadable,
 )
 from channels.text import storable
+from hub.copies import copy_key, note_copy
 from hub.delivery import settle_update
+from hub.history import HISTORY, heard_then, is_history, open_past
 from hub.hub import Hub, Opened
 from hub.identity import Known, identify
 from hub.optout import note_command
@@ -31,6 +33,7 @@ from hub.trust import weighed
 from routing.work import Arrival, enqueue
 from storage import Tx, outages
 from storage.access import Actor, Conflict, NotFound, receipt_for
+from storage.copies import claim_key
 from storage.facts import (
     ConversationOpened,
     ConversationReopened,
@@ -162,9 +165,15 @@ def receive(
     if inbound.automatic in DROPPED:
         return Taken("ignored", receipt_id)
     kind = opened.account.kind
+    key = copy_key(kind, inbound, [stored.sha256 for stored in files])
+    claim = claim_key(tx, key, receipt_id) if key else None
     inbound = inbound if inbound.sender.points else replace(inbound, sender=_nobody(inbound, receipt_id))
     sender = sender or identify(tx, inbound.sender)
+    if claim is not None and claim.fetchone() is None and (first := note_copy(tx, opened, key, receipt_id)):
+        return Taken("duplicate", receipt_id, *first)
     found = thread(tx, sender.person_id, inbound, kind, signed)
+    if is_history(inbound):
+        return _receive_past(tx, opened, inbound, receipt_id, files, sender, found)
     conversation_id = found.conversation_id if found else _open(tx, sender, inbound, kind)
     why = found.why if found else "new conversation"
     stranger = found is not None and found.person_id != sender.person_id
@@ -186,6 +195,23 @@ def receive(
         if found is None or not found.has_work:
             enqueue(tx, _arrival(opened, sender, inbound, conversation_id))
     tx.emit(MessageReceived(conversation_id, sender.contact_id, message_id, kind, why, inbound.automatic))
+    return Taken("accepted", receipt_id, message_id, conversation_id, sender.contact_id)
+
+
+def _receive_past(
+    tx: Tx, opened: Opened, inbound: Inbound, receipt_id: int, files: tuple[StoredFile, ...], sender: Known,
+    found: Thread | None,
+) -> Taken:  # fmt: skip
+    """One message of a time before us: no work, no facts, its own dates."""
+    at = min(inbound.sent_at or tx.now, tx.now)
+    kind, why = opened.account.kind, found.why if found else "brought in afterwards"
+    past = None if found else open_past(tx, sender.contact_id, _subject(inbound), kind, at)
+    conversation_id = found.conversation_id if found else past or 0
+    stranger = found is not None and found.person_id != sender.person_id
+    message_id = _write(tx, opened, sender, inbound, conversation_id, receipt_id, why, stranger)
+    for stored in files:
+        _attach(tx, message_id, stored)
+    heard_then(tx, conversation_id, message_id, _preview(inbound), at)
     return Taken("accepted", receipt_id, message_id, conversation_id, sender.contact_id)
 
 
@@ -239,6 +265,8 @@ def _understood(hub: Hub, opened: Opened, receipt_id: int, raw: Raw, attempt: in
     """Read what is stored; the unit that files it, sets it aside, or leaves it for another try."""
     try:
         inbound = weighed(hub.tokens, hub.reading.read(opened.must(), raw))
+        if raw.headers.get(HISTORY):
+            inbound = replace(inbound, flags=(*inbound.flags, HISTORY))
         files = store_files(hub, inbound)
         signed = signed_conversations(hub, inbound)
         state, why = _verdict(inbound)
@@ -378,9 +406,17 @@ def _nobody(inbound: Inbound, receipt_id: int) -> Sender:
     return Sender((point,), inbound.sender.name)
 
 
+def _subject(inbound: Inbound) -> str:
+    return storable(inbound.subject or inbound.text.strip().partition("\n")[0])[:200] or "(no text)"
+
+
+def _preview(inbound: Inbound) -> str:
+    text = inbound.text[: inbound.quoted_at if inbound.signature_at is None else inbound.signature_at]
+    return " ".join(storable(text[:400]).split())[:140] or storable(inbound.subject)[:140]
+
+
 def _open(tx: Tx, sender: Known, inbound: Inbound, kind: str) -> int:
-    subject = storable(inbound.subject or inbound.text.strip().partition("\n")[0])[:200] or "(no text)"
-    rows = tx.sql(NEW_CONVERSATION, sender.contact_id, subject, kind, tx.now, tx.now).fetchall()
+    rows = tx.sql(NEW_CONVERSATION, sender.contact_id, _subject(inbound), kind, tx.now, tx.now).fetchall()
     conversation_id = int(rows[0][0])
     tx.emit(ConversationOpened(conversation_id, sender.contact_id, kind))
     return conversation_id
@@ -412,9 +448,7 @@ def _attach(tx: Tx, message_id: int, stored: StoredFile) -> None:
 
 
 def _hear(tx: Tx, found: Thread | None, conversation_id: int, message_id: int, inbound: Inbound, kind: str) -> None:
-    text = inbound.text[: inbound.quoted_at if inbound.signature_at is None else inbound.signature_at]
-    preview = " ".join(storable(text[:400]).split())[:140] or storable(inbound.subject)[:140]
-    tx.ahead(HEARD, kind, tx.now, message_id, message_id, preview, tx.now, conversation_id)
+    tx.ahead(HEARD, kind, tx.now, message_id, message_id, _preview(inbound), tx.now, conversation_id)
     if found is not None and found.state == "snoozed":
         tx.emit(ConversationWoken(conversation_id, "the customer wrote"))
     elif found is not None and found.state == "resolved":

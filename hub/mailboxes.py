@@ -68,7 +68,7 @@ class Mailbox:
         self.lease = lease_name(opened.account.name, self.folder)
         self.holder = holder
         self.epoch: int | None = None
-        self._line: Folder = _polls(opened).follow(self.folder)
+        self._line: Folder = follow(opened, self.folder)
         self._behind = True  # whether something may be stored that is not filed yet
         self._problem = ""
         self._noted_at = -NOTE_SECONDS
@@ -162,9 +162,10 @@ class Mailbox:
             at = cursor_of(tx, self.opened.id, self.folder)
             known = seen_mails(tx, self.opened.id, self.folder, uidvalidity)
             missing = missing_mails(tx, self.opened.id, self.folder, uidvalidity)
+        there = self._line.sizes(sorted(missing)) if missing else {}
         count = 0
         if at is not None and at.uidvalidity == uidvalidity:  # else the next poll reads everything
-            wanted = [uid for uid in listed if uid <= at.uid and (uid not in known or uid in missing)]
+            wanted = [uid for uid in listed if uid <= at.uid and uid not in known] + sorted(there)
             last_try = [uid for uid in wanted if missing.get(uid, 0) >= MOST_TRIES - 1]
             again = [uid for uid in wanted if missing.get(uid, 0) < MOST_TRIES - 1]
             for uids, substitutes in ((again, False), (last_try, True)):
@@ -173,7 +174,7 @@ class Mailbox:
                         count += self._store(batch, advance=False)
             if count:
                 logger.warning("mailbox %s: %s mails were missing and are here now", self.lease, count)
-        gone = set(missing) - set(listed)
+        gone = set(missing) - set(there)
 
         def unit(tx: Tx) -> None:
             note_reconciled(tx, self.opened.id, self.folder)
@@ -297,6 +298,11 @@ def _shelved(hub: Hub, raw: Raw) -> tuple[bytes | None, str]:
 def folders_of(opened: Opened) -> tuple[str, ...]:
     """What is to be followed of an account; nothing of one that is not asked but calls us."""
     return opened.channel.folders() if isinstance(opened.channel, Polls) else ()
+
+
+def follow(opened: Opened, folder: str) -> Folder:
+    """A folder of an account over a connection of its own. Raises NotConfigured."""
+    return _polls(opened).follow(folder)
 
 
 def _polls(opened: Opened) -> Polls:

@@ -15,7 +15,7 @@ READ = {
     "tnef": "Outlook packed its files into winmail.dat, and that could not be opened.",
     "partial": "Only one part of a mail that was cut into several.",
     "external": "It refers to a file elsewhere, which was not fetched.",
-    "too_large": "A very large mail: only its beginning was read. The raw mail has all of it.",
+    "too_large": "Very large: only its beginning was read. The rest is in the raw mail, or still on the mail server.",
     "too_deep": "Its innermost parts are left out; the raw mail has them.",
     "unparsed_structure": "Nested too deeply to be taken apart; the file has all of it.",
     "html_too_complex": "Its formatting is too complex to be shown safely and is attached as a file.",

@@ -9,6 +9,7 @@ from typing import Any
 from sqlmodel import col, select
 
 from channels.base import DeliveryState
+from hub.copies import ALSO
 from inbox.lists import names_of
 from inbox.mailwords import Card, card_of, remarks_on_reading
 from inbox.session import Viewer
@@ -48,6 +49,7 @@ FLAGS = {
     "multi_from": "The sender line names several people.",
     "too_many_parts": "Only the first parts of this mail are shown.",
     "new_participant": "This sender has not written in this conversation before.",
+    "history": "Brought in afterwards, from before this desk.",
     "truncated": "This message is very long; its raw file has all of it.",
 }
 
@@ -158,6 +160,7 @@ def _entry(
     else:
         author = "You" if mine else agents.get(message.agent_id or 0, "Automatic")
     remarks = [FLAGS[flag] for flag in message.flags if flag in FLAGS] + remarks_on_reading(message)
+    remarks += [f"Also received in {flag.removeprefix(ALSO)}." for flag in message.flags if flag.startswith(ALSO)]
     if message.automatic:
         remarks.append(f"{AUTOMATIC.get(message.automatic, 'Automatic message')}: it counts for nothing.")
     body = message.visible_text

@@ -2,8 +2,30 @@
 
 from sqlmodel import SQLModel
 
+from storage import (
+    channel_tokens,
+    conversations,
+    copies,
+    deliveries,
+    desk,
+    facts,
+    idempotency,
+    people,
+    receipts,
+    work,
+)
+
 metadata = SQLModel.metadata
 __all__ = [
-    *("channel_tokens", "conversations", "deliveries", "desk", "facts", "idempotency", "metadata", "people"),
-    *("receipts", "work"),
+    "channel_tokens",
+    "conversations",
+    "copies",
+    "deliveries",
+    "desk",
+    "facts",
+    "idempotency",
+    "metadata",
+    "people",
+    "receipts",
+    "work",
 ]

@@ -54,6 +54,7 @@ class Mailbox:
     def __init__(self, settings: MailSettings, address: str, folder: str) -> None:
         self.name = folder
         self.behind = 0
+        self.since = settings.since
         self._settings = settings
         self._address = address
         self._client: IMAPClient | None = None
@@ -79,7 +80,8 @@ class Mailbox:
             same = cursor.folder == self.name and cursor.uidvalidity == uidvalidity
             last = cursor.uid if same else 0
             # "n:*" names the newest mail even when its UID is below n.
-            uids = sorted(uid for uid in client.search(["UID", f"{last + 1}:*"]) if uid > last)
+            wanted = ["SINCE", self.since] if self.since and not last else ["UID", f"{last + 1}:*"]
+            uids = sorted(uid for uid in client.search(wanted) if uid > last)
         self.behind = len(uids)
         for found in self._fetched(uidvalidity, uids, substitutes=False):
             self.behind -= 1

@@ -29,7 +29,7 @@ PORTS: dict[tuple[str, str], int] = {
 REQUIRED = ("imap_host", "smtp_host", "username")
 OPTIONAL = (
     *("imap_port", "imap_tls", "password", "oauth_token", "folder", "folders", "max_bytes", "from_name", "timeout"),
-    *(*KEYS, "secret_expires"),
+    *(*KEYS, "secret_expires", "since"),
     *("mark_seen", "add_label", "move_to", "delete_after"),
     *("smtp_port", "smtp_tls", "smtp_username", "smtp_password", "ca_file"),
     "plus_addresses",
@@ -77,6 +77,7 @@ class MailSettings:
     delete_after: bool = False
     oauth: OAuthClient | None = None
     secret_expires: date | None = None
+    since: date | None = None  # mail that arrived earlier is left alone; a backfill brings it in
     plus_addresses: bool = False  # whether mail to support+anything@ reaches this account
 
 
@@ -99,6 +100,7 @@ def read_settings(name: str, settings: Settings) -> MailSettings:
         delete_after=_switch(name, settings, "delete_after"),
         oauth=client,
         secret_expires=_day(name, settings, "secret_expires"),
+        since=_day(name, settings, "since"),
         plus_addresses=_switch(name, settings, "plus_addresses"),
     )
 
