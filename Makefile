@@ -38,6 +38,7 @@ bench: .venv/.test node_modules/.ok system ## measure the message door beside a 
 
 screenshots: .venv/.test node_modules/.test system ## take pictures of the inbox into shots/
 	@$(BIN)/python -m tests.browser.screenshots
+	@$(BIN)/python -m tests.browser.day
 
 lint: .venv/.test ## check style and types only
 	$(BIN)/ruff check .

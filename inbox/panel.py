@@ -23,6 +23,7 @@ class Panel:
     """The context beside a thread."""
 
     person: Contact
+    records: list[int]  # the contacts that are this person: more than one after a merge
     name: str
     identities: list[Identity]
     conversation: Conversation
@@ -60,6 +61,7 @@ def panel(tx: Tx, who: Viewer, conversation: Conversation, name: str) -> Panel:
     merges = select(Merge).where(Merge.survivor_id == person.id, col(Merge.undone_at).is_(None))
     return Panel(
         person=person,
+        records=[number or 0 for number in tx.exec(select(Contact.id).where(Contact.person_id == person.id))],
         name=name,
         identities=identities_of(tx, person.id or 0),
         conversation=conversation,

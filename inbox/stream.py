@@ -17,7 +17,7 @@ from storage.access import Actor, actor_for
 from storage.store import Store
 
 REMEMBERED = 2000
-SENT = ("message_id", "agent_id", "offer_id", "state")
+SENT = ("message_id", "contact_id", "agent_id", "offer_id", "state")
 RIGHTS_CHANGE = ("DeskChanged", "AgentStatusChanged", SKIPPED)
 
 

@@ -163,6 +163,8 @@ def _entry(
     remarks += [f"Also received in {flag.removeprefix(ALSO)}." for flag in message.flags if flag.startswith(ALSO)]
     if message.automatic:
         remarks.append(f"{AUTOMATIC.get(message.automatic, 'Automatic message')}: it counts for nothing.")
+    if message.kind == "inbound" and message.channel == "form":
+        remarks.append("Typed into a form: nobody has proved that the address is theirs.")
     body = message.visible_text
     quoted = message.text[message.quoted_at :].strip() if message.quoted_at is not None else ""
     return Entry(

@@ -156,7 +156,7 @@ def tell(at: Stage) -> dict[str, float]:
     say("desk", "Jonas (orders) and Amara (billing) are available")
 
     say("Mara", "mails: Order 48213, one lamp missing")
-    at.mail.deliver(MAILBOX, _mail("Order 48213", "Only one lamp arrived."))
+    at.mail.deliver(MAILBOX, letter("Order 48213", "Only one lamp arrived."))
     mail = at.time.timed("the mail is in the inbox", lambda: _only(api.get("/conversations")["conversations"]))
     contact = mail["contact"]["id"]
     owned = at.time.timed("it is assigned", lambda: _assigned(api, mail["id"]))
@@ -211,16 +211,16 @@ def _slack_claims(at: Stage, amara: Browser) -> None:
     """Nobody is there for it, so it waits; Slack shows it and its button gives it to whoever pressed."""
     say = at.time.tell
     amara.post_form("/inbox/status", status="away")
-    at.mail.deliver(MAILBOX, _mail("Refund for 777", "I want a refund.", sender="Paul <paul@example.com>"))
+    at.mail.deliver(MAILBOX, letter("Refund for 777", "I want a refund.", sender="Paul <paul@example.com>"))
     say("Paul", "mails about a refund while Amara is away")
-    post = at.time.timed("Slack shows it", lambda: _notice(at.slack, "Refund for 777"))
+    post = at.time.timed("Slack shows it", lambda: notice(at.slack, "Refund for 777"))
     waiting = next(v for v in at.api.get("/conversations")["conversations"] if v["subject"] == "Refund for 777")
     assert waiting["assignee"] is None
     button = next(action for action in post.buttons if "claim" in action)
     assert at.slack.press(button, post.buttons[button], "U0AMARA", post.channel, post.ts, copies=2) == 200
     owned = at.time.timed("her claim holds", lambda: _assigned(at.api, waiting["id"]))
     assert owned["assignee"]["name"] == "Amara Obi"
-    at.time.timed("Slack shows the owner", lambda: "Amara" in str((_notice(at.slack, "Refund for 777") or post).blocks))
+    at.time.timed("Slack shows the owner", lambda: "Amara" in str((notice(at.slack, "Refund for 777") or post).blocks))
     say("Amara", "claimed it in Slack")
 
 
@@ -251,7 +251,7 @@ class _Chat:
         return shown
 
 
-def _mail(subject: str, text: str, sender: str = f"Mara Lindqvist <{MARA}>") -> bytes:
+def letter(subject: str, text: str, sender: str = f"Mara Lindqvist <{MARA}>") -> bytes:
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = sender, f"{MAILBOX}@desk.example", subject
     number = "".join(letter for letter in subject if letter.isdigit())
@@ -270,7 +270,7 @@ def _assigned(api: Api, number: int) -> dict[str, Any] | None:
     return conversation if conversation["assignee"] else None
 
 
-def _notice(slack: SlackDouble, subject: str) -> Any:
+def notice(slack: SlackDouble, subject: str) -> Any:
     return next((post for post in slack.messages if subject in str(post.blocks) + post.text and post.buttons), None)
 
 

@@ -73,6 +73,7 @@ def test_jonas_hears_of_maras_message_within_a_tenth_of_a_second(desk: Desk, add
         "fact": "MessageReceived",
         "conversation": taken.conversation_id,
         "message_id": taken.message_id,
+        "contact_id": taken.contact_id,
     }
     assert took < 0.5  # 0.1 on a machine that does nothing else; browsers are measured in their own story
 

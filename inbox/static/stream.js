@@ -7,6 +7,8 @@ let running = false;
 let again = null;
 let timer = 0;
 
+// The open conversation's panel also lists what else its person wrote.
+const isTheirs = (contact) => document.querySelector("#context .person")?.dataset.records.split(" ").includes(String(contact));
 const openId = () => document.querySelector("#thread[data-id]")?.dataset.id;
 
 function connect() {
@@ -16,7 +18,7 @@ function connect() {
     last = event.lastEventId || last;
     const told = JSON.parse(event.data);
     forget();
-    want(!told.conversation || String(told.conversation) === openId());
+    want(!told.conversation || String(told.conversation) === openId() || isTheirs(told.contact_id));
     if (told.fact === "MessageReceived") arrived(told);
   });
   source.onopen = () => { document.getElementById("offline").hidden = true; };
