@@ -38,8 +38,8 @@ HALVES = (
 SECTOR = 512  # bytes that a disk writes whole or not at all; sqlite.org/psow.html
 ROUTINES = ctypes.c_void_p
 Open = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(ctypes.c_int)
-)
+    ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(ctypes.c_int)
+)  # the name by its address: SQLite keeps it
 Write = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int64)
 Truncate = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int64)
 Sync = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
@@ -115,13 +115,13 @@ class Recorder:
             library.sqlite3_vfs_unregister(ctypes.byref(wrapped))
             library.sqlite3_vfs_register(self._default, 1)
 
-    def _opened(self, _vfs: int, name: bytes | None, file: int, flags: int, out: Any) -> int:
+    def _opened(self, _vfs: int, name: int | None, file: int, flags: int, out: Any) -> int:
         original = Open(self._default.contents.xOpen)
         answer = original(ctypes.cast(self._default, ctypes.c_void_p).value, name, file, flags, out)
         slot = ctypes.c_void_p.from_address(file)
         if answer == 0 and slot.value and name:
             original_methods, ours = self._methods(slot.value)
-            self._open[file] = (name.decode(), original_methods)
+            self._open[file] = (ctypes.string_at(name).decode(), original_methods)
             slot.value = ctypes.addressof(ours)
         return int(answer)
 
