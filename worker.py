@@ -158,7 +158,7 @@ def run(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())
     at = _revision(hub, done)
-    if done.is_set() or at != HEAD:
+    if done.is_set() or at < HEAD:
         hub.stop()
         if not done.is_set():
             print(f"The database is {_told(at)}: run `python app.py db upgrade` first.", file=sys.stderr)

@@ -58,8 +58,8 @@ def findings(settings: Settings) -> Iterator[Finding]:
             return
         if not settings.embedded:
             yield _connections(hub)
-        yield Finding("schema", at == HEAD, at or "empty", "Run `python app.py db upgrade`.")
-        if at != HEAD:
+        yield Finding("schema", at >= HEAD, at or "empty", "Run `python app.py db upgrade`.")
+        if at < HEAD:
             return
         yield _drift(hub)
         yield from _quarantined(hub)

@@ -38,9 +38,10 @@ def until(holds: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any
 class Processes:
     """`python app.py` on SQLite, or gunicorn and workers on PostgreSQL; output goes to files in `folder`."""
 
-    def __init__(self, database_url: str, folder: Path, environment: dict[str, str], port: int):
+    def __init__(self, database_url: str, folder: Path, environment: dict[str, str], port: int, root: Path = ROOT):
         self.embedded = database_url.startswith("sqlite")
         self.folder = folder
+        self.root = root  # the checkout that runs
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         own = {"DATA_DIR": str(folder), "PORT": str(port), "SECRET_KEY": "s" * 40, "PIN_CPU": "off"}
@@ -51,7 +52,7 @@ class Processes:
     def command(self, *words: str) -> str:
         """Run `python app.py …` to its end; its output."""
         done = subprocess.run(
-            [sys.executable, "app.py", *words], cwd=ROOT, env=self.environment, capture_output=True, text=True
+            [sys.executable, "app.py", *words], cwd=self.root, env=self.environment, capture_output=True, text=True
         )
         if done.returncode:
             raise RuntimeError(f"app.py {' '.join(words)} ended with {done.returncode}: {done.stderr}")
@@ -93,7 +94,7 @@ class Processes:
     def _spawn(self, name: str, words: list[str], more: dict[str, str]) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             self.running.append(
-                subprocess.Popen(words, cwd=ROOT, env={**self.environment, **more}, stdout=log, stderr=log)
+                subprocess.Popen(words, cwd=self.root, env={**self.environment, **more}, stdout=log, stderr=log)
             )
 
 

@@ -21,7 +21,7 @@ import requests
 
 from sandbox.slack import SlackDouble
 from sandbox.twilio import TwilioDouble
-from tests.processes import Api, Browser, Processes, free_port, until
+from tests.processes import ROOT, Api, Browser, Processes, free_port, until
 from tests.support import postgres
 from tests.support.dovecot import Dovecot, dovecot
 from tests.support.smtp import Sink, smtp_sink
@@ -111,12 +111,12 @@ class Stage:
 def stage(
     database_url: str, folder: Path, timeline: Timeline, web: int, workers: int,
     more: Mapping[str, str] | None = None, dovecot_root: Path | None = None,
-    way: Callable[[str, int], int] = lambda name, port: port,
+    way: Callable[[str, int], int] = lambda name, port: port, root: Path = ROOT,
 ) -> Iterator[Stage]:  # fmt: skip
     """Raise the curtain: mail server, SMTP sink, Twilio and Slack, then the hub's own processes.
 
     `more` are further settings of the hub as environment variables. `way` says by which port the hub reaches "imap",
-    "smtp", "twilio" and "slack".
+    "smtp", "twilio" and "slack". `root` is the checkout that runs.
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -133,7 +133,7 @@ def stage(
             "SLACK_BASE_URL": f"http://127.0.0.1:{way('slack', slack.port)}",
             "SLACK_SIGNING_SECRET": slack.signing_secret, "SLACK_CHANNEL": NOTICES, **(more or {}),
         }  # fmt: skip
-        hub = Processes(database_url, folder, environment, port)
+        hub = Processes(database_url, folder, environment, port, root)
         desk = folder / "desk.yaml"
         imap_port, smtp_port = way("imap", mail.imap_port), way("smtp", smtp.port)
         desk.write_text(DESK.replace("IMAP,", f"{imap_port},").replace("SMTP,", f"{smtp_port},"))

@@ -24,7 +24,7 @@ from storage import Store
 from storage.conversations import Message
 from storage.deliveries import Delivery
 from storage.leases import drop_all_leases, take_lease
-from storage.migrations import is_current, upgrade_when_there
+from storage.migrations import is_current, upgrade, upgrade_when_there
 from storage.writer import Writer
 from tests.clock import Clock
 from tests.desk import MARA_PHONE, OUR_NUMBER, Desk, open_desk
@@ -201,6 +201,14 @@ def test_a_live_stream_whose_reader_fails_is_closed_so_that_it_resumes(desk: Des
     assert b"retry" in next(frames)
     desk.text("Is somebody there?")
     assert list(frames) == []
+
+
+def test_a_process_of_the_old_version_comes_back_on_a_newer_schema(store: Store) -> None:
+    """It was killed in the middle of a rolling upgrade."""
+    with store.write() as tx:
+        tx.sql("UPDATE alembic_version SET version_num = '9999'")
+    assert is_current(store)
+    assert not upgrade(store), "nothing to do, and nothing that it could know how to do"
 
 
 def test_a_web_process_that_starts_while_the_database_is_away_waits_for_it(tmp_path: Path) -> None:

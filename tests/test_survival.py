@@ -11,6 +11,7 @@ import pytest
 from tests.prove import outages
 from tests.prove.ground import Ground, ground
 from tests.prove.killing import kill_matrix
+from tests.prove.nodes import without_notices
 
 # A few of what tests/prove/test_long.py goes through in full; by whether the hub is one process on SQLite.
 SAMPLE = {
@@ -50,6 +51,11 @@ def test_the_database_goes_away_and_comes_back(folder_and_hub: tuple[Path, Groun
     else:
         server = hub.server
         outages.database_gone(hub, 1.5, lambda: server.stop(signal.SIGINT), server.start)
+
+
+@pytest.mark.parametrize("folder_and_hub", ["postgresql"], indirect=True)
+def test_postgresql_tells_nobody_of_its_commits(hub: Ground) -> None:
+    without_notices(hub)
 
 
 def test_killed_while_texts_and_mails_arrive(hub: Ground) -> None:

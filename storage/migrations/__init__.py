@@ -31,8 +31,12 @@ def current(store: Store) -> str:
 
 
 def is_current(store: Store) -> bool:
-    """Whether the database has the shape that this code expects."""
-    return current(store) == HEAD
+    """Whether the database has the shape that this code expects, or a later one.
+
+    Migrations only add as long as code that knows nothing of them may run: in a rolling upgrade a process of the old
+    version has to come back after a crash.
+    """
+    return current(store) >= HEAD
 
 
 def upgrade(store: Store, revision: str = "head") -> bool:

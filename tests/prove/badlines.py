@@ -42,7 +42,7 @@ def over_bad_lines(ground: Ground, lines: Lines, messages: int) -> None:
     mark, dice = f"line{uuid4().hex[:6]}", random.Random(13)
     half = messages // 2
     books = Books(mark, [f"{mark} text {n}" for n in range(half)], [f"{mark} mail {n}" for n in range(messages - half)])
-    ground.door = _address(lines.through("web", ground.at.hub.port))
+    ground.doors = [_address(lines.through("web", ground.at.hub.port))]
     subscriber, began = Subscriber(), time.monotonic()
     with subscriber.listening(), available_agents(ground, _address(lines.through("webhook", subscriber.port))):
         with lines.rough(**{name: hazard for name, hazard in HAZARDS.items() if name in lines.all}):

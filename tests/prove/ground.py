@@ -32,7 +32,7 @@ from hub.delivery import LEASE
 from hub.pump import facts_after
 from routing.work import load_drift
 from storage import Store, Tx
-from tests.processes import until
+from tests.processes import ROOT, until
 from tests.prove.faulty import Lines
 from tests.story import MAILBOX, OURS, Stage, Timeline, stage
 from tests.support import postgres
@@ -60,8 +60,9 @@ class Ground:
     web: int
     orders: Path  # what is to die where: see storage.failpoints
     server: Server | None = None
-    door: str = ""  # where customers' providers call, when that is not the hub's own address
+    doors: list[str] = field(default_factory=list)  # where providers call in turn; the hub's own address if empty
     in_a_hurry: bool = False  # a killed process's leases end at once, as if their time had passed
+    calls: int = 0
     answers: list[Answer] = field(default_factory=list)
     killed: Counter[str] = field(default_factory=Counter)
 
@@ -73,7 +74,7 @@ class Ground:
         form = {"MessageSid": sid, "AccountSid": twilio.account_sid, "From": number, "To": OURS, "Body": body,
                 "NumMedia": "0", "SmsStatus": "received", **more}  # fmt: skip
         headers = {"X-Twilio-Signature": twilio.sign(url, form), "Content-Type": "application/x-www-form-urlencoded"}
-        return self._call(f"{self.door or self.at.hub.url}{HEARD}", urlencode(form).encode(), headers)
+        return self._call(f"{self._door()}{HEARD}", urlencode(form).encode(), headers)
 
     def insist(self, number: str, body: str, sid: str = "", seconds: float = 60, **more: str) -> int:
         """Twilio calls with one text until the hub says yes; how many calls that took. Raises TimeoutError."""
@@ -104,9 +105,10 @@ class Ground:
 
     def reply(self, conversation: int, text: str, key: str, seconds: float = 60) -> int:
         """A program answers over the API and asks again with its key until it hears 201; the message's id."""
-        url, deadline = f"{self.at.api.base}/conversations/{conversation}/replies", time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         headers = {"Idempotency-Key": key, "Authorization": str(self.at.api.session.headers["Authorization"])}
         while True:
+            url = f"{self._door()}/api/v1/conversations/{conversation}/replies"
             try:
                 answer = requests.post(url, json={"text": text}, headers=headers, timeout=PROVIDER_WAITS)
             except requests.RequestException:  # killed under our hands: ask again
@@ -118,6 +120,11 @@ class Ground:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the hub did not take the reply {key} within {seconds:g} s")
             time.sleep(0.1)
+
+    def _door(self) -> str:
+        """The next address to call."""
+        self.calls += 1
+        return self.doors[self.calls % len(self.doors)] if self.doors else self.at.hub.url
 
     def _call(self, url: str, body: bytes, headers: dict[str, str]) -> Answer:
         began, status, retry_after = time.monotonic(), 0, ""
@@ -330,11 +337,11 @@ def _is_gone(number: int) -> bool:
 
 
 @contextmanager
-def ground(database: str, folder: Path, lines: Lines | None = None) -> Iterator[Ground]:
+def ground(database: str, folder: Path, lines: Lines | None = None, root: Path = ROOT) -> Iterator[Ground]:
     """SQLite in one process, or two web processes and two workers on a PostgreSQL of their own.
 
     Fail points are armed (`storage.failpoints`), and outbound webhooks may go to this machine. With `lines` the hub
-    reaches everything, and is reached, through them.
+    reaches everything, and is reached, through them. `root` is the checkout that runs.
     """
     with ExitStack() as stack:
         server = None
@@ -352,7 +359,7 @@ def ground(database: str, folder: Path, lines: Lines | None = None) -> Iterator[
         store = Store(url)
         stack.callback(store.close)
         if lines is None:
-            at = stack.enter_context(stage(url, folder, Timeline(lambda line: None), web, workers, more))
+            at = stack.enter_context(stage(url, folder, Timeline(lambda line: None), web, workers, more, root=root))
         else:
             if server is not None:
                 port = lines.through("postgresql", str(server.home / ".s.PGSQL.5432"))

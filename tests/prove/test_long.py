@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from storage.migrations import HEAD, current
 from tests.prove import outages
 from tests.prove.badlines import over_bad_lines
 from tests.prove.faulty import Lines
 from tests.prove.ground import Ground, Server, ground
 from tests.prove.killing import kill_matrix, long_plan
+from tests.prove.nodes import replaced_one_by_one, version_before, without_notices
 from tests.prove.soak import soak
 
 pytestmark = pytest.mark.prove
@@ -69,8 +71,26 @@ def test_a_provider_that_is_down(hub: Ground) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
 def test_postgresql_is_restarted_or_crashes_under_load(nodes: Ground, server: Server, how: signal.Signals) -> None:
-    for seconds in (1, 5):
+    for seconds in (1, 5, 60) if how is signal.SIGINT else (1, 5):
         outages.database_gone(nodes, seconds, lambda: server.stop(how), server.start)
+
+
+def test_nodes_are_restarted_one_by_one(nodes: Ground) -> None:
+    replaced_one_by_one(nodes)
+
+
+def test_nodes_are_upgraded_one_by_one(tmp_path: Path) -> None:
+    for each in ("old", "data"):
+        (tmp_path / each).mkdir()
+    old, revision = version_before(tmp_path / "old")
+    with ground("postgresql", tmp_path / "data", root=old) as nodes:
+        assert current(nodes.store) == revision
+        replaced_one_by_one(nodes)
+        assert current(nodes.store) == HEAD
+
+
+def test_postgresql_tells_nobody_of_its_commits(nodes: Ground) -> None:
+    without_notices(nodes)
 
 
 def test_a_web_process_dies_while_the_database_is_away(nodes: Ground, server: Server) -> None:
