@@ -11,7 +11,8 @@ from storage import Tx
 from storage.facts import ContactChanged, ContactCreated
 
 FIND = (
-    "SELECT i.id, i.contact_id, p.id, i.strength, p.name, p.attributes, p.language FROM identity i "
+    "SELECT i.id, i.contact_id, p.id, i.strength, p.name, p.attributes, p.language, EXISTS (SELECT 1 FROM "
+    "suppression s WHERE s.kind = i.kind AND s.value = i.value AND s.reason = 'bounce') FROM identity i "
     "JOIN contact c ON c.id = i.contact_id JOIN contact p ON p.id = c.person_id WHERE i.kind = ? AND i.value = ?"
 )
 NEW_CONTACT = (
@@ -34,6 +35,7 @@ class Known:
     attributes: dict[str, Any]
     language: str
     strength: int
+    bounced: bool = False  # nothing is sent there, because mail came back
 
 
 def identify(tx: Tx, sender: Sender) -> Known:
@@ -68,10 +70,10 @@ def _find(tx: Tx, point: ContactPoint) -> Known | None:
     row = tx.sql(FIND + lock, point.kind, point.value).fetchone()
     if row is None:
         return None
-    identity_id, contact_id, person_id, strength, name, attributes, language = row
+    identity_id, contact_id, person_id, strength, name, attributes, language, bounced = row
     if isinstance(attributes, str):  # SQLite hands JSON back as text
         attributes = json.loads(attributes) if attributes != "{}" else {}
-    return Known(identity_id, contact_id, person_id, name, attributes, language, strength)
+    return Known(identity_id, contact_id, person_id, name, attributes, language, strength, bool(bounced))
 
 
 def _find_again(tx: Tx, point: ContactPoint) -> Known | None:

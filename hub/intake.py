@@ -21,6 +21,7 @@ from channels.base import (
     Unreadable,
 )
 from channels.text import storable
+from hub.bounces import note_report, reported_on
 from hub.copies import copy_key, note_copy
 from hub.delivery import settle_update
 from hub.history import HISTORY, heard_then, is_history, open_past
@@ -28,6 +29,7 @@ from hub.hub import Hub, Opened
 from hub.identity import Known, identify
 from hub.optout import note_command
 from hub.reading import ReadingFailed, ReadingStopped
+from hub.suppression import lift
 from hub.threads import Thread, thread
 from hub.trust import weighed
 from routing.work import Arrival, enqueue
@@ -171,12 +173,13 @@ def receive(
     sender = sender or identify(tx, inbound.sender)
     if claim is not None and claim.fetchone() is None and (first := note_copy(tx, opened, key, receipt_id)):
         return Taken("duplicate", receipt_id, *first)
-    found = thread(tx, sender.person_id, inbound, kind, signed)
+    sent = reported_on(tx, inbound) if inbound.report else None
+    found = thread(tx, sender.person_id, inbound, kind, (sent.conversation_id, *signed) if sent else signed)
     if is_history(inbound):
         return _receive_past(tx, opened, inbound, receipt_id, files, sender, found)
     conversation_id = found.conversation_id if found else _open(tx, sender, inbound, kind)
     why = found.why if found else "new conversation"
-    stranger = found is not None and found.person_id != sender.person_id
+    stranger = found is not None and found.person_id != sender.person_id and not inbound.automatic
     message_id = _write(tx, opened, sender, inbound, conversation_id, receipt_id, why, stranger)
     for stored in files:
         _attach(tx, message_id, stored)
@@ -184,10 +187,15 @@ def receive(
         tx.ahead(LEARN_LANGUAGE, inbound.language, sender.person_id)
     if inbound.command:
         note_command(tx, sender, inbound, opened)
-    quiet = bool(inbound.command) or (bool(inbound.automatic) and found is not None)
-    if quiet:
+    if sent is not None:
+        note_report(tx, sent, inbound, opened.account.name)
+    elif sender.bounced and not inbound.automatic:
+        lift(tx, inbound.sender.points[0].kind, inbound.sender.points[0].value, "bounce")
+    # A first "STOP", an absence, a report on somebody else's mail: no matter that anybody has to look at.
+    nobodys = bool(inbound.command) or inbound.report is not None or inbound.automatic in ("vacation", "report")
+    if nobodys or (inbound.automatic and found is not None):
         tx.ahead(NOTED, message_id, conversation_id)
-        if found is None and inbound.command:  # a first "STOP" is no matter that anybody has to look at
+        if found is None:
             tx.sql("UPDATE conversation SET state = 'resolved' WHERE id = ?", conversation_id)
             tx.emit(ConversationResolved(conversation_id, by="system"))
     else:

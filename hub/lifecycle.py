@@ -66,14 +66,14 @@ def resolve(tx: Tx, actor: Actor, conversation_id: int) -> Conversation:
     return conversation
 
 
-def reopen(tx: Tx, actor: Actor, conversation_id: int) -> Conversation:
+def reopen(tx: Tx, actor: Actor, conversation_id: int, why: str = "reopened by hand") -> Conversation:
     """Open again, as new work that waits to be matched. Reopening what is open changes nothing."""
     conversation = held(tx, actor, conversation_id)
     if conversation.state != "resolved":
         return conversation
     conversation.state = "open"
     tx.add(conversation)
-    tx.emit(ConversationReopened(conversation_id, "reopened by hand", by=actor.by))
+    tx.emit(ConversationReopened(conversation_id, why, by=actor.by))
     contact = tx.get_one(Contact, conversation.contact_id)
     enqueue(
         tx,

@@ -10,7 +10,7 @@ from sqlmodel import col, select
 from channels.base import Accepted, File, NotConfigured, Outbound, Reconciles, SendFailed, SendUncertain
 from hub.delivery import SendOpen, SendResult
 from hub.hub import Hub, Opened
-from hub.optout import refusal
+from hub.suppression import refusal
 from storage.access import NotFound
 from storage.conversations import Attachment, Message
 from storage.deliveries import Delivery

@@ -15,7 +15,7 @@ from channels.base import DeliveryState
 from channels.text import storable
 from hub.delivery import deliver
 from hub.lifecycle import reopen, resolve
-from hub.optout import refusal
+from hub.suppression import refusal
 from hub.tokens import Tokens
 from routing.locks import held
 from routing.work import answered, claim, unanswered

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from channels.base import Inbound
+from hub.bounces import traced
 from hub.tokens import Tokens
 
 
@@ -15,5 +16,5 @@ def weighed(tokens: Tokens, inbound: Inbound) -> Inbound:
     letters, or somebody else's, ignored.
     """
     if any(tokens.marked(mark) for mark in inbound.marks) or tokens.conversation_of(inbound.external_id) is not None:
-        return replace(inbound, automatic="own")
-    return inbound
+        return replace(inbound, automatic="own", report=None)
+    return traced(tokens, inbound)

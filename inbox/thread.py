@@ -193,9 +193,9 @@ def _delivery(tx: Tx, message: Message, may_act: bool) -> Delivery:
         text = "Nobody knows yet whether this arrived"
         return Delivery(state, text, why or "The line broke while it was being sent.", retry=may_act)
     if state == "failed":
-        return Delivery(state, "Not sent", why or "The provider refused it.", retry=may_act)
+        return Delivery(state, "Not delivered", why or "The provider refused it.", retry=may_act)
     words = {"sending": "Sending", "sent": "Sent", "delivered": "Delivered", "read": "Read"}
-    return Delivery(state, words.get(state, state))
+    return Delivery(state, words.get(state, state), why)
 
 
 def _events(tx: Tx, who: Viewer, number: int, since: datetime | None, until: datetime | None) -> list[Event]:

@@ -47,7 +47,7 @@ class Delivery(SQLModel, table=True):
 
 
 class Suppression(SQLModel, table=True):
-    """An address nothing may be sent to, and why: stop, bounce, complaint or manual."""
+    """An address nothing may be sent to, and why: stop, bounce, complaint or manual. Without `until` it never ends."""
 
     __table_args__ = (UniqueConstraint("kind", "value"),)
 
@@ -57,6 +57,7 @@ class Suppression(SQLModel, table=True):
     reason: str = Field(max_length=16)
     source: str = ""
     at: datetime = utc()
+    until: datetime | None = utc(nullable=True)
 
 
 class WebhookEndpoint(SQLModel, table=True):

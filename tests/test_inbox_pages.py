@@ -227,7 +227,7 @@ def test_why_it_came_is_told_in_sentences(jonas: Browser, desk: Desk) -> None:
     [
         (DeliveryState.SENT, "", "Sent 10:00"),
         (DeliveryState.DELIVERED, "", "Delivered 10:00"),
-        (DeliveryState.FAILED, "The mailbox is full (552).", "Not sent. The mailbox is full (552)."),
+        (DeliveryState.FAILED, "The mailbox is full (552).", "Not delivered. The mailbox is full (552)."),
         (DeliveryState.UNCERTAIN, "", "Nobody knows yet whether this arrived. The line broke while it was being sent."),
     ],
 )

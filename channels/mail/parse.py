@@ -10,6 +10,7 @@ from email.parser import BytesHeaderParser
 
 from channels.base import ContactPoint, File, Inbound, Raw, Sender, Strength, Unreadable
 from channels.mail.automatic import automatic, marks
+from channels.mail.bounces import report_of
 from channels.mail.forwarded import original_sender
 from channels.mail.headers import Mailbox, addresses, date, line, message_id, references, text, value, values
 from channels.mail.language import language_of
@@ -47,6 +48,7 @@ def parse(raw: Raw) -> Inbound:
     found = Cut(None, len(content)) if SEALED & set(body.flags) else cut(content)
     subject = text(value(message, "subject"), charset_hint(message))[:MAX_SUBJECT]
     sent_at, odd_date = _sent_at(message, raw)
+    machine = automatic(message, address)
     return Inbound(
         sender=sender,
         text=content,
@@ -65,9 +67,10 @@ def parse(raw: Raw) -> Inbound:
         quoted_at=found.quoted,
         signature_at=found.signature,
         language=language_of(content[: found.new], raw.headers.get("languages", "")),
-        automatic=automatic(message, address),
+        automatic=machine,
         flags=tuple(flags + body.flags),
         marks=marks(message),
+        report=report_of(message) if machine in ("bounce", "report") else None,
     )
 
 

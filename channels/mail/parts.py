@@ -118,9 +118,9 @@ def _take(part: Message, body: Body, hint: str | None, number: int) -> None:
         kind = "text/plain"
     if kind.startswith("message/"):
         _note_depth(part, body)
-        body.files.append(_file(part, kind, _nested(part), hint, number))
+        body.files.append(_file(part, kind, nested(part), hint, number))
         return
-    data = _payload(part)
+    data = payload(part)
     if kind == "application/ms-tnef" or _written_name(part, hint).lower() == "winmail.dat":
         _take_tnef(part, body, data, hint, number)
         return
@@ -233,7 +233,7 @@ def _guard_html(body: Body) -> None:
     body.htmls = []
 
 
-def _payload(part: Message) -> bytes:
+def payload(part: Message) -> bytes:
     """The decoded content, or as it arrived where its transfer encoding is broken beyond the library's patience."""
     try:
         data = part.get_payload(decode=True)
@@ -245,10 +245,10 @@ def _payload(part: Message) -> bytes:
     return written.encode("utf-8", "surrogateescape") if isinstance(written, str) else b""
 
 
-def _nested(part: Message) -> bytes:
+def nested(part: Message) -> bytes:
     """A mail within a mail, as a file."""
     if not part.is_multipart():
-        return _payload(part)
+        return payload(part)
     data = b"\r\n".join(_written_back(each) for each in _children(part))
     if token(part, "content-transfer-encoding") == "base64":  # forbidden by RFC 2046 section 5.2, and common
         try:
@@ -264,5 +264,5 @@ def _written_back(message: Message) -> bytes:
         BytesGenerator(buffer, mangle_from_=False, maxheaderlen=0, policy=policy.compat32).flatten(message)
     except (ValueError, LookupError, AttributeError, TypeError, KeyError):
         fields = "".join(f"{name}: {content}\n" for name, content in message.raw_items())
-        return f"{fields}\n".encode("utf-8", "surrogateescape") + _payload(message)
+        return f"{fields}\n".encode("utf-8", "surrogateescape") + payload(message)
     return buffer.getvalue()

@@ -1,0 +1,119 @@
+"""What a report that came in does to the message it is about: bounced mail is brought back to whoever wrote it."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress as ignoring
+from dataclasses import dataclass, replace
+
+from channels.base import DeliveryState, Failing, Failure, Inbound
+from hub.delivery import move_message
+from hub.lifecycle import reopen, wake
+from hub.suppression import suppress
+from hub.tokens import Tokens
+from routing.locks import held
+from routing.work import assign
+from storage import Tx
+from storage.access import SYSTEM, Conflict, NotFound
+from storage.facts import DeliveryChanged
+from storage.people import Agent
+
+SENT = (
+    "SELECT id, conversation_id, channel, to_address, cc, agent_id FROM message "
+    "WHERE kind = 'outbound' AND {column} = ?"
+)
+COLUMNS = ("id", "uuid", "external_id")  # how a report may name a message of ours
+INFORM = (
+    "UPDATE message SET state_why = ?, state_at = ? WHERE id = ? AND state IN ('sent','delivered','read') "
+    "AND state_why <> ? RETURNING state"
+)
+WAITS_AGAIN = "UPDATE conversation SET last_at = ?, waiting_since = COALESCE(waiting_since, ?) WHERE id = ?"
+CAME_BACK = "the reply could not be delivered"
+TOLD = {
+    Failing.ADDRESS: "{address} takes no mail{said}. Ask the customer for another address.",
+    Failing.REFUSED: "The mail server of {address} refused this mail{said}. Change it, or try another channel.",
+    Failing.FULL: "The mailbox of {address} is full{said}. Try again later, or another channel.",
+    Failing.TIMEOUT: "The mail server of {address} could not be reached{said}. Try again, or another channel.",
+    Failing.DELAYED: "Not delivered to {address} yet; the mail servers are still trying{said}.",
+    Failing.COMPLAINT: "{address} reported this mail as spam. Nothing more is sent there.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The outgoing message that a report is about."""
+
+    id: int
+    conversation_id: int
+    to: str
+    cc: tuple[str, ...]
+    agent_id: int | None
+
+
+def traced(tokens: Tokens, inbound: Inbound) -> Inbound:
+    """A report with the ids in it that only we can have issued: bounce token, our mark, our signed Message-ID."""
+    if inbound.report is None:
+        return inbound
+    numbers = [("id", number) for token in inbound.tokens if (number := tokens.bounced(token)) is not None]
+    marks = [("uuid", uuid) for mark in inbound.report.marks if (uuid := tokens.marked(mark)) is not None]
+    ids = [("external_id", each) for each in inbound.report.ids if tokens.conversation_of(each) is not None]
+    ours: tuple[tuple[str, str | int], ...] = (*numbers, *marks, *ids)
+    return replace(inbound, report=replace(inbound.report, ours=ours))
+
+
+def reported_on(tx: Tx, inbound: Inbound) -> Sent | None:
+    """The message of ours that a report names, if we really sent it."""
+    for column, value in inbound.report.ours if inbound.report else ():
+        if column in COLUMNS:
+            row = tx.sql(SENT.format(column=column), value).fetchone()
+            if row is not None and row[2] == "email":
+                cc = json.loads(row[4]) if isinstance(row[4], str) else row[4]  # SQLite hands JSON back as text
+                return Sent(row[0], row[1], row[3], tuple(cc), row[5])
+    return None
+
+
+def note_report(tx: Tx, sent: Sent, inbound: Inbound, channel: str) -> None:
+    """Write down what a report says about one of our messages. Reading it a second time changes nothing.
+
+    Only an address that this very message went to is ever suppressed, and only for good reasons.
+    """
+    for failure in inbound.report.failures if inbound.report else ():
+        ours = next((each for each in failure.addresses if each in (sent.to, *sent.cc)), "")
+        why = _told(failure, ours or sent.to)
+        if ours and failure.kind in (Failing.ADDRESS, Failing.COMPLAINT):
+            reason = "bounce" if failure.kind is Failing.ADDRESS else "complaint"
+            suppress(tx, "email", ours, reason=reason, source=f"report on {channel}: {failure.status} {failure.said}")
+        if failure.kind in (Failing.DELAYED, Failing.COMPLAINT):
+            _inform(tx, sent, why)
+        elif ours and ours != sent.to:
+            _inform(tx, sent, f"In copy: {why}")
+        elif ours or not sent.cc:  # one that was forwarded fails under an address that we don't know
+            _bring_back(tx, sent, why)
+
+
+def _inform(tx: Tx, sent: Sent, why: str) -> None:
+    row = tx.sql(INFORM, why[:500], tx.now, sent.id, why[:500]).fetchone()
+    if row is not None:
+        tx.emit(DeliveryChanged(sent.conversation_id, sent.id, row[0]))
+
+
+def _bring_back(tx: Tx, sent: Sent, why: str) -> None:
+    """Failed after all. What an agent wrote to the customer comes back into view, to its author where possible."""
+    if not move_message(tx, sent.id, DeliveryState.FAILED, why) or sent.agent_id is None:
+        return
+    conversation = held(tx, SYSTEM, sent.conversation_id)
+    if conversation.state == "snoozed":
+        wake(tx, SYSTEM, sent.conversation_id, CAME_BACK)
+    elif conversation.state == "resolved":
+        reopen(tx, SYSTEM, sent.conversation_id, CAME_BACK)
+        author = tx.get(Agent, sent.agent_id)
+        if author is not None and author.active and author.status != "offline":
+            with ignoring(Conflict, NotFound):
+                assign(tx, SYSTEM, sent.conversation_id, sent.agent_id)
+    tx.flush()
+    tx.sql(WAITS_AGAIN, tx.now, tx.now, sent.conversation_id)
+
+
+def _told(failure: Failure, address: str) -> str:
+    said = failure.said if failure.status in failure.said else f"{failure.status} {failure.said}".strip()
+    return TOLD[failure.kind].format(address=address, said=f" ({said[:200]})" if said else "")
