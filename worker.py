@@ -30,6 +30,7 @@ from hub.mailhealth import warn_of_secrets
 from hub.media import fetch_waiting
 from hub.outbound import reconcile_message, send_message
 from hub.people import forget_old_failures
+from routing.retire import is_stranded, take_up_stranded
 from routing.router import Router
 from storage.leases import drop_all_leases
 from storage.migrations import HEAD, current
@@ -74,6 +75,7 @@ class Worker:
         self._every(1, self._wake_snoozed)
         self._every(2, lambda: fetch_waiting(hub))
         self._every(15, lambda: file_left_over(hub))
+        self._every(30, self._take_up_stranded)
         self._every(60, lambda: renew_due([each.keeper for each in hub.channels() if each.keeper]))
         self._every(43_200, lambda: warn_of_secrets(hub))
         self._every(3600, lambda: hub.store.submit(forget_old_failures))
@@ -117,6 +119,12 @@ class Worker:
             if due.fetchone() is None:
                 return
         self.hub.store.submit(wake_due)
+
+    def _take_up_stranded(self) -> None:
+        with self.hub.store.read() as tx:
+            if not is_stranded(tx):
+                return
+        self.hub.store.submit(take_up_stranded)
 
     def _watch_mailboxes(self) -> None:
         """Follow the desk: a new folder gets a reader, a changed or closed one loses it, a silent one is replaced."""

@@ -11,12 +11,22 @@ from routing.agents import roster
 from routing.locks import hold
 from routing.moves import disown, end_offer, refresh, requeue
 from routing.presence import set_status
-from storage.access import Actor
+from storage.access import SYSTEM, Actor
 from storage.conversations import Conversation
+from storage.desk import default_queue
 from storage.facts import ConversationQueued
 from storage.people import Agent
 from storage.store import Tx
 from storage.work import LIVE, WorkItem
+
+# Conversation, the account if that is switched off, and the queue if that is.
+STRANDED = (
+    "SELECT work_item.conversation_id, agent.id, queue.id FROM work_item "
+    "LEFT JOIN agent ON agent.id = work_item.agent_id AND agent.active = ? "
+    "LEFT JOIN queue ON queue.id = work_item.queue_id AND queue.active = ? "
+    f"WHERE work_item.state IN ({', '.join(repr(state) for state in LIVE)}) "
+    "AND (agent.id IS NOT NULL OR queue.id IS NOT NULL)"
+)
 
 
 def hold_all(tx: Tx, agent_ids: Collection[int], queue_ids: Collection[int]) -> None:
@@ -30,6 +40,34 @@ def hold_all(tx: Tx, agent_ids: Collection[int], queue_ids: Collection[int]) -> 
 def retire_agent(tx: Tx, actor: Actor, agent_id: int) -> None:
     """Switch an account off; what rings there or is owned there, also what is snoozed, goes back to its queue."""
     set_status(tx, actor, agent_id, "offline", "switched off")
+    _give_back(tx, actor, agent_id)
+    tx.sql("UPDATE agent SET active = ? WHERE id = ?", False, agent_id)
+    refresh(tx, Agent, agent_id)
+
+
+def is_stranded(tx: Tx) -> bool:
+    """Whether live work hangs on an account or a queue that is switched off."""
+    return tx.sql(STRANDED + " LIMIT 1", False, False).fetchone() is not None
+
+
+def take_up_stranded(tx: Tx) -> int:
+    """Give back live work of accounts that are switched off, move that of closed queues to the default; how many.
+
+    A switch-off sees only what is there: what was just arriving then, or what an older version left, is found here.
+    """
+    rows = tx.sql(STRANDED + " ORDER BY work_item.conversation_id", False, False).fetchall()
+    hold(tx, [row[0] for row in rows])
+    for agent_id in sorted({row[1] for row in rows if row[1] is not None}):
+        _give_back(tx, SYSTEM, agent_id)
+    target = default_queue(tx)
+    for queue_id in sorted({row[2] for row in rows if row[2] is not None}):
+        if target is not None:
+            move_out(tx, SYSTEM, queue_id, target.id or 0, target.name)
+    return len(rows)
+
+
+def _give_back(tx: Tx, actor: Actor, agent_id: int) -> None:
+    """What rings at an agent or is owned there, also what is snoozed, goes back to its queue."""
     for item in _live(tx, WorkItem.agent_id == agent_id):
         number = int(item.id or 0)
         end_offer(tx, number, "rescinded", actor.by)
@@ -37,8 +75,6 @@ def retire_agent(tx: Tx, actor: Actor, agent_id: int) -> None:
         requeue(tx, number, item.conversation_id)
         tx.emit(ConversationQueued(item.conversation_id, number, item.queue_id, "sign_out", actor.by))
         refresh(tx, Conversation, item.conversation_id)
-    tx.sql("UPDATE agent SET active = ? WHERE id = ?", False, agent_id)
-    refresh(tx, Agent, agent_id)
 
 
 def move_out(tx: Tx, actor: Actor, queue_id: int, to_id: int, to_name: str) -> int:

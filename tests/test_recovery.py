@@ -19,13 +19,16 @@ from hub.mailboxes import Mailbox
 from hub.outbound import reconcile_message, send_message
 from hub.pump import Happened
 from hub.replies import reply
+from routing.retire import is_stranded, take_up_stranded
 from sandbox.twilio import Mood, TwilioDouble
 from storage import Store
-from storage.conversations import Message
+from storage.conversations import Conversation, Message
 from storage.deliveries import Delivery
+from storage.desk import Queue
 from storage.leases import drop_all_leases, take_lease
 from storage.migrations import is_current, upgrade, upgrade_when_there
 from storage.writer import Writer
+from tests.browser.scene import available
 from tests.clock import Clock
 from tests.desk import MARA_PHONE, OUR_NUMBER, Desk, open_desk
 from tests.processes import until
@@ -224,3 +227,26 @@ def test_a_web_process_that_starts_while_the_database_is_away_waits_for_it(tmp_p
     starting.join(10)
     assert is_current(store)
     store.close()
+
+
+def test_work_that_a_switch_off_could_not_see_finds_its_way(desk: Desk) -> None:
+    available(desk, desk.jonas)
+    owned = desk.mail("Order 48213", "One lamp is missing").conversation_id
+    desk.route()
+    late = desk.mail("Refund", "I want a refund", sender="Paul <paul@example.com>").conversation_id
+    with desk.hub.store.write() as tx:  # as an older version switched off, or an apply beside a message on its way
+        tx.sql("UPDATE agent SET active = ?, status = 'offline' WHERE id = ?", False, desk.jonas.agent_id)
+        tx.sql("UPDATE queue SET active = ? WHERE name = 'Billing'", False)
+    with desk.hub.store.read() as tx:
+        assert is_stranded(tx)
+    assert desk.hub.store.submit(take_up_stranded) == 2
+
+    with desk.hub.store.read() as tx:
+        assert not is_stranded(tx)
+        assert tx.get_one(Conversation, owned).assignee_id is None
+        assert tx.get_one(Queue, tx.get_one(Conversation, late).queue_id).name == "General"
+    available(desk, desk.amara)
+    desk.route()
+    with desk.hub.store.read() as tx:
+        assert {tx.get_one(Conversation, number).assignee_id for number in (owned, late)} == {desk.amara.agent_id}
+    assert desk.hub.store.submit(take_up_stranded) == 0
