@@ -18,11 +18,14 @@ LATE = timedelta(minutes=5)
 WARN_DAYS = 30  # before a secret runs out
 URGENT_DAYS = 7
 
+COUNT = (
+    "(SELECT count(*) FROM mail_seen s WHERE s.channel_id = m.channel_id AND s.folder = m.folder "
+    "AND s.uidvalidity = m.uidvalidity AND s.state = '{}')"
+)
 FOLDERS = (
-    "SELECT c.id, c.name, m.folder, m.looked_at, m.behind, m.problem, (SELECT count(*) FROM mail_seen s "
-    "WHERE s.channel_id = m.channel_id AND s.folder = m.folder AND s.state = 'missing'), (SELECT count(*) "
-    "FROM mail_seen s WHERE s.channel_id = m.channel_id AND s.folder = m.folder AND s.state = 'unsettled') "
-    "FROM mail_cursor m JOIN channel c ON c.id = m.channel_id WHERE c.active ORDER BY c.name, m.folder"
+    f"SELECT c.id, c.name, m.folder, m.looked_at, m.behind, m.problem, {COUNT.format('missing')}, "
+    f"{COUNT.format('unsettled')} FROM mail_cursor m JOIN channel c ON c.id = m.channel_id WHERE c.active "
+    "ORDER BY c.name, m.folder"
 )
 
 

@@ -85,8 +85,9 @@ def forget_seen(tx: Tx, channel_id: int, folder: str, uidvalidity: int, gone: It
     """What is no longer there is not asked for any more; what was kept long ago need not be remembered."""
     _set_state(tx, channel_id, folder, uidvalidity, sorted(gone), "gone")
     tx.sql(
-        "DELETE FROM mail_seen WHERE channel_id = ? AND folder = ? AND seen_at < ? AND state IN ('kept','gone')",
-        channel_id, folder, tx.now - REMEMBERED,
+        "DELETE FROM mail_seen WHERE channel_id = ? AND folder = ? AND seen_at < ? "
+        "AND (state IN ('kept','gone') OR uidvalidity <> ?)",
+        channel_id, folder, tx.now - REMEMBERED, uidvalidity,
     )  # fmt: skip
 
 

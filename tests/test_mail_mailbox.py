@@ -340,6 +340,29 @@ def test_a_server_that_lies_about_sizes_is_survived(
         assert raw is not None and int(raw.headers["too_large"]) > 0  # whatever it said
 
 
+def test_at_gmail_a_label_is_put_on_and_its_own_number_is_kept(server: Dovecot, user: str) -> None:
+    """A Dovecot that says it is Gmail: what only Gmail knows is put into words that Dovecot knows."""
+
+    def as_gmail(line: bytes) -> bytes:
+        line = line.replace(b"IMAP4rev1", b"IMAP4rev1 X-GM-EXT-1")
+        return re.sub(rb"RFC822\.SIZE (\d+)", rb"X-GM-MSGID 1278455344230334865 RFC822.SIZE \1", line)
+
+    def as_dovecot(line: bytes) -> bytes:
+        line = line.replace(b'"', b"") if b"X-GM-LABELS" in line else line.replace(b" X-GM-MSGID", b"")
+        return line.replace(b"X-GM-LABELS", b"FLAGS")
+
+    server.deliver(user, mail(1))
+    with (
+        liar(server.imap_port, as_gmail, as_dovecot) as port,
+        closing(open_channel(server, user, imap_port=port, add_label="Support/Done")) as channel,
+    ):
+        [(raw, _)] = channel.poll(START)
+        assert raw is not None and raw.headers["gm_msgid"] == "1278455344230334865"
+        channel.settle([1])
+    with other_client(server, user) as client:
+        assert client.search(["KEYWORD", "Support/Done"]) == [1]
+
+
 def test_what_exchange_gives_in_place_of_a_mail_is_not_taken_for_it(server: Dovecot, user: str) -> None:
     server.deliver(user, b"Subject: Retrieval using the IMAP4 protocol failed for the message 7\r\n\r\nx\r\n")
     server.deliver(user, mail(1))

@@ -12,11 +12,13 @@ import pytest
 from storage.migrations import HEAD, current
 from tests.prove import outages
 from tests.prove.badlines import over_bad_lines
+from tests.prove.catchup import catch_up
 from tests.prove.faulty import Lines
 from tests.prove.ground import Ground, Server, ground
 from tests.prove.killing import kill_matrix, long_plan
 from tests.prove.nodes import replaced_one_by_one, version_before, without_notices
 from tests.prove.soak import soak
+from tests.support.dovecot import dovecot
 
 pytestmark = pytest.mark.prove
 
@@ -50,6 +52,13 @@ def test_killed_at_every_named_step(hub: Ground) -> None:
 def test_every_line_breaks_at_random(database: str, tmp_path: Path) -> None:
     with Lines().running() as lines, ground(database, tmp_path, lines) as hub:
         over_bad_lines(hub, lines, MESSAGES)
+
+
+def test_a_mailbox_catches_up_under_fire(database_url: str, tmp_path: Path) -> None:
+    with dovecot() as server:
+        came = catch_up(server, "catchup", database_url, tmp_path, mails=2000, cut_every=1.0, seed=1)
+    print(came)
+    assert (came.stored, came.lost, came.doubled) == (came.distinct, 0, 0)
 
 
 def test_arrivals_while_processes_are_killed(hub: Ground) -> None:

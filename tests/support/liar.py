@@ -8,9 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 
+def _as_it_is(line: bytes) -> bytes:
+    return line
+
+
 @contextmanager
-def liar(port: int, alter: Callable[[bytes], bytes]) -> Iterator[int]:
-    """A port of 127.0.0.1 in front of `port`; lines of the server pass through `alter`."""
+def liar(port: int, alter: Callable[[bytes], bytes], ask: Callable[[bytes], bytes] = _as_it_is) -> Iterator[int]:
+    """A port of 127.0.0.1 in front of `port`; lines of the server pass through `alter`, those to it through `ask`."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -20,7 +24,7 @@ def liar(port: int, alter: Callable[[bytes], bytes]) -> Iterator[int]:
             except OSError:
                 return
             server = socket.create_connection(("127.0.0.1", port))
-            threading.Thread(target=_pass, args=(client, server), daemon=True).start()
+            threading.Thread(target=_alter, args=(client, server, ask), daemon=True).start()
             threading.Thread(target=_alter, args=(server, client, alter), daemon=True).start()
 
     threading.Thread(target=serve, daemon=True).start()
@@ -29,14 +33,6 @@ def liar(port: int, alter: Callable[[bytes], bytes]) -> Iterator[int]:
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
-
-
-def _pass(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
-    with suppress(OSError):
-        target.shutdown(socket.SHUT_WR)
 
 
 def _alter(source: socket.socket, target: socket.socket, alter: Callable[[bytes], bytes]) -> None:
