@@ -149,8 +149,21 @@ class Inbound:
 
 
 @dataclass(frozen=True, slots=True)
+class Quoted:
+    """The message that an answer answers, for channels that may quote it."""
+
+    author: str
+    text: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Outbound:
-    """A message on its way out. `id` is our own uuid, known to the provider where it offers a place for it."""
+    """A message on its way out. `id` is our own uuid, known to the provider where it offers a place for it.
+
+    `to` begins with the customer. `only` names the recipients that are still to be reached where an earlier try
+    reached the others; empty means all. `bulk` is one of many and carries `unsubscribe_url`; an answer never is.
+    """
 
     id: str
     to: tuple[str, ...]
@@ -163,6 +176,11 @@ class Outbound:
     references: tuple[str, ...] = ()  # oldest first, the last is what this answers
     files: tuple[File, ...] = ()
     automatic: bool = False
+    bcc: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    quoted: Quoted | None = None
+    bulk: bool = False
+    unsubscribe_url: str = ""
     mark: str = ""  # signed, by which we know our own message again
     reply_token: str = ""  # for a channel whose replies can be addressed by a token
     bounce_token: str = ""  # for a channel whose bounces can be
@@ -170,10 +188,16 @@ class Outbound:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The provider took responsibility. `state` is "sent", or "delivered" where there is nothing further to hear."""
+    """The provider took responsibility. `state` is "sent", or "delivered" where there is nothing further to hear.
+
+    Of several recipients some may be `refused` for good, or `waiting` because they are refused for now: address and
+    sentence. The others have got it.
+    """
 
     external_id: str
     state: str = "sent"
+    refused: Mapping[str, str] = field(default_factory=dict)
+    waiting: Mapping[str, str] = field(default_factory=dict)
 
 
 class DeliveryState(StrEnum):
@@ -404,6 +428,32 @@ class Reconciles(Protocol):
         `known` are the provider's ids of our other messages, where equal words could be taken for this one's. Raises
         SendUncertain when the provider can't be asked now.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How many messages a minute an account may send: in all, and to one recipient domain. None is without limit."""
+
+    per_minute: float | None = None
+    per_domain: float | None = None
+
+
+@runtime_checkable
+class Paces(Protocol):
+    """A channel that asks for a pace."""
+
+    pace: Pace
+
+
+@runtime_checkable
+class FilesCopies(Protocol):
+    """A channel that keeps what it sent in a folder of the account."""
+
+    files_copies: bool
+
+    def file_copy(self, message: Outbound, at: datetime) -> str:
+        """Put a copy of what was sent at that moment there, unless it is there. The folder; raises SendFailed."""
         ...
 
 

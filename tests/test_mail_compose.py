@@ -207,12 +207,41 @@ def test_a_refusal_says_whether_it_is_final(sink: Sink, answers: dict[str, Any],
     assert not sink.taken
 
 
-def test_one_refused_copy_stops_the_mail_before_anybody_gets_it(sink: Sink) -> None:
-    sink.recipient_answers["gone@example.com"] = "550 5.1.1 no such user"
-    with pytest.raises(SendFailed, match=r"gone@example\.com.*Nothing was sent") as failed:
-        channel(sink).send(reply(cc=("gone@example.com",)))
+def test_a_refused_customer_stops_the_mail_before_anybody_gets_it(sink: Sink) -> None:
+    sink.recipient_answers[MARA] = "550 5.1.1 no such user"
+    with pytest.raises(SendFailed, match=r"mara.*does not exist there.*550 5\.1\.1 no such user") as failed:
+        channel(sink).send(reply(cc=("jonas.weber@example.com",)))
     assert failed.value.permanent
     assert not sink.taken
+
+
+def test_a_refused_copy_does_not_keep_the_mail_from_the_customer_and_is_told_by_name(sink: Sink) -> None:
+    sink.recipient_answers |= {"gone@example.com": "550 5.1.1 no such user", "busy@example.com": "450 4.2.2 full"}
+    accepted = channel(sink).send(reply(cc=("gone@example.com", "jonas@example.com"), bcc=("busy@example.com",)))
+    assert sink.taken[0].recipients == [MARA, "jonas@example.com"]
+    assert list(accepted.refused) == ["gone@example.com"]
+    assert "does not exist" in accepted.refused["gone@example.com"]
+    assert list(accepted.waiting) == ["busy@example.com"]
+    assert "is full" in accepted.waiting["busy@example.com"]
+
+
+def test_the_rest_of_the_recipients_can_be_served_later_alone(sink: Sink) -> None:
+    rest = reply(cc=("jonas@example.com", "busy@example.com"), only=("busy@example.com",))
+    channel(sink).send(rest)
+    assert sink.tried == ["busy@example.com"]
+    assert read(sink.taken[0].data)["To"] == MARA
+    sink.recipient_answers["busy@example.com"] = "550 5.2.1 off"
+    with pytest.raises(SendFailed, match="switched off") as failed:
+        channel(sink).send(rest)
+    assert failed.value.permanent
+
+
+def test_blind_copies_stand_in_no_header(sink: Sink) -> None:
+    channel(sink).send(reply(bcc=("audit@shop.example",)))
+    assert sink.taken[0].recipients == [MARA, "audit@shop.example"]
+    assert b"audit" not in sink.taken[0].data
+    own = compose(reply(bcc=("audit@shop.example",)), "", OURS, NOW, own_copy=True)
+    assert read(own)["Bcc"] == "audit@shop.example"
 
 
 def test_a_line_that_breaks_after_the_content_leaves_the_outcome_open(sink: Sink) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import smtplib
+import time
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime
 from email.utils import localtime
 from typing import ClassVar
 
 from channels.base import Accepted, CheckFailed, Inbound, Limits, Outbound, Raw, SendFailed, Settings
 from channels.mail.compose import compose, own_id, plus_address
+from channels.mail.connections import LINE_ERRORS, Connections
 from channels.mail.headers import normalised
 from channels.mail.mailbox import ConnectionLost, Mailbox, check_folders
 from channels.mail.oauth import OAuthClient
+from channels.mail.outgoing import OFF
+from channels.mail.sentfolder import file_copy
 from channels.mail.settings import explain, read_settings
-from channels.mail.submit import session, submit
+from channels.mail.signing import signed
+from channels.mail.submit import TOTAL_SECONDS, Mail, submit
 
 __all__ = ["ConnectionLost", "EmailChannel"]
 
@@ -31,7 +35,11 @@ class EmailChannel:
         """Nothing is connected yet. Raises NotConfigured."""
         self.name = name
         self.address = address
-        self._settings = read_settings(name, settings)
+        self._settings = read_settings(name, settings, address)
+        out = self._settings.outgoing
+        self._lines = Connections(self._settings.smtp, out.connections, out.mails_per_connection)
+        self.pace = out.pace
+        self.files_copies = out.sent_folder != OFF
 
     @property
     def oauth(self) -> OAuthClient | None:
@@ -63,19 +71,30 @@ class EmailChannel:
         rehearse()
 
     def send(self, message: Outbound) -> Accepted:
-        """Hand it to the SMTP server, once. Raises SendFailed or SendUncertain."""
+        """Hand it to the SMTP server once, for all or for those in `only`. Raises SendFailed or SendUncertain."""
         if sum(len(each.data) for each in message.files) > MAX_FILE_BYTES:
             raise SendFailed("The files are larger than 25 MB together; send them by a link.", permanent=True)
         if not message.to:
             raise SendFailed("The mail has no recipient; choose one.", permanent=True)
-        reply_to, bounces_to = "", self.address
-        if self._settings.plus_addresses:
-            reply_to = plus_address(self.address, message.reply_token)
-            bounces_to = plus_address(self.address, message.bounce_token)
-        data = compose(message, self._settings.from_name, self.address, localtime(), reply_to)
-        recipients = dict.fromkeys(normalised(each) for each in (*message.to, *message.cc))
-        submit(self._settings.smtp, bounces_to, tuple(recipients), data)
-        return Accepted(external_id=own_id(message, self.address))
+        bounces_to = plus_address(self.address, message.bounce_token) if self._settings.plus_addresses else self.address
+        data, key = self._composed(message, localtime()), self._settings.outgoing.key
+        if key is not None:
+            data = signed(data, key)
+        everybody = dict.fromkeys(normalised(each) for each in (*message.to, *message.cc, *message.bcc))
+        wanted = [each for each in everybody if not message.only or each in message.only]
+        handed = submit(self._lines, Mail(bounces_to, wanted, normalised(message.to[0]), data))
+        return Accepted(own_id(message, self.address), refused=handed.refused, waiting=handed.waiting)
+
+    def file_copy(self, message: Outbound, at: datetime) -> str:
+        """Put a copy of a sent mail into the Sent folder, unless it is there. The folder; raises SendFailed."""
+        data = self._composed(message, at, own_copy=True)
+        folder = self._settings.outgoing.sent_folder
+        return file_copy(self._settings.imap, folder, own_id(message, self.address), data, at)
+
+    def _composed(self, message: Outbound, at: datetime, *, own_copy: bool = False) -> bytes:
+        reply_to = plus_address(self.address, message.reply_token) if self._settings.plus_addresses else ""
+        style = self._settings.outgoing.style
+        return compose(message, self._settings.from_name, self.address, at, reply_to, style, own_copy=own_copy)
 
     def folders(self) -> tuple[str, ...]:
         """Those that are read, each over a connection of its own."""
@@ -93,7 +112,7 @@ class EmailChannel:
     def check_sending(self) -> None:
         """Log in to the SMTP server. Raises CheckFailed."""
         try:
-            with session(self._settings.smtp) as smtp:
-                smtp.noop()
-        except (smtplib.SMTPException, OSError) as error:
+            with self._lines.borrowed(time.monotonic() + TOTAL_SECONDS, fresh=True) as line:
+                line.smtp.noop()
+        except LINE_ERRORS as error:
             raise CheckFailed(explain(self._settings.smtp, error)) from error

@@ -15,18 +15,20 @@ from channels.base import File, Outbound, SendFailed
 from channels.mail.automatic import LOOP_HEADER
 from channels.mail.filenames import PLAIN_BYTES, safe_name, safe_type
 from channels.mail.headers import line, normalised
+from channels.mail.letter import Style, letter
 
 MAX_REFERENCES = 10  # besides the first, which starts the thread
 FOLD_AT = 76
 MAX_LOCAL = 64
 ID = re.compile(r"<[!-;=?-~]{3,900}>")
+PLAIN = Style(html=False)
 MIME_NAMES = ("Content-Type", "Content-Transfer-Encoding", "MIME-Version")
 
 
 class IdsHeader(UnstructuredHeader):
-    """Message ids, broken between ids only.
+    """Message ids and addresses of the web, broken between them only.
 
-    The standard library writes an id of more than 70 characters as an encoded word, which no mailer reads back
+    The standard library writes one of more than 70 characters as an encoded word, which no mailer reads back
     (cpython issues 79986 and 100991); every id of Microsoft 365 is that long.
     """
 
@@ -44,7 +46,7 @@ class IdsHeader(UnstructuredHeader):
 
 def _registry() -> HeaderRegistry:
     registry = HeaderRegistry()
-    for name in ("message-id", "in-reply-to", "references"):
+    for name in ("message-id", "in-reply-to", "references", "list-unsubscribe"):
         registry.map_to_type(name, cast(Any, IdsHeader))  # it becomes a BaseHeader when it is mixed in
     return registry
 
@@ -53,22 +55,26 @@ def _registry() -> HeaderRegistry:
 POLICY = policy.SMTP.clone(header_factory=_registry(), cte_type="7bit")
 
 
-def compose(message: Outbound, from_name: str, address: str, now: datetime, reply_to: str = "") -> bytes:
+def compose(
+    message: Outbound, from_name: str, address: str, now: datetime, reply_to: str = "", style: Style = PLAIN, *,
+    own_copy: bool = False,
+) -> bytes:  # fmt: skip
     """The mail as it goes over the wire, CRLF lines, 7 bit.
 
     `address` is our own; `message.external_id` becomes the Message-ID; `reply_to` is where answers go if elsewhere.
-    Raises SendFailed (permanent) where an address
-    or the Message-ID can't stand in a header.
+    `own_copy` is for our own folder: it names the blind copies too. Raises SendFailed (permanent) where an address or
+    the Message-ID can't stand in a header.
     """
     mail = EmailMessage(policy=POLICY)
-    fields = _fields(message, from_name, address, now, reply_to)
+    fields = _fields(message, from_name, address, now, reply_to, own_copy)
     for name, content in fields.items():
         mail[name] = content
-    mail.set_content(_lines(message.text))
+    written = letter(message, style, from_name, address)
+    mail.set_content(_lines(written.text))
     files = list(message.files)
-    if message.html:
-        mail.add_alternative(_lines(message.html), subtype="html")
-        inline = [each for each in files if each.cid and f"cid:{each.cid}" in message.html]
+    if written.html:
+        mail.add_alternative(_lines(written.html), subtype="html")
+        inline = [each for each in files if each.cid and f"cid:{each.cid}" in written.html]
         for each in inline:
             _embed(mail, each)
         files = [each for each in files if each not in inline]
@@ -80,24 +86,38 @@ def compose(message: Outbound, from_name: str, address: str, now: datetime, repl
 
 
 def _fields(
-    message: Outbound, from_name: str, address: str, now: datetime, reply_to: str
+    message: Outbound, from_name: str, address: str, now: datetime, reply_to: str, own_copy: bool
 ) -> dict[str, str | Address | tuple[Address, ...]]:
     chain = [each for each in message.references if ID.fullmatch(each)]
     fields: dict[str, str | Address | tuple[Address, ...]] = {
         "From": _address(message.sender_name or from_name, address),
         "To": tuple(_address("", each) for each in message.to),
         "Cc": tuple(_address("", each) for each in message.cc),
+        "Bcc": tuple(_address("", each) for each in message.bcc) if own_copy else (),
         "Reply-To": (_address(message.sender_name or from_name, reply_to),) if reply_to else "",
         "Subject": _title(message.subject),
         "Date": format_datetime(now),
         "Message-ID": own_id(message, address),
         "In-Reply-To": chain[-1] if chain else "",
         "References": " ".join(_capped(chain)),
-        "Auto-Submitted": "auto-replied" if message.automatic else "",
-        "X-Auto-Response-Suppress": "All" if message.automatic else "",
+        "Auto-Submitted": "auto-replied" if message.automatic and not message.bulk else "",
+        "X-Auto-Response-Suppress": "All" if message.automatic or message.bulk else "",
         LOOP_HEADER: line(message.mark),
+        **(_way_out(message) if message.bulk else {}),
     }
     return {name: content for name, content in fields.items() if content or name == "Subject"}
+
+
+def _way_out(message: Outbound) -> dict[str, str]:
+    """What lets a mail program offer "unsubscribe" with one click (RFC 8058); for bulk only, never on an answer."""
+    if message.references or not re.fullmatch(r"https?://[!-~]+", message.unsubscribe_url):
+        raise SendFailed("A mail to many needs its unsubscribe link and can't be an answer.", permanent=True)
+    return {
+        "Auto-Submitted": "auto-generated",
+        "Precedence": "bulk",
+        "List-Unsubscribe": f"<{message.unsubscribe_url}>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    }
 
 
 def plus_address(address: str, token: str) -> str:

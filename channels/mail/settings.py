@@ -14,6 +14,7 @@ from typing import Any, Literal
 from imapclient.exceptions import LoginError
 
 from channels.base import NotConfigured, Settings
+from channels.mail import outgoing
 from channels.mail.oauth import KEYS, Bearer, OAuthClient, TokenTrouble, read_client
 from channels.settings import checked, texts
 
@@ -33,6 +34,7 @@ OPTIONAL = (
     *("mark_seen", "add_label", "move_to", "delete_after"),
     *("smtp_port", "smtp_tls", "smtp_username", "smtp_password", "ca_file"),
     "plus_addresses",
+    *outgoing.OPTIONAL,
 )
 MAX_BYTES = 40 * 1024 * 1024
 MAX_FOLDERS = 10
@@ -71,6 +73,7 @@ class MailSettings:
     folders: tuple[str, ...]
     from_name: str
     max_bytes: int
+    outgoing: outgoing.Outgoing
     mark_seen: bool = False
     add_label: str = ""  # a keyword, at Gmail a label
     move_to: str = ""
@@ -81,8 +84,8 @@ class MailSettings:
     plus_addresses: bool = False  # whether mail to support+anything@ reaches this account
 
 
-def read_settings(name: str, settings: Settings) -> MailSettings:
-    """Check the settings of the channel `name`. Raises NotConfigured with the key to mend."""
+def read_settings(name: str, settings: Settings, address: str) -> MailSettings:
+    """Check the settings of the channel `name` at `address`. Raises NotConfigured with the key to mend."""
     checked(name, settings, required=REQUIRED, optional=OPTIONAL)
     if sum(bool(settings.get(key)) for key in ("password", "oauth_token", "oauth")) != 1:
         raise NotConfigured(f"channel {name!r}: set either password or oauth_token or oauth, and only one of them.")
@@ -94,6 +97,10 @@ def read_settings(name: str, settings: Settings) -> MailSettings:
         folders=_folders(name, settings),
         from_name=str(settings.get("from_name") or ""),
         max_bytes=int(_number(name, settings, "max_bytes", MAX_BYTES)),
+        outgoing=outgoing.read_outgoing(
+            name, settings, address, (str(settings["imap_host"]), str(settings["smtp_host"])),
+            lambda key, default: _number(name, settings, key, default),
+        ),
         mark_seen=_switch(name, settings, "mark_seen"),
         add_label=_label(name, settings),
         move_to=str(settings.get("move_to") or ""),
@@ -102,7 +109,7 @@ def read_settings(name: str, settings: Settings) -> MailSettings:
         secret_expires=_day(name, settings, "secret_expires"),
         since=_day(name, settings, "since"),
         plus_addresses=_switch(name, settings, "plus_addresses"),
-    )
+    )  # fmt: skip
 
 
 def _label(name: str, settings: Settings) -> str:
@@ -198,7 +205,7 @@ def explain(server: Server, error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return f"{place} did not answer within {server.timeout:g} s. Check {side}_host and {side}_port, or try later."
     if isinstance(error, imaplib.IMAP4.abort | smtplib.SMTPServerDisconnected | OSError):
-        return f"{place}: the connection was lost ({said(error)}). It is tried again by itself."
+        return f"{place}: the connection was lost ({said(error)})."
     return f"{place} answered with an error ({said(error)})."
 
 

@@ -16,6 +16,7 @@ from channels.base import (
     Limits,
     NotConfigured,
     Outbound,
+    Pace,
     Raw,
     SendFailed,
     Settings,
@@ -68,11 +69,13 @@ class MailhookChannel:
         if provider == "sendgrid" and self._proof.signing_key:
             public_key(self._proof.signing_key)
         self._topic = Topic(str(ours.get("topic_arn")), str(ours.get("sns_url") or "")) if provider == "ses" else None
+        self.pace = Pace()
         # Of this account only the way out is used; its mailbox is never opened.
         self._out = None
         if "smtp_host" in rest:
             account = {"imap_host": rest["smtp_host"], **rest}
             self._out = EmailChannel(name=name, address=address, settings=account)
+            self.pace = self._out.pace
         else:
             checked(name, rest, optional=("smtp_host", *OURS))
 

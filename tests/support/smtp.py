@@ -21,11 +21,16 @@ class Taken:
     sender: str
     recipients: list[str]
     data: bytes
+    session: Session = field(repr=False)
 
 
 @dataclass(slots=True)
 class Sink:
-    """What was taken, and what to answer: by recipient, to DATA, and whether to hang up or stall instead."""
+    """What was taken, and what to answer: by recipient, to DATA, and whether to hang up or stall instead.
+
+    `answers` are given once each, in turn, before the others apply: "RCPT 450 4.7.1 later" to the next RCPT. "drop"
+    instead of an answer hangs up.
+    """
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -38,26 +43,57 @@ class Sink:
     stall_after_data: float = 0
     passwords: dict[str, str] = field(default_factory=dict)
     bearer_tokens: dict[str, str] = field(default_factory=dict)
+    answers: list[str] = field(default_factory=list)
+    tried: list[str] = field(default_factory=list)  # recipients that were asked for, in their order
+    lines: list[SMTP] = field(default_factory=list, repr=False)
+
+    @property
+    def sessions(self) -> int:
+        """Over how many connections mail was taken."""
+        return len({id(each.session) for each in self.taken})
+
+    def hang_up(self) -> None:
+        """Cut every connection without a word, as a server does that is restarted."""
+        for server in self.lines:
+            if isinstance(server.transport, asyncio.Transport):
+                server.loop.call_soon_threadsafe(server.transport.abort)
+
+    def _scripted(self, server: SMTP, command: str, otherwise: str) -> str:
+        if self.answers and self.answers[0].startswith(f"{command} "):
+            answer = self.answers.pop(0).removeprefix(f"{command} ")
+            if answer != "drop":
+                return answer
+            cast(asyncio.Transport, server.transport).abort()
+        return otherwise
+
+    async def handle_EHLO(
+        self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]
+    ) -> list[str]:
+        session.host_name = hostname
+        self.lines.append(server)
+        return responses
 
     async def handle_MAIL(self, server: SMTP, session: Session, envelope: Envelope, address: str, options: Any) -> str:
         envelope.mail_from = address
-        return self.sender_answer
+        return self._scripted(server, "MAIL", self.sender_answer)
 
     async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope, address: str, options: Any) -> str:
-        answer = self.recipient_answers.get(address, "250 OK")
+        self.tried.append(address)
+        answer = self._scripted(server, "RCPT", self.recipient_answers.get(address, "250 OK"))
         if answer.startswith("2"):
             envelope.rcpt_tos.append(address)
         return answer
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        if self.data_answer.startswith("2"):
+        answer = self._scripted(server, "DATA", self.data_answer)
+        if answer.startswith("2"):
             content = envelope.original_content or b""
-            self.taken.append(Taken(envelope.mail_from or "", list(envelope.rcpt_tos), content))
+            self.taken.append(Taken(envelope.mail_from or "", list(envelope.rcpt_tos), content, session))
         if self.stall_after_data:
             await asyncio.sleep(self.stall_after_data)
         if self.drop_after_data:
             cast(asyncio.Transport, server.transport).abort()
-        return self.data_answer
+        return answer
 
     async def auth_XOAUTH2(self, server: SMTP, args: list[str]) -> AuthResult:
         """The exchange that Gmail and Microsoft 365 use: user and bearer token in one base64 line."""
