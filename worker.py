@@ -28,7 +28,8 @@ from hub.lifecycle import wake_due
 from hub.mailboxes import SILENT_SECONDS, Mailbox, file_left_over, folders_of
 from hub.mailhealth import warn_of_secrets
 from hub.media import fetch_waiting
-from hub.outbound import reconcile_message, send_message
+from hub.outbound import file_copy, reconcile_message, send_message
+from hub.pacing import forget_old_turns
 from hub.people import forget_old_failures
 from routing.retire import is_stranded, take_up_stranded
 from routing.router import Router
@@ -42,7 +43,9 @@ logger = logging.getLogger(__name__)
 
 OUTAGE_SECONDS = 2
 
-SENDERS: dict[str, Sender] = {"channel": send_message, "slack": notices.send, "webhook": outgoing.send}
+SENDERS: dict[str, Sender] = {
+    "channel": send_message, "copy": file_copy, "slack": notices.send, "webhook": outgoing.send,
+}  # fmt: skip
 FOLLOWERS: dict[str, Follow] = {"slack": notices.follow, "webhooks": outgoing.follow}
 
 
@@ -79,6 +82,7 @@ class Worker:
         self._every(60, lambda: renew_due([each.keeper for each in hub.channels() if each.keeper]))
         self._every(43_200, lambda: warn_of_secrets(hub))
         self._every(3600, lambda: hub.store.submit(forget_old_failures))
+        self._every(3600, lambda: hub.store.submit(forget_old_turns))
         self._scheduler.start()
         self._watch_mailboxes()
 

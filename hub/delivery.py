@@ -14,8 +14,9 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from channels.base import DeliveryState, DeliveryUpdate, SendFailed, SendUncertain
+from channels.base import DeliveryState, DeliveryUpdate, Pace, SendFailed, SendUncertain
 from hub.optout import set_opt_out
+from hub.pacing import in_turn
 from storage import Store, Tx
 from storage.deliveries import Delivery
 from storage.facts import DeliveryChanged
@@ -36,13 +37,17 @@ ASK_AGAIN = timedelta(seconds=60)
 ASKED_FOR = timedelta(days=1)  # after that a hand-over whose provider can't be asked stays uncertain
 SETTLE_AGAIN = 0.5  # seconds
 
-# Seconds to wait after the n-th failed try; after the last one the delivery has failed.
+# Seconds to wait after the n-th failed try; after the last one the delivery has failed. Mail is tried for five days
+# (RFC 5321 4.5.4.1), soon at first because a greylisting server lets the second try in.
 SCHEDULES: dict[str, tuple[int, ...]] = {
     "channel": (5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800, 43200),
+    "mail": (15, 60, 300, 900, 1800, 3600, 7200, 10800, 14400, *(21600,) * 18),
+    "copy": (30, 300, 1800, 7200, 21600, 43200, 86400, 86400),
     "slack": (5, 30, 120, 600, 3600),
     "webhook": (5, 300, 1800, 7200, 18000, 36000, 36000),
 }
-REPEATABLE = ("slack", "webhook")  # carry an id that makes a second hand-over harmless
+REPEATABLE = ("copy", "slack", "webhook")  # carry an id that makes a second hand-over harmless
+MAIL_KINDS = ("email", "mailhook")
 
 CREATE = (
     "INSERT INTO delivery(sender, target, dedupe_key, message_id, payload, state, due_at, claims, in_doubt, attempts, "
@@ -77,13 +82,28 @@ FORWARD = (
 )
 
 
+REMARK = (
+    "UPDATE message SET state_why = ? WHERE id = ? AND state IN ('sent','delivered','read') "
+    "RETURNING conversation_id, state"
+)
+AGAIN = "It is tried again by itself."
+GAVE_UP = "It was tried for as long as we try, and is not tried again."
+
+
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """What the other side said when it took the thing."""
+    """What the other side said when it took the thing.
+
+    Of several recipients some may be `refused` for good, or `waiting` for another try: address and sentence. `copy`
+    says that the channel keeps one of what it sent.
+    """
 
     external_id: str = ""
     state: str = "sent"
     response: Mapping[str, Any] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    waiting: Mapping[str, str] = field(default_factory=dict)
+    copy: bool = False
 
 
 class SendOpen(SendUncertain):
@@ -170,7 +190,10 @@ class Courier:
         rooms = self._rooms(state)
         if not rooms:
             return []
-        taken = self.hub.store.submit(partial(_take, state=state, change=change, rooms=rooms, lease=self.lease))
+        paces = _paces(self.hub) if change == CLAIM else {}
+        taken = self.hub.store.submit(
+            partial(_take, state=state, change=change, rooms=rooms, lease=self.lease, paces=paces)
+        )
         step("delivery.claimed")
         with self._counting:
             self._busy.update((each.sender, each.target) for each in taken)
@@ -247,9 +270,15 @@ class Courier:
         return partial(_settle_found, delivery=delivery, result=result)
 
 
+def _paces(hub: Hub) -> dict[str, Pace]:
+    """The accounts that may not send as fast as they can, by target."""
+    found = {f"channel:{opened.id}": getattr(opened.channel, "pace", Pace()) for opened in hub.channels()}
+    return {target: pace for target, pace in found.items() if pace != Pace()}
+
+
 def _take(
-    tx: Tx, state: str, change: str, rooms: Sequence[tuple[str, str, int]], lease: timedelta
-) -> list[Delivery]:  # fmt: skip
+    tx: Tx, state: str, change: str, rooms: Sequence[tuple[str, str, int]], lease: timedelta, paces: Mapping[str, Pace]
+) -> list[Delivery]:
     statement = TAKE.format(change=change, lock=" FOR UPDATE SKIP LOCKED" if tx.dialect == "postgresql" else "")
     ids = [
         row[0]
@@ -257,6 +286,7 @@ def _take(
         for row in tx.sql(statement, tx.now + lease, state, tx.now, sender, target, room).fetchall()
     ]
     taken = [row for number in sorted(ids) if (row := tx.get(Delivery, number)) is not None]
+    taken = in_turn(tx, taken, paces) if paces else taken
     for delivery in taken:
         if delivery.message_id:
             move_message(tx, delivery.message_id, DeliveryState.SENDING)
@@ -272,23 +302,29 @@ def settle_sent(tx: Tx, delivery: Delivery, result: SendResult) -> None:
 
     Until then the news is welcome even if somebody has called it uncertain, or wants it sent again, meanwhile.
     """
+    wait = _wait(tx, delivery, None) if result.waiting else None
+    told = " ".join([*delivery.payload.get("told", ()), *result.refused.values()])
+    if result.waiting:
+        told += " ".join(("", *result.waiting.values(), GAVE_UP if wait is None else AGAIN))
+    state, due_at = ("sent", tx.now) if wait is None else ("queued", tx.now + wait)
     known = _settle(
-        tx,
-        delivery,
-        "sent",
-        tx.now,
-        "",
-        result.external_id,
-        result.response,
+        tx, delivery, state, due_at, told.strip(), result.external_id, result.response,
         instead=("sending", "queued", "uncertain"),
-    )
-    if known and delivery.message_id:
-        if result.external_id:
-            tx.sql(
-                "UPDATE message SET external_id = ? WHERE id = ? AND external_id = ''",
-                result.external_id, delivery.message_id,
-            )  # fmt: skip
-        move_message(tx, delivery.message_id, DeliveryState(result.state))
+    )  # fmt: skip
+    if not known or not delivery.message_id:
+        return
+    if result.external_id:
+        tx.sql(
+            "UPDATE message SET external_id = ? WHERE id = ? AND external_id = ''",
+            result.external_id, delivery.message_id,
+        )  # fmt: skip
+    only = list(result.waiting) if wait else []
+    if only or delivery.payload.get("only"):
+        rest = {"only": only, "told": [*delivery.payload.get("told", ()), *result.refused.values()]} if only else {}
+        _note_rest(tx, delivery, rest)
+    _tell(tx, delivery, DeliveryState(result.state), told.strip())
+    if result.copy:
+        deliver(tx, "copy", delivery.target, delivery.dedupe_key, {"message_id": delivery.message_id})
 
 
 def _settle_found(tx: Tx, delivery: Delivery, result: SendResult) -> None:
@@ -310,27 +346,60 @@ def _settle_found(tx: Tx, delivery: Delivery, result: SendResult) -> None:
 
 def settle_failed(tx: Tx, delivery: Delivery, failed: SendFailed) -> None:
     """Not taken: due again later, or failed for good with the sentence for the agent."""
-    schedule = SCHEDULES[delivery.sender]
-    final = failed.permanent or delivery.attempts > len(schedule)
-    if final:
-        settled = _settle(tx, delivery, "failed", tx.now, failed.why, "", failed.response)
+    wait = None if failed.permanent else _wait(tx, delivery, failed.retry_after)
+    if wait is None:
+        why = failed.why if failed.permanent else f"{failed.why} {GAVE_UP}"
+        settled = _settle(tx, delivery, "failed", tx.now, why, "", failed.response)
     else:
-        wait = failed.retry_after or timedelta(seconds=schedule[delivery.attempts - 1] * random.uniform(0.8, 1.2))
+        why = f"{failed.why} {AGAIN}"
         settled = _settle(tx, delivery, "queued", tx.now + wait, failed.why, "", failed.response)
     if not settled or not delivery.message_id:
         return
-    if final:
-        move_message(tx, delivery.message_id, DeliveryState.FAILED, failed.why)
+    if delivery.payload.get("only"):
+        _tell(tx, delivery, DeliveryState.FAILED, why)
+        if wait is None:
+            _note_rest(tx, delivery, {})
+    elif wait is None:
+        move_message(tx, delivery.message_id, DeliveryState.FAILED, why)
         if failed.opted_out:
             _suppress_recipient(tx, delivery.message_id)
     else:
-        _wait_again(tx, delivery.message_id, failed.why)
+        _wait_again(tx, delivery.message_id, why)
 
 
 def settle_uncertain(tx: Tx, delivery: Delivery, why: str) -> None:
     """Nobody knows whether it was taken: shown to the agent, never resent by itself."""
     if _settle(tx, delivery, "uncertain", tx.now, why, "", {}) and delivery.message_id:
-        move_message(tx, delivery.message_id, DeliveryState.UNCERTAIN, why)
+        _tell(tx, delivery, DeliveryState.UNCERTAIN, why)
+        _note_rest(tx, delivery, {})
+
+
+def _wait(tx: Tx, delivery: Delivery, asked: timedelta | None) -> timedelta | None:
+    """How long until the next try; None when the schedule is through."""
+    name = delivery.sender
+    if name == "channel":
+        row = tx.sql("SELECT channel FROM message WHERE id = ?", delivery.message_id).fetchone()
+        name = "mail" if row and row[0] in MAIL_KINDS else name
+    schedule = SCHEDULES[name]
+    if delivery.attempts > len(schedule):
+        return None
+    return asked or timedelta(seconds=schedule[delivery.attempts - 1] * random.uniform(0.8, 1.2))
+
+
+def _note_rest(tx: Tx, delivery: Delivery, rest: Mapping[str, Any]) -> None:
+    """Who of several recipients is still to be reached by this delivery, and what was told of others."""
+    kept = {name: value for name, value in delivery.payload.items() if name not in ("only", "told")}
+    tx.sql("UPDATE delivery SET payload = ? WHERE id = ?", {**kept, **rest}, delivery.id)
+
+
+def _tell(tx: Tx, delivery: Delivery, state: DeliveryState, why: str) -> None:
+    """Move the message; where the customer has it already, this is about the other recipients and only a remark."""
+    if not delivery.payload.get("only"):
+        move_message(tx, delivery.message_id or 0, state, why)
+        return
+    rows = tx.sql(REMARK, why[:500], delivery.message_id).fetchall()
+    if rows:
+        tx.emit(DeliveryChanged(rows[0][0], delivery.message_id or 0, rows[0][1]))
 
 
 def settle_update(store: Store, channel_id: int, update: DeliveryUpdate) -> str:

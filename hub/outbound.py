@@ -7,15 +7,26 @@ from datetime import timedelta
 
 from sqlmodel import col, select
 
-from channels.base import Accepted, File, NotConfigured, Outbound, Reconciles, SendFailed, SendUncertain
+from channels.base import (
+    Accepted,
+    File,
+    FilesCopies,
+    NotConfigured,
+    Outbound,
+    Quoted,
+    Reconciles,
+    SendFailed,
+    SendUncertain,
+)
 from hub.delivery import SendOpen, SendResult
 from hub.hub import Hub, Opened
 from hub.suppression import refusal
+from storage import Tx
 from storage.access import NotFound
 from storage.conversations import Attachment, Message
 from storage.deliveries import Delivery
 from storage.failpoints import step
-from storage.people import Agent, Identity
+from storage.people import Agent, Contact, Identity
 
 CLOCKS_APART = timedelta(minutes=1)  # how far ours may be ahead of the provider's
 
@@ -25,7 +36,7 @@ def send_message(hub: Hub, delivery: Delivery) -> SendResult:
 
     Raises SendFailed, SendUncertain, or SendOpen where the provider can be asked in a while.
     """
-    opened, outbound = _prepared(hub, delivery)
+    opened, outbound = _prepared(hub, delivery, delivery.message_id)
     channel = opened.must()
     step("message.prepared")
     try:
@@ -35,7 +46,24 @@ def send_message(hub: Hub, delivery: Delivery) -> SendResult:
             raise SendOpen(lost.why) from lost
         raise
     step("message.taken")
-    return SendResult(accepted.external_id, accepted.state)
+    return SendResult(
+        accepted.external_id, accepted.state, refused=accepted.refused, waiting=accepted.waiting,
+        copy=isinstance(channel, FilesCopies) and channel.files_copies,
+    )  # fmt: skip
+
+
+def file_copy(hub: Hub, delivery: Delivery) -> SendResult:
+    """The sender "copy": a mail that was sent, into the account's own folder; nothing of it is ever sent again.
+
+    Raises SendFailed.
+    """
+    opened, outbound = _prepared(hub, delivery, delivery.payload["message_id"], leaving=False)
+    channel = opened.must()
+    if not isinstance(channel, FilesCopies) or not channel.files_copies:
+        return SendResult(response={"folder": ""})  # switched off meanwhile
+    folder = channel.file_copy(outbound, delivery.created_at)
+    step("copy.filed")
+    return SendResult(response={"folder": folder})
 
 
 def reconcile_message(hub: Hub, delivery: Delivery) -> SendResult | None:
@@ -43,7 +71,7 @@ def reconcile_message(hub: Hub, delivery: Delivery) -> SendResult | None:
 
     Raises SendUncertain when the provider can't be asked now, anything else when nobody can ever tell.
     """
-    opened, outbound = _prepared(hub, delivery)
+    opened, outbound = _prepared(hub, delivery, delivery.message_id)
     step("message.asked")
     channel = opened.must()
     if opened.account.kind == "chat":
@@ -71,13 +99,14 @@ class OtherMessages:
             return row is not None
 
 
-def _prepared(hub: Hub, delivery: Delivery) -> tuple[Opened, Outbound]:
+def _prepared(hub: Hub, delivery: Delivery, message_id: int | None, *, leaving: bool = True) -> tuple[Opened, Outbound]:
     with hub.store.read() as tx:
-        message = tx.get_one(Message, delivery.message_id)
+        message = tx.get_one(Message, message_id)
         identity = tx.get(Identity, message.identity_id) if message.identity_id else None
-        if identity is not None and (why := refusal(tx, identity.kind, identity.value)):
+        if leaving and identity is not None and (why := refusal(tx, identity.kind, identity.value)):
             raise SendFailed(why, permanent=True)
         author = tx.get(Agent, message.agent_id) if message.agent_id else None
+        quoted = _quoted(tx, message)
         files = list(
             tx.exec(select(Attachment).where(Attachment.message_id == message.id).order_by(col(Attachment.id)))
         )
@@ -90,11 +119,24 @@ def _prepared(hub: Hub, delivery: Delivery) -> tuple[Opened, Outbound]:
         id=message.uuid or "", to=(message.to_address,), cc=tuple(message.cc), text=message.text, html=message.html,
         subject=message.subject, sender_name=author.name if author else "", external_id=message.external_id,
         references=tuple(message.refs), files=tuple(_file(hub, file) for file in files),
-        automatic=bool(message.automatic), mark=hub.tokens.mark(message.uuid or ""),
+        automatic=bool(message.automatic), bcc=tuple(message.bcc), only=tuple(delivery.payload.get("only", ())),
+        quoted=quoted, mark=hub.tokens.mark(message.uuid or ""),
         reply_token=hub.tokens.issue(message.conversation_id, message.id),
         bounce_token=hub.tokens.issue_bounce(message.id or 0),
     )  # fmt: skip
     return opened, outbound
+
+
+def _quoted(tx: Tx, message: Message) -> Quoted | None:
+    """What a mail answers: the message whose id it names last."""
+    if not message.refs:
+        return None
+    answered = select(Message).where(Message.external_id == message.refs[-1], Message.kind == "inbound")
+    found = tx.exec(answered.where(Message.conversation_id == message.conversation_id)).first()
+    if found is None:
+        return None
+    contact = tx.get(Contact, found.contact_id) if found.contact_id else None
+    return Quoted(contact.shown if contact else "somebody", found.visible_text, found.sent_at or found.created_at)
 
 
 def _file(hub: Hub, file: Attachment) -> File:

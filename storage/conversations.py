@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Index, text
 from sqlmodel import Field, SQLModel, col, select
 
-from storage.columns import BigId, json, key, ref, utc
+from storage.columns import BigId, Json, json, key, ref, utc
 from storage.people import Contact
 from storage.store import Tx
 
@@ -82,6 +82,9 @@ class Message(SQLModel, table=True):
     receipt_id: int | None = ref("receipt.id", nullable=True, index=True)
     to_address: str = ""  # inbound: ours that was written to; outbound: the customer's
     cc: list[str] = json(list)
+    bcc: list[str] = Field(
+        default_factory=list, sa_type=Json, nullable=False, sa_column_kwargs={"server_default": text("'[]'")}
+    )
     subject: str = ""
     text: str = ""
     html: str = ""

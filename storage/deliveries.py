@@ -5,20 +5,21 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, UniqueConstraint
+from sqlalchemy import Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from storage.columns import BigId, json, key, ref, utc
 
 
 class Delivery(SQLModel, table=True):
-    """An intention to hand something to the outside, by one of the senders "channel", "slack" or "webhook".
+    """An intention to hand something to the outside, by one of the senders "channel", "copy", "slack" or "webhook".
 
     `state` is queued, sending, sent, uncertain, failed or cancelled. `due_at` is when to try next, and while it is
     sending the end of the lease: a crashed sender's row falls due again by itself. `claims` only grows and fences: a
     settle with an older claim changes nothing. `begun_at` is when this claim's hand-over began; without it nothing
     was sent yet. `in_doubt` says that nobody is sending any more and the provider has to be asked. `attempts` counts
     on the schedule and starts anew when a person says "again". `dedupe_key` makes creating it twice impossible.
+    `paced` says that its `due_at` is the turn that its account's pace gave it.
     """
 
     __table_args__ = (
@@ -44,6 +45,25 @@ class Delivery(SQLModel, table=True):
     external_id: str = ""
     created_at: datetime = utc()
     ended_at: datetime | None = utc(nullable=True)
+    paced: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+
+
+class Pacing(SQLModel, table=True):
+    """When an account, or one domain at an account, may send next, and up to when turns are given away already."""
+
+    __tablename__ = "pacing"
+
+    key: str = Field(primary_key=True, max_length=320)  # "channel:<id>" or "channel:<id> <domain>"
+    free_at: datetime = utc()
+    queue_until: datetime = utc()
+
+
+class Unsubscription(SQLModel, table=True):
+    """Somebody wants no more mail to many from this channel; answers still reach them."""
+
+    identity_id: int = Field(foreign_key="identity.id", primary_key=True, sa_type=BigId)
+    channel_id: int = Field(foreign_key="channel.id", primary_key=True, sa_type=BigId)
+    at: datetime = utc()
 
 
 class Suppression(SQLModel, table=True):

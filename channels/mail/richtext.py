@@ -9,7 +9,8 @@ from itertools import groupby
 
 import nh3
 
-from channels.mail.htmltext import MAX_DEPTH, measure, text_of
+from channels.mail.htmltext import measure, text_of
+from channels.mail.sanitise import MAX_DEPTH
 
 MAX_CHARS = 500_000
 MAX_URL = 2000  # characters of a word that is made a link
