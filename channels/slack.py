@@ -41,7 +41,7 @@ from channels.base import (
     Unreadable,
 )
 from channels.settings import checked, texts
-from channels.text import storable
+from channels.text import storable, storable_json
 
 TIMEOUT = 10.0  # seconds
 MAX_CHARS = 4000  # Slack's own advice; it cuts at 40,000
@@ -279,7 +279,7 @@ class SlackChannel:
     def parse(raw: Raw) -> Inbound:
         """An event as a message; `fields["thread"]` is where an answer goes. Raises Unreadable."""
         try:
-            payload = json.loads(raw.body)
+            payload = storable_json(json.loads(raw.body))
             event = payload["event"]
             channel, ts, user = str(event["channel"]), str(event["ts"]), str(event["user"])
             team = str(event.get("user_team") or event.get("team") or payload.get("team_id") or "")

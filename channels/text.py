@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -12,3 +13,12 @@ def storable(text: str) -> str:
     if text.isascii():
         return text.replace("\x00", "")
     return _SURROGATES.sub("\ufffd", text.replace("\x00", ""))
+
+
+def storable_json(value: Any) -> Any:
+    """A decoded JSON document with every text in it made fit to store. Raises RecursionError."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, dict):
+        return {storable(name): storable_json(each) for name, each in value.items()}
+    return [storable_json(each) for each in value] if isinstance(value, list) else value

@@ -128,6 +128,11 @@ def test_a_packet_that_can_not_be_opened_stays_as_it_is(data: bytes) -> None:
     assert inbound.flags == ("tnef",)
 
 
+def test_a_blank_behind_the_transfer_encoding_hides_nothing() -> None:
+    body = mail(b"aGVsbG8=", b"Content-Transfer-Encoding: base64 ", b"Content-Type: image/gif; name=a.gif")
+    assert parsed(body).files[0].data == b"hello"
+
+
 def test_mails_within_mails_are_named_by_their_subjects() -> None:
     inner = mail(mail(b"x", Subject=b"Third"), b"Content-Type: message/rfc822", Subject=b"Second")
     inbound = parsed(multipart(part(b"Content-Type: message/rfc822", content=inner)))

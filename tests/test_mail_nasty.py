@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from channels.base import Unreadable
-from tests.corpus import mail_corpus
+from tests.support.damage import damaged
 from tests.support.mails import MARA, mail, multipart, parsed, part
 
 MAILS = Path(__file__).parent / "mail"
@@ -159,30 +158,6 @@ def test_what_can_be_saved_of_a_broken_mail_is_shown(name: str, text: str) -> No
     assert text in parsed(NASTY[name]).text
 
 
-FRAGMENTS = (
-    *(b"\r\n", b"\r\n\r\n", b"--outer", b"--report", b"=?utf-8?q?", b"?=", b"*0*=utf-8''", b"\x00", b"\xff\xfe"),
-    *(b"Content-Type: ", b"message/rfc822", b"multipart/mixed", b"text/html", b"base64", b"utf-7", b"+2AA-"),
-    *(b'"', b"<", b">", b"(", b"@", b":", b"From: "),
-)
-
-
-def damaged(body: bytes, chance: random.Random) -> bytes:
-    """The mail after some bytes were lost, changed, doubled or put in."""
-    damage = bytearray(body)
-    for _ in range(chance.randint(1, 12)):
-        at = chance.randrange(len(damage) + 1)
-        kind = chance.random()
-        if kind < 0.5:
-            damage[at:at] = chance.choice(FRAGMENTS)
-        elif kind < 0.7:
-            del damage[at : at + chance.randint(1, 60)]
-        elif kind < 0.9:
-            damage[at : at + 1] = bytes([chance.randrange(256)])
-        else:
-            damage[at:at] = damage[: chance.randint(1, 300)]
-    return bytes(damage)
-
-
 def test_damaged_mails_are_read() -> None:
     chance = random.Random(4711)
     whole = [path.read_bytes() for path in sorted(MAILS.glob("*.eml"))]
@@ -196,29 +171,3 @@ def test_damaged_mails_are_read() -> None:
             each.encode("utf-8")
             assert "\x00" not in each
         assert 0 <= (inbound.quoted_at or 0) <= len(inbound.text)
-
-
-def read_all(paths: list[Path]) -> int:
-    """Read them, and hold each to what a store and a reader need."""
-    mails = 0
-    for path in paths:
-        body = path.read_bytes()
-        started = time.process_time()
-        try:
-            inbound = parsed(body)
-        except Unreadable:
-            assert not body.strip()
-            continue
-        assert time.process_time() - started < 3, path.name
-        "".join((inbound.text, inbound.html, inbound.subject)).encode()
-        mails += 1
-    return mails
-
-
-def test_a_quarter_of_the_corpus_is_read() -> None:
-    assert read_all(mail_corpus()[::4]) > 500
-
-
-@pytest.mark.prove
-def test_every_mail_of_the_corpus_is_read() -> None:
-    assert read_all(mail_corpus()) > 2000

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from channels.mail import quotewords as words
 from channels.mail.headers import line, normalised
-from channels.mail.quotes import FROM, SENT, SUBJECT, TO, is_forwarding, lines_of
+from channels.mail.quotes import FROM, SENT, SUBJECT, TO, intro, is_forwarding, lines_of
 
 PREFIX = re.compile(rf"^\W*(?:{words.FORWARD_PREFIX})\W*\s?[:：\]]", re.I)
 ADDRESS = re.compile(r"(?:mailto:)?([^\s<>\[\]()\"',;:*]+@[^\s<>\[\]()\"',;:*]+)", re.I)
@@ -33,7 +33,7 @@ def original_sender(text: str, subject: str) -> Original | None:
             found = _named(lines, number)
             if found is not None:
                 return found
-    return _in_marker(lines, marker) if marker is not None else None
+    return _in_marker(lines, marker) if marker is not None else _introduced(lines)
 
 
 def _has_company(lines: list[str], number: int) -> bool:
@@ -63,6 +63,21 @@ def _name(written: str) -> str:
 
 
 def _in_marker(lines: list[str], marker: int) -> Original | None:
-    """Some write it into the marker itself: "Forwarded message from Mara <…>"."""
-    address = ADDRESS.search(" ".join(lines[marker : marker + 2]))
-    return Original("", normalised(address.group(1))) if address and normalised(address.group(1)) else None
+    """Some write it behind the marker: "----- Forwarded message ----- From: Mara <…>To: …"."""
+    return _first(" ".join(lines[marker : marker + 2]).rpartition("---")[2])
+
+
+def _introduced(lines: list[str]) -> Original | None:
+    """Outlook on a Mac hands on as others quote: "On … Mara <…> wrote:"."""
+    for number in range(len(lines)):
+        if length := intro(lines, number):
+            return _first(" ".join(lines[number : number + length]))
+    return None
+
+
+def _first(written: str) -> Original | None:
+    address = ADDRESS.search(written)
+    if address is None or not normalised(address.group(1)):
+        return None
+    label = re.match(rf"\s*(?:{words.FROM})\s*[:：]", written, re.I)
+    return Original(_name(written[label.end() : address.start()]) if label else "", normalised(address.group(1)))

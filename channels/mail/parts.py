@@ -235,6 +235,9 @@ def _guard_html(body: Body) -> None:
 
 def payload(part: Message) -> bytes:
     """The decoded content, or as it arrived where its transfer encoding is broken beyond the library's patience."""
+    coding = token(part, "content-transfer-encoding")
+    if coding and str(part.get("content-transfer-encoding")).lower() != coding:
+        part.replace_header("Content-Transfer-Encoding", coding)  # a blank behind it, and the library gives up
     try:
         data = part.get_payload(decode=True)
     except (ValueError, LookupError, AttributeError, TypeError, binascii.Error):

@@ -106,7 +106,7 @@ def _history(lines: list[str]) -> int:
             continue
         if _is_ruled_title(lines[number]) or _is_header_block(lines, number):
             return number
-        length = _intro(lines, number)
+        length = intro(lines, number)
         if length:
             after = _after_quote(lines, number, number + length)
             if after is None:
@@ -173,7 +173,7 @@ def _is_header_block(lines: list[str], number: int) -> bool:
     return "f" in seen and (len(seen) >= 3 or (bool(FROM.match(first)) and "s" in seen))
 
 
-def _intro(lines: list[str], number: int) -> int:
+def intro(lines: list[str], number: int) -> int:
     """How many lines from here on say "On ... wrote:", 0 when they don't. Mailers wrap it over up to four."""
     joined = ""
     for length, each in enumerate(lines[number : number + 4], start=1):

@@ -22,12 +22,18 @@ FORWARDED = (
     r"|doorgestuurd bericht|begin doorgestuurd bericht"
     r"|videresendt|vidarebefordrat meddelande|пересланное сообщение|пересылаемое"
     r"|przekazana wiadomość|přeposlaná zpráva"
-    r"|转发的?邮件|轉寄|転送"
+    r"|转发的?邮件|轉寄|転送|メッセージを転送|začátek přeposílané zprávy|start på videresendt besked"
+    r"|(?:edelleenlähetetty|välitetty) viesti|započni proslijeđenu poruku|proslijeđena poruka"
+    r"|továbbított (?:levél|üzenet)|początek przekazywanej wiadomości|treść przekazanej wiadomości"
+    r"|wiadomość przesłana dalej|início da mensagem (?:re)?encaminhada|(?:începe )?mesaj(?:ul)? redirecționat"
+    r"|начало переадресованного|перенаправленное сообщение|(?:začiatok )?preposlan(?:ej|á) správ[ya]"
+    r"|vidarebefordrat mejl|ileti başlangıcı|[iİ]leti(?:len|lmiş) (?:ileti|mesaj)|початок листа, що пересилається"
+    r"|переслане повідомлення|перенаправлене повідомлення|message transmis"
 )
 # Labels of a quoted header block.
 FROM = (
     r"from|sender|de|von|från|fra|van|da|lähettäjä|od|от|від|kimden|από|发件人|寄件者|差出人|送信元"
-    r"|보낸 ?사람|feladó"
+    r"|보낸 ?사람|feladó|šalje|expeditorul|отправитель|від кого|mittente|nadawca|de la"
     r"|dari|מאת|من|envoyé par|expéditeur"
 )
 SENT = (
@@ -99,6 +105,6 @@ DATE = (
 )
 # What a subject begins with when a mail is handed on.
 FORWARD_PREFIX = (
-    r"fwd?|wg|tr|rv|i|enc|encaminhada?|redirecionada|vb|vl|doorst|doorgestuurd|pd|přep|přepos|fs|pp|továbbítás"
+    r"fwd?|redir\.|videresend|wg|tr|rv|i|enc|encaminhada?|redirecionada|vb|vl|doorst|doorgestuurd|pd|přep|přepos|fs|pp|továbbítás"
     r"|továbbítva|fv|προώθ|ilt|trs|vidarebefordrat|пер|пересл|пд|转发|轉寄|転送|전달"
 )
