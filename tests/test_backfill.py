@@ -21,28 +21,12 @@ from storage.facts import FactRow
 from storage.work import WorkItem
 from tests.clock import Clock
 from tests.doors import messages, opened
-from tests.support.dovecot import PASSWORD, Dovecot, dovecot
-from tests.test_mailboxes import Office, account, mail, numbers
+from tests.office import Office, account, clock, mail, server, user
+from tests.support.dovecot import PASSWORD, Dovecot
+
+__all__ = ["clock", "server", "user"]
 
 SINCE = date(2026, 1, 1)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Dovecot]:
-    with dovecot() as running:
-        yield running
-
-
-@pytest.fixture
-def user() -> str:
-    return f"past{next(numbers)}"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    clock = Clock()
-    clock.moment = datetime.now(UTC)
-    return clock
 
 
 def file_old(server: Dovecot, user: str, many: int, folder: str = "INBOX") -> None:

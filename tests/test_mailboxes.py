@@ -5,18 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
-from itertools import count
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from imapclient import IMAPClient
-from sqlmodel import select
 
 from channels.mail.mailbox import ConnectionLost
 from cli.doctor import _mail
-from hub import Hub
 from hub.mailboxes import RECONCILE_EVERY, LeaseLost, Mailbox, in_batches, lease_name
 from hub.mailhealth import FolderHealth, folder_health
 from storage.desk import ChannelAccount
@@ -24,77 +20,20 @@ from storage.mailboxes import MOST_TRIES
 from storage.receipts import MailCursor, MailSeen, Receipt
 from tests.clock import Clock
 from tests.doors import compose, messages, opened, served
+from tests.office import Office, account, client, clock, mail, server, user
 from tests.processes import until
-from tests.support.dovecot import PASSWORD, Dovecot, dovecot
+from tests.support.dovecot import Dovecot
 from worker import Worker
 
+__all__ = ["clock", "server", "user"]
+
 FAILED = b"Retrieval using the IMAP4 protocol failed"
-numbers = count()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Dovecot]:
-    with dovecot() as running:
-        yield running
-
-
-@pytest.fixture
-def user() -> str:
-    return f"desk{next(numbers)}"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    clock = Clock()
-    clock.moment = datetime.now(UTC)  # the server lives in real time
-    return clock
-
-
-class Office:
-    """A hub with one account of the server."""
-
-    def __init__(self, hub: Hub):
-        self.hub = hub
-
-    def box(self, folder: str = "INBOX", holder: str = "node 1") -> Mailbox:
-        mailbox = Mailbox(self.hub, self.hub.channel_named("support-mail"), holder, folder)
-        assert mailbox._lead()
-        return mailbox
-
-    def subjects(self) -> list[str]:
-        return [message.subject for message in messages(self.hub)]
-
-    def rows(self, model: Any) -> list[Any]:
-        with self.hub.store.read() as tx:
-            return list(tx.exec(select(model)))
 
 
 @pytest.fixture
 def office(database_url: str, tmp_path: Path, clock: Clock, server: Dovecot, user: str) -> Iterator[Office]:
     with opened(database_url, tmp_path, clock, account(server, user)) as hub:
         yield Office(hub)
-
-
-def account(server: Dovecot, user: str, **settings: Any) -> ChannelAccount:
-    given: dict[str, Any] = {"imap_host": server.host, "imap_port": server.imap_port, "imap_tls": "none"}
-    given |= {"username": user, "password": PASSWORD, "smtp_host": server.host, "timeout": 5}
-    return ChannelAccount(
-        name="support-mail", kind="email", address="support@shop.example", settings={**given, **settings}
-    )
-
-
-def mail(subject: object, text: str = "Where is my lamp?") -> bytes:
-    header = f"From: mara.lindqvist@example.com\r\nSubject: {subject}\r\nMessage-ID: <{subject}@x>\r\n"
-    return f"{header}\r\n{text}\r\n".encode()
-
-
-def client(server: Dovecot, user: str, folder: str = "INBOX") -> IMAPClient:
-    made = IMAPClient(server.host, server.imap_port, ssl=False, timeout=5)
-    made.login(user, PASSWORD)
-    if not made.folder_exists(folder):
-        made.create_folder(folder)
-    made.select_folder(folder)
-    return made
 
 
 def test_a_line_cut_in_the_middle_loses_nothing_and_doubles_nothing(office: Office, server: Dovecot, user: str) -> None:

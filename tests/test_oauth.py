@@ -6,8 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
-from itertools import count
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,28 +26,12 @@ from storage.channel_tokens import ChannelToken
 from storage.desk import ChannelAccount
 from tests.clock import Clock
 from tests.doors import messages, opened, settings_for
-from tests.support.dovecot import Dovecot, dovecot
+from tests.office import clock, server, user
+from tests.support.dovecot import Dovecot
 
-numbers = count()
+__all__ = ["clock", "server", "user"]
+
 MAIL = b"From: mara.lindqvist@example.com\r\nSubject: Lamp\r\n\r\nWhere is it?\r\n"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Dovecot]:
-    with dovecot() as running:
-        yield running
-
-
-@pytest.fixture
-def user() -> str:
-    return f"modern{next(numbers)}"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    clock = Clock()
-    clock.moment = datetime.now(UTC)
-    return clock
 
 
 @pytest.fixture

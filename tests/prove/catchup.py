@@ -14,8 +14,8 @@ from hub.mailboxes import Mailbox
 from storage import Tx
 from storage.clock import utcnow
 from tests.doors import furnish, messages, settings_for
+from tests.office import account, mail
 from tests.support.dovecot import Dovecot
-from tests.test_mailboxes import account, mail
 
 PATIENCE = 600.0  # seconds
 
