@@ -38,7 +38,7 @@ def test_what_other_people_expect_of_their_mails_holds(score: Callable[[int], co
     every = 1 if score in (corpus.trimmed_replies, corpus.forwarded_senders, corpus.decoded_parts) else SAMPLE
     reached = score(every)
     print(f"{reached.name}: {reached.right} of {reached.total}; not {reached.misses}")
-    assert reached.total >= 10
+    assert reached.total >= 5
     assert reached.share >= GATES[score], reached.misses
 
 

@@ -143,11 +143,11 @@ def lines_of(text: str) -> list[str]:
 
 def _is_ruled_title(content: str) -> bool:
     """ "----- Original message -----" in any language, or a ruler before it alone."""
-    title = ORIGINAL.search(content)
+    title = _first_words(ORIGINAL, content)
     if title is None:
         return bool(ON_WROTE_RULED.match(content))
     before, after = content[: title.start()], content[title.end() :]
-    if WORD.search(before) or WORD.search(after):
+    if WORD.search(after):
         return False
     left, right = (sum(each in RULES for each in side) for side in (before, after))
     return (left >= 2 and right >= 2) or (left >= 3 and after.strip() in ("", ":"))
@@ -155,8 +155,13 @@ def _is_ruled_title(content: str) -> bool:
 
 def is_forwarding(content: str) -> bool:
     """Does this line say that a forwarded mail begins, in any language?"""
-    marker = FORWARDED.search(content)
-    return marker is not None and not WORD.search(content[: marker.start()])
+    return _first_words(FORWARDED, content) is not None
+
+
+def _first_words(pattern: re.Pattern[str], content: str) -> re.Match[str] | None:
+    """The pattern where the words of a line begin: looking for it everywhere would cost the most of all."""
+    first = WORD.search(content)
+    return pattern.match(content, first.start()) if first else None
 
 
 def _is_header_block(lines: list[str], number: int) -> bool:
@@ -182,7 +187,7 @@ def intro(lines: list[str], number: int) -> int:
         joined = " ".join(f"{joined} {each.strip(' >')}".split())
         if len(joined) > MAX_INTRO or joined.count("@") > MAX_ADDRESSES or max(map(len, joined.split())) > MAX_WORD:
             break  # and the patterns below would take cubic time
-        if not (_ends_like_intro(joined) and TRACE.search(joined)):
+        if not (TRACE.search(joined) and _ends_like_intro(joined)):
             continue
         if DATED.match(joined) and not SENTENCE.search(joined):
             return length
