@@ -12,6 +12,7 @@ import pytest
 from storage.migrations import HEAD, current
 from tests.prove import outages
 from tests.prove.badlines import over_bad_lines
+from tests.prove.books import balanced
 from tests.prove.catchup import catch_up
 from tests.prove.faulty import Lines
 from tests.prove.ground import Ground, Server, ground
@@ -23,6 +24,8 @@ from tests.support.dovecot import dovecot
 pytestmark = pytest.mark.prove
 
 MESSAGES = int(os.environ.get("PROVE_MESSAGES", "10000"))  # over bad lines, on each database
+SOAK = float(os.environ.get("PROVE_SOAK", "180"))  # seconds; 3600 for the hour
+RATE = float(os.environ.get("PROVE_RATE", "50"))  # messages a second
 ROUNDS = int(os.environ.get("PROVE_ROUNDS", "150"))  # of the kill matrix, on each database; a thousand take an hour
 
 
@@ -118,6 +121,10 @@ def test_another_program_locks_sqlite(tmp_path: Path) -> None:
     with ground("sqlite", tmp_path) as hub:
         outages.database_locked(hub, tmp_path, 3, refused=False)
         outages.database_locked(hub, tmp_path, 16, refused=True)
+
+
+def test_the_books_balance_over_restarts(nodes: Ground) -> None:
+    balanced(nodes, SOAK, per_second=RATE)
 
 
 def test_three_minutes_of_everything(hub: Ground) -> None:
