@@ -18,6 +18,13 @@ class Unkept(Outage):
     """The bytes could not be kept: the folder is full, read-only or gone."""
 
 
+class BadBlob(FileNotFoundError):
+    """The bytes are missing or are not what was stored any more. The sentence says which file it is."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class Blobs:
     """A directory of files; with several hosts a shared one."""
 
@@ -43,20 +50,45 @@ class Blobs:
         target = self._path(digest)
         with self._keeping.look():
             try:
-                if not target.exists():
+                if not _freshen(target):
                     _write(target, pieces())
             except OSError as error:
                 raise Unkept(f"{self.folder} takes no files ({error.strerror}): make room or set its rights") from error
         return digest
 
+    def restore(self, data: bytes) -> str:
+        """Like `put`, for bytes that a backup or a receipt still has: a missing or damaged file is written anew."""
+        digest = hashlib.sha256(data).hexdigest()
+        try:
+            self.get(digest)
+        except BadBlob:
+            self._path(digest).unlink(missing_ok=True)
+        return self.put(data)
+
     def get(self, digest: str) -> bytes:
-        """The bytes. Raises FileNotFoundError when they are not here."""
-        return self._path(digest).read_bytes()
+        """The bytes, as they were stored: the name is checked against them. Raises BadBlob."""
+        path = self._path(digest)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise BadBlob(f"The bytes are missing: there is no file {path}; restore it from a backup.") from None
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise BadBlob(f"The bytes are damaged: {path} is not what was stored; restore it from a backup.")
+        return data
 
     def _path(self, digest: str) -> Path:
         if len(digest) != 64 or not all(c in "0123456789abcdef" for c in digest):
-            raise FileNotFoundError(f"not a blob name: {digest[:80]!r}")
+            raise BadBlob(f"not a blob name: {digest[:80]!r}")
         return self.folder / digest[:2] / digest
+
+
+def _freshen(target: Path) -> bool:
+    """Whether the file is here; if so it counts as new, so that no sweep takes it before its unit has named it."""
+    try:
+        os.utime(target)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _write(target: Path, pieces: Iterable[bytes]) -> None:
