@@ -240,6 +240,18 @@ class DeliveryUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class Ignored:
+    """An authentic call that is no message for us and never will be: the receipt says why.
+
+    `private` means words between others that a provider tells us of: that it came is kept, the bytes are not.
+    """
+
+    raw: Raw
+    why: str
+    private: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What the composer and the queue may rely on."""
 
@@ -411,7 +423,7 @@ class LogsInWithTokens(Protocol):
 class Hears(Protocol):
     """A channel whose provider calls us."""
 
-    def hear(self, request: SignedRequest) -> list[Raw | DeliveryUpdate]:
+    def hear(self, request: SignedRequest) -> Sequence[Raw | DeliveryUpdate | Ignored]:
         """Verify, then take apart. Raises NotAuthentic."""
         ...
 

@@ -15,6 +15,7 @@ import urllib.error
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from http.client import HTTPException
 from typing import Any, ClassVar
 
@@ -26,7 +27,7 @@ from channels.base import (
     Accepted,
     CheckFailed,
     ContactPoint,
-    DeliveryUpdate,
+    Ignored,
     Inbound,
     Limits,
     NotAuthentic,
@@ -43,6 +44,7 @@ from channels.base import (
 from channels.settings import checked, texts
 from channels.text import storable, storable_json
 
+JSON = "application/json"
 TIMEOUT = 10.0  # seconds
 MAX_CHARS = 4000  # Slack's own advice; it cuts at 40,000
 EVENT_TYPE = "switchyard_message"  # of the metadata that finds our message again after a broken line
@@ -259,21 +261,27 @@ class SlackChannel:
         self._channels = texts(name, settings, "customer_channels")
         self._client = SlackClient(settings["bot_token"], settings.get("base_url") or "")
 
-    def hear(self, request: SignedRequest) -> list[Raw | DeliveryUpdate]:
-        """A customer's message among Slack's events; nothing for edits, bots and other channels.
+    def hear(self, request: SignedRequest) -> list[Raw | Ignored]:
+        """A customer's message among Slack's events; edits, bots and other channels are ignored with the reason.
 
         The key is the message's place, not the event's id: one message can be told in several events, and `missing`
-        finds it without any. Raises NotAuthentic.
+        finds it without any. Slack's handshake (url_verification) is a question, so it leaves nothing. Raises
+        NotAuthentic.
         """
         verify(request, self._secret)
         try:
             payload = json.loads(request.body)
         except (ValueError, RecursionError):
+            payload = None
+        told = payload if isinstance(payload, dict) else {}
+        if told.get("type") == "url_verification":
             return []
-        event = payload.get("event") if isinstance(payload, dict) else None
-        if not isinstance(event, dict) or not self._is_customers(event):
-            return []
-        return [Raw(f"{event['channel']}:{event['ts']}"[:255], request.body, "application/json")]
+        event = told.get("event")
+        if not isinstance(event, dict):
+            return [Ignored(_telling(told, request.body), "This call from Slack holds no event.")]
+        if why := self._why_not(event):
+            return [Ignored(_telling(told, request.body), why, private=event.get("channel") not in self._channels)]
+        return [Raw(f"{event['channel']}:{event['ts']}"[:255], request.body, JSON)]
 
     @staticmethod
     def parse(raw: Raw) -> Inbound:
@@ -336,9 +344,9 @@ class SlackChannel:
                         written += self._client.messages(channel, since, str(found["ts"]))
                     for each in {str(each.get("ts")): each for each in written}.values():
                         event = {**each, "type": "message", "channel": channel}
-                        if self._is_customers(event):
+                        if not self._why_not(event):
                             body = json.dumps({"type": "event_callback", "event": event}).encode()
-                            yield Raw(f"{channel}:{each['ts']}"[:255], body, "application/json", {"source": "history"})
+                            yield Raw(f"{channel}:{each['ts']}"[:255], body, JSON, {"source": "history"})
         except SendFailed as refused:
             raise CheckFailed(refused.why) from refused
 
@@ -355,15 +363,26 @@ class SlackChannel:
         """Ask Slack who we are. Raises CheckFailed."""
         self._client.check()
 
-    def _is_customers(self, event: Mapping[str, Any]) -> bool:
-        return (
-            event.get("type") == "message"
-            and event.get("channel") in self._channels
-            and (event.get("subtype") or "") in _HEARD
-            and not event.get("bot_id")
-            and isinstance(event.get("user"), str)
-            and isinstance(event.get("ts"), str)
-        )
+    def _why_not(self, event: Mapping[str, Any]) -> str:
+        """Why this event is no customer's message; empty when it is one."""
+        if event.get("type") != "message":
+            return "It tells of no message."
+        if event.get("channel") not in self._channels:
+            return "It was written in a channel that is not among customer_channels."
+        if (event.get("subtype") or "") not in _HEARD:
+            return "It is an edit, a deletion or a notice, not a new message."
+        if event.get("bot_id"):
+            return "A bot wrote it."
+        if not isinstance(event.get("user"), str) or not isinstance(event.get("ts"), str):
+            return "It names no writer or no place."
+        return ""
+
+
+def _telling(payload: Mapping[str, Any], body: bytes) -> Raw:
+    """An event that is no message, under the id that Slack repeats when it tells of it again."""
+    known = payload.get("event_id")
+    key = f"event:{storable(known)}" if isinstance(known, str) and known else f"sha256:{sha256(body).hexdigest()}"
+    return Raw(key[:255], body, JSON)
 
 
 def _metadata(mark: str) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from channels.base import NotAuthentic, NotConfigured, SignedRequest
 from channels.slack import verify
-from chatops.actions import Malformed, carry_out, read_press
+from chatops.actions import Malformed, carry_out, note_other, read_press
 from hub import Hub
 from hub.intake import OUTAGES, hear
 from hub.web import hub_here, signed_request
@@ -66,8 +66,14 @@ def receive_action() -> Answer:
     """Buttons. What comes of a press is seen in the notice, or whispered to whoever pressed."""
     hub, signed = hub_here(), signed_request()
     verify(signed, hub.settings.slack_signing_secret)
-    press = read_press(signed)
-    if press is not None:
+    try:
+        press = read_press(signed)
+    except Malformed as error:
+        note_other(hub, signed, str(error))
+        raise
+    if press is None:
+        note_other(hub, signed, "It is no press of a button that we act on.")
+    else:
         carry_out(hub, press)
     return jsonify(ok=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -21,6 +21,7 @@ from routing.work import claim
 from storage import Tx
 from storage.access import Conflict, Forbidden, NotFound, actor_for
 from storage.people import Agent, agent_by_email
+from storage.receipts import note_press
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,13 @@ class Press:
     channel: str
     outsider: bool  # of another workspace: its profiles are not ours to trust
     key: str
+    body: bytes = field(repr=False)
+
+
+def note_other(hub: Hub, request: SignedRequest, why: str) -> None:
+    """Keep a verified request that presses no button of ours, with the reason why nothing comes of it."""
+    key = f"sha256:{hashlib.sha256(request.body).hexdigest()}"
+    hub.store.submit(lambda tx: note_press(tx, key, request.body, "ignored", why))
 
 
 def read_press(request: SignedRequest) -> Press | None:
@@ -71,13 +79,17 @@ def read_press(request: SignedRequest) -> Press | None:
             str(channel["id"]),
             bool(home) and user.get("team_id", home) != home,
             f"press:{hashlib.sha256(told.encode()).hexdigest()[:40]}",
+            request.body,
         )
     except (KeyError, IndexError, TypeError, ValueError):
         raise Malformed("This press names no action, user, channel or conversation.") from None
 
 
 def carry_out(hub: Hub, press: Press) -> None:
-    """Do what was pressed, once. The notice shows the result; a refusal is whispered to whoever pressed."""
+    """Do what was pressed, once, in the unit that keeps the raw press.
+
+    The notice shows the result; a refusal is whispered to whoever pressed and is the receipt's reason.
+    """
     agent_id = None if press.outsider else _agent_behind(hub, press.user)
     if agent_id is None:
         _tell(hub, press, STRANGER)
@@ -90,7 +102,7 @@ def carry_out(hub: Hub, press: Press) -> None:
 
 
 def _do(tx: Tx, hub: Hub, press: Press, agent_id: int) -> None:
-    if _told_before(tx, press):
+    if not note_press(tx, press.key, press.body, "accepted"):
         return
     agent = tx.get_one(Agent, agent_id)
     VERBS[press.action_id](tx, actor_for(tx, agent), press.conversation_id)
@@ -100,12 +112,8 @@ def _do(tx: Tx, hub: Hub, press: Press, agent_id: int) -> None:
 
 def _tell(hub: Hub, press: Press, sentence: str) -> None:
     with hub.store.write() as tx:
-        whisper(tx, press.channel, press.user, escape(sentence), press.key)
-
-
-def _told_before(tx: Tx, press: Press) -> bool:
-    row = tx.sql("SELECT 1 FROM delivery WHERE sender = 'slack' AND dedupe_key = ?", press.key).fetchone()
-    return row is not None
+        if note_press(tx, press.key, press.body, "ignored", sentence):
+            whisper(tx, press.channel, press.user, escape(sentence), press.key)
 
 
 def _agent_behind(hub: Hub, user: str) -> int | None:

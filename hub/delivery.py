@@ -22,7 +22,7 @@ from storage.deliveries import Delivery
 from storage.facts import DeliveryChanged
 from storage.failpoints import step
 from storage.outages import is_outage
-from storage.receipts import NEW_RECEIPT
+from storage.receipts import NEW_STATUS, seen_again
 
 if TYPE_CHECKING:
     from hub.hub import Hub
@@ -424,10 +424,11 @@ def _apply_update(tx: Tx, channel_id: int, update: DeliveryUpdate) -> str:
     state, why = ("accepted", "") if message_id else ("ignored", "no such message of ours")
     raw = update.raw
     rows = tx.sql(
-        NEW_RECEIPT, channel_id, raw.dedupe_key[:255], "status", state, why, raw.content_type[:200],
-        json.dumps(dict(raw.headers)), raw.body, "", len(raw.body), tx.now,
+        NEW_STATUS, channel_id, raw.dedupe_key[:255], state, why, raw.content_type[:200],
+        json.dumps(dict(raw.headers)), raw.body, len(raw.body), tx.now, message_id,
     ).fetchall()  # fmt: skip
     if not rows:
+        seen_again(tx, channel_id, raw.dedupe_key)
         return "duplicate"
     step("status.noted")
     if message_id:

@@ -13,6 +13,7 @@ from channels.base import (
     ContactPoint,
     DeliveryUpdate,
     File,
+    Ignored,
     Inbound,
     Raw,
     Sender,
@@ -29,12 +30,14 @@ from hub.hub import Hub, Opened
 from hub.identity import Known, identify
 from hub.optout import note_command
 from hub.reading import ReadingFailed, ReadingStopped
+from hub.receipts import keep_ignored, new_receipt, note_receipt, raw_bytes, shelve
 from hub.suppression import lift
 from hub.threads import Thread, thread
 from hub.trust import weighed
 from routing.work import Arrival, enqueue
 from storage import Tx, outages
 from storage.access import Actor, Conflict, NotFound, receipt_for
+from storage.blobs import BadBlob
 from storage.copies import claim_key
 from storage.facts import (
     ConversationOpened,
@@ -45,13 +48,12 @@ from storage.facts import (
     ReceiptQuarantined,
 )
 from storage.failpoints import step
-from storage.receipts import INLINE_BYTES, NEW_RECEIPT, Receipt, begin_try
-from storage.store import Rows
+from storage.receipts import Receipt, begin_try, seen_again
 
 logger = logging.getLogger(__name__)
 
 OUTAGES = outages.OUTAGES
-SENTENCES = (Unreadable, ReadingStopped, ReadingFailed)  # their words are for people
+SENTENCES = (Unreadable, ReadingStopped, ReadingFailed, BadBlob, NotFound)  # their words are for people
 TRIES = 3  # at what readers die over
 CRASHES = 6  # tries that nobody saw the end of: the whole process went away
 POISON = (
@@ -116,6 +118,8 @@ def hear(hub: Hub, opened: Opened, request: SignedRequest) -> list[Taken]:
     for heard in opened.hears.hear(request):
         if isinstance(heard, DeliveryUpdate):
             taken.append(Taken(settle_update(hub.store, opened.id, heard)))
+        elif isinstance(heard, Ignored):
+            taken.append(Taken(*keep_ignored(hub, opened, heard)))
         else:
             taken.append(take_in(hub, opened, heard))
     return taken
@@ -138,12 +142,12 @@ def take_in(hub: Hub, opened: Opened, raw: Raw) -> Taken:
     step("intake.read")
 
     def unit(tx: Tx) -> Taken:
-        noted = _note_receipt(tx, opened, raw, body, digest, *_verdict(inbound))
+        noted = new_receipt(tx, opened, raw, body, digest, *_verdict(inbound))
         # Asked before the receipt's answer is read: the two share a round trip, and a duplicate's sender is known.
         sender = identify(tx, inbound.sender) if inbound.sender.points and inbound.automatic not in DROPPED else None
         receipt = noted.fetchone()
         if receipt is None:
-            return Taken("duplicate")
+            return Taken("duplicate", seen_again(tx, opened.id, raw.dedupe_key))
         filed = receive(tx, opened, inbound, receipt[0], files, signed, sender)
         step("intake.filed")
         return filed
@@ -232,7 +236,7 @@ def retry_receipt(hub: Hub, actor: Actor, receipt_id: int) -> Taken:
         receipt = receipt_for(tx, actor, receipt_id)
     if receipt.state not in ("quarantined", "received"):
         raise Conflict(f"This one is {receipt.state} already.")
-    return read_receipt(hub, hub.channel(receipt.channel_id), receipt)
+    return read_receipt(hub, hub.channel(receipt.channel_id or 0), receipt)
 
 
 def read_receipt(hub: Hub, opened: Opened, receipt: Receipt) -> Taken:
@@ -247,7 +251,11 @@ def read_receipt(hub: Hub, opened: Opened, receipt: Receipt) -> Taken:
     hub.reading.ready(opened.must())
     if not hub.store.submit(lambda tx: begin_try(tx, receipt_id, attempts)):
         return Taken("duplicate", receipt_id)
-    raw = Raw(receipt.dedupe_key, raw_bytes(hub, receipt), receipt.content_type, receipt.headers)
+    try:
+        raw = Raw(receipt.dedupe_key, raw_bytes(hub, receipt), receipt.content_type, receipt.headers)
+    except (BadBlob, NotFound) as lost:
+        why = sentence(lost)
+        return hub.store.submit(lambda tx: _mark_quarantined(tx, receipt_id, opened, why))
     unit = _understood(hub, opened, receipt_id, raw, attempts + 1 if again else TRIES)
     return _file(hub, opened, [(receipt_id, unit)])[0]
 
@@ -319,16 +327,6 @@ def _file(hub: Hub, opened: Opened, work: Sequence[tuple[int, Callable[[Tx], Tak
     return taken
 
 
-def raw_bytes(hub: Hub, receipt: Receipt) -> bytes:
-    """What arrived, to the byte."""
-    return receipt.body if receipt.body is not None else hub.blobs.get(receipt.sha256)
-
-
-def shelve(hub: Hub, body: bytes) -> tuple[bytes | None, str]:
-    """Where the bytes of a receipt go: into its row, or when large into a blob that is durable before the row."""
-    return (body, "") if len(body) <= INLINE_BYTES else (None, hub.blobs.put(body))
-
-
 def store_files(hub: Hub, inbound: Inbound) -> tuple[StoredFile, ...]:
     """Make attachments durable before the unit that refers to them."""
     stored = [StoredFile(file, hub.blobs.put(file.data)) for file in inbound.files]
@@ -359,20 +357,6 @@ def sentence(error: BaseException) -> str:
     return str(error)[:500] if isinstance(error, SENTENCES) else f"{type(error).__name__}: {error}"[:500]
 
 
-def note_receipt(tx: Tx, opened: Opened, raw: Raw, body: bytes | None, digest: str) -> int | None:
-    """Keep the raw thing for later reading; None when it was here before."""
-    row = _note_receipt(tx, opened, raw, body, digest, "received", "").fetchone()
-    return int(row[0]) if row else None
-
-
-def _note_receipt(tx: Tx, opened: Opened, raw: Raw, body: bytes | None, digest: str, state: str, why: str) -> Rows:
-    headers = json.dumps(dict(raw.headers)) if raw.headers else "{}"
-    return tx.ahead(
-        NEW_RECEIPT, opened.id, raw.dedupe_key[:255], "message", state, why, raw.content_type[:200], headers, body,
-        digest, raw.file_size or len(raw.body), tx.now,
-    )  # fmt: skip
-
-
 def _verdict(inbound: Inbound) -> tuple[str, str]:
     why = DROPPED.get(inbound.automatic)
     return ("ignored", why) if why else ("accepted", "")
@@ -386,9 +370,9 @@ def _set_aside(hub: Hub, opened: Opened, raw: Raw, error: Exception) -> Taken:
         return Taken("duplicate") if kept is None else Taken("received", kept)
 
     def unit(tx: Tx) -> Taken:
-        receipt = _note_receipt(tx, opened, raw, body, digest, "quarantined", sentence(error)).fetchone()
+        receipt = new_receipt(tx, opened, raw, body, digest, "quarantined", sentence(error)).fetchone()
         if receipt is None:
-            return Taken("duplicate")
+            return Taken("duplicate", seen_again(tx, opened.id, raw.dedupe_key))
         receipt_id = int(receipt[0])
         tx.emit(ReceiptQuarantined(receipt_id, opened.account.kind))
         return Taken("quarantined", receipt_id)

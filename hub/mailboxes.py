@@ -15,7 +15,8 @@ from sqlmodel import col, select
 
 from channels.base import Cursor, Folder, Polls, Raw
 from hub.hub import Hub, Opened
-from hub.intake import note_receipt, read_first, read_receipt, shelve
+from hub.intake import read_first, read_receipt
+from hub.receipts import note_receipt, shelve
 from storage import Tx
 from storage.access import NotFound
 from storage.failpoints import step
@@ -34,7 +35,7 @@ from storage.mailboxes import (
     settle_seen,
     unsettled_mails,
 )
-from storage.receipts import Receipt
+from storage.receipts import Receipt, still_open
 
 logger = logging.getLogger(__name__)
 
@@ -319,7 +320,7 @@ def file_receipts(hub: Hub, numbers: Iterable[int]) -> None:
         if receipt is None or receipt.state != "received":
             continue
         try:
-            read_receipt(hub, hub.channel(receipt.channel_id), receipt)
+            read_receipt(hub, hub.channel(receipt.channel_id or 0), receipt)
         except NotFound:
             logger.warning("receipt %s waits: its channel is switched off", number)
 
@@ -328,7 +329,7 @@ def file_left_over(hub: Hub, older_than_seconds: float = 30.0, channel_id: int |
     """Receipts (of one channel) that a crash left between stored and understood; how many were taken up."""
     with hub.store.read() as tx:
         before = tx.now - timedelta(seconds=older_than_seconds)
-        query = select(Receipt.id).where(Receipt.state == "received", Receipt.received_at <= before)
+        query = select(Receipt.id).where(Receipt.state == "received", still_open(), Receipt.received_at <= before)
         if channel_id is not None:
             query = query.where(Receipt.channel_id == channel_id)
         left = list(tx.exec(query.order_by(col(Receipt.id)).limit(200)))

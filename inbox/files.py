@@ -14,7 +14,7 @@ from sqlmodel import select
 from ssrfguard import Policy, SSRFGuardError
 from ssrfguard.requests import Session
 
-from hub.intake import raw_bytes
+from hub.receipts import raw_bytes
 from hub.web import hub_here
 from inbox.mailhtml import cleaned_html, page, pictured
 from inbox.session import viewer

@@ -19,7 +19,7 @@ from inbox.thread import note_reading
 from storage import Tx
 from storage.access import NotFound, conversation_for, person_for, visible_receipt
 from storage.desk import ChannelAccount
-from storage.receipts import Receipt
+from storage.receipts import Receipt, still_open
 from storage.search import index_new_messages
 
 RECEIPTS = 100
@@ -150,7 +150,7 @@ def _quarantined(tx: Tx, who: Viewer) -> list[tuple[Receipt, ChannelAccount]]:
     query = (
         select(Receipt, ChannelAccount)
         .join(ChannelAccount, col(ChannelAccount.id) == col(Receipt.channel_id))
-        .where(Receipt.state == "quarantined", visible_receipt(who.actor))
+        .where(Receipt.state == "quarantined", still_open(), visible_receipt(who.actor))
         .order_by(col(Receipt.id).desc())
         .limit(RECEIPTS)
     )

@@ -130,6 +130,7 @@ class Attachment(SQLModel, table=True):
             sqlite_where=text("source_url <> ''"),
             postgresql_where=text("source_url <> ''"),
         ),
+        Index("ix_attachment_blob", "sha256", sqlite_where=text("sha256 <> ''"), postgresql_where=text("sha256 <> ''")),
     )
 
     id: int | None = key()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Index, LargeBinary, UniqueConstraint, text
+from sqlalchemy import BigInteger, Index, LargeBinary, TextClause, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from storage.columns import BigId, json, key, ref, utc
@@ -20,26 +20,46 @@ NEW_RECEIPT = (
 )
 
 
+NEW_STATUS = (
+    "INSERT INTO receipt(channel_id, dedupe_key, origin, state, why, attempts, content_type, headers, body, sha256, "
+    "size, received_at, message_id) VALUES(?, ?, 'status', ?, ?, 0, ?, ?, ?, '', ?, ?, ?) "
+    "ON CONFLICT (channel_id, dedupe_key) DO NOTHING RETURNING id"
+)
+# What belongs to no channel (Slack's buttons) has a unique index of its own: to databases no NULL is like another.
+NEW_RECEIPT_OF_NONE = (
+    "INSERT INTO receipt(channel_id, dedupe_key, origin, state, why, attempts, content_type, headers, body, sha256, "
+    "size, received_at) VALUES(NULL, ?, ?, ?, ?, 0, ?, '{}', ?, '', ?, ?) "
+    "ON CONFLICT (dedupe_key) WHERE channel_id IS NULL DO NOTHING RETURNING id"
+)
+# SQLite uses a partial index only where the query says the index's own condition in the same words.
+OPEN = "state IN ('received','quarantined')"
+IN_BLOB = "sha256 <> ''"
+
+
+def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
+
+
 class Receipt(SQLModel, table=True):
     """One raw thing. `state` is received (still to be read), accepted, duplicate, ignored or quarantined.
 
-    The unique key is the only judge of "already seen". `body` is null when the bytes are the blob `sha256`.
-    `origin` is message or status. `attempts` counts the tries at reading it, each before it begins.
+    The unique key is the only judge of "already seen"; `seen` counts how often it came and `seen_at` is when it came
+    again last. `body` is null when the bytes are the blob `sha256`, or when they were dropped at `dropped_at`.
+    `origin` is message, status (of our message `message_id`) or press (of a button in Slack, of no channel).
+    `attempts` counts the tries at reading it, each before it begins.
     """
 
     __table_args__ = (
         UniqueConstraint("channel_id", "dedupe_key"),
-        Index(
-            "ix_receipt_open",
-            "state",
-            "id",
-            sqlite_where=text("state IN ('received','quarantined')"),
-            postgresql_where=text("state IN ('received','quarantined')"),
-        ),
+        _partial("uq_receipt_of_none", "dedupe_key", where="channel_id IS NULL", unique=True),
+        _partial("ix_receipt_open", "state", "id", where=OPEN),
+        _partial("ix_receipt_blob", "sha256", where=IN_BLOB),
+        _partial("ix_receipt_message", "message_id", where="message_id IS NOT NULL"),
+        Index("ix_receipt_received_at", "received_at"),
     )
 
     id: int | None = key()
-    channel_id: int = ref("channel.id")
+    channel_id: int | None = ref("channel.id", nullable=True)
     dedupe_key: str = Field(max_length=255)
     origin: str = Field(default="message", max_length=8)
     state: str = Field(max_length=12)
@@ -51,6 +71,36 @@ class Receipt(SQLModel, table=True):
     sha256: str = Field(default="", max_length=64)
     size: int = 0
     received_at: datetime = utc()
+    seen: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
+    seen_at: datetime | None = utc(nullable=True)
+    message_id: int | None = Field(default=None, sa_type=BigId)
+    dropped_at: datetime | None = utc(nullable=True)
+
+
+def still_open() -> TextClause:
+    """The condition that lets SQLite find unread and quarantined receipts by their index; said beside the state."""
+    return text(f"receipt.{OPEN}")
+
+
+def seen_again(tx: Tx, channel_id: int, dedupe_key: str) -> int:
+    """Count a re-delivery on the receipt that was there first; its id. The first delivery pays nothing for this."""
+    rows = tx.sql(
+        "UPDATE receipt SET seen = seen + 1, seen_at = ? WHERE channel_id = ? AND dedupe_key = ? RETURNING id",
+        tx.now, channel_id, dedupe_key[:255],
+    ).fetchall()  # fmt: skip
+    return int(rows[0][0])
+
+
+def note_press(tx: Tx, key: str, body: bytes, state: str, why: str = "") -> bool:
+    """Keep what Slack told of a button; False when it told before, which is counted."""
+    content_type = "application/x-www-form-urlencoded"
+    noted = tx.sql(
+        NEW_RECEIPT_OF_NONE, key, "press", state, why, content_type, body, len(body), tx.now
+    ).fetchone()  # fmt: skip
+    if noted is None:
+        sql = "UPDATE receipt SET seen = seen + 1, seen_at = ? WHERE channel_id IS NULL AND dedupe_key = ?"
+        tx.sql(sql, tx.now, key)
+    return noted is not None
 
 
 def begin_try(tx: Tx, receipt_id: int, attempts: int) -> bool:

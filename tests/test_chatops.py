@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 from flask import Flask
-from sqlmodel import select
+from sqlmodel import col, select
 from werkzeug.serving import BaseWSGIServer, make_server
 
 import chatops
@@ -37,6 +37,7 @@ from storage.clock import utcnow
 from storage.conversations import Conversation, Message
 from storage.deliveries import Delivery, SlackNotice
 from storage.people import Agent, agent_by_email
+from storage.receipts import Receipt
 from storage.work import Assignment, open_assignment
 
 NOTICES, CUSTOMERS = "C0NOTICES", "C0CUSTOMER"
@@ -258,7 +259,30 @@ def test_one_press_told_five_times_is_one_claim_and_one_word(desk: Desk) -> None
 
     with desk.hub.store.read() as tx:
         assert len(tx.exec(select(Assignment)).all()) == 1
+        (press,) = tx.exec(select(Receipt).where(Receipt.origin == "press")).all()
+        assert (press.state, press.seen, (press.body or b"")[:8]) == ("accepted", 5, b"payload=")
     assert len(desk.whispered(JONAS)) == 1
+
+
+def test_a_refused_press_and_a_followed_link_are_kept_with_the_reason(desk: Desk) -> None:
+    conversation_id = desk.text("Hello?")
+    desk.work()
+    desk.press("claim", conversation_id, STRANGER)
+    desk.press("open", conversation_id, JONAS)
+
+    with desk.hub.store.read() as tx:
+        kept = tx.exec(select(Receipt).where(Receipt.origin == "press").order_by(col(Receipt.id))).all()
+    assert [(receipt.state, receipt.channel_id) for receipt in kept] == [("ignored", None)] * 2
+    assert "belongs to no agent" in kept[0].why
+    assert "no press of a button" in kept[1].why
+
+
+def test_what_is_said_in_other_channels_is_counted_and_not_kept(desk: Desk) -> None:
+    desk.slack.say("C0INTERNAL", JONAS, "Mara is right, we forgot it")
+    with desk.hub.store.read() as tx:
+        (receipt,) = tx.exec(select(Receipt).where(Receipt.state == "ignored")).all()
+    assert "not among customer_channels" in receipt.why
+    assert receipt.body is None and receipt.dropped_at is not None
 
 
 def test_an_overdue_first_reply_is_shown_clearly(desk: Desk) -> None:

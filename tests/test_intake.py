@@ -12,8 +12,9 @@ from sqlmodel import col, select
 from channels.base import Raw
 from hub import hub as hub_module
 from hub.contacts import add_identity, merge, rename, unmerge
-from hub.intake import note_receipt, read_first, retry_receipt
+from hub.intake import read_first, retry_receipt
 from hub.lifecycle import resolve, snooze
+from hub.receipts import note_receipt
 from storage.access import SYSTEM, Conflict, NotFound
 from storage.conversations import Conversation, timeline
 from storage.facts import FactRow

@@ -20,9 +20,10 @@ from channels.apart import Caps
 from channels.base import Raw, Unreadable
 from channels.mail import EmailChannel
 from hub import intake
-from hub.intake import note_receipt, retry_receipt
+from hub.intake import retry_receipt
 from hub.mailboxes import file_left_over
 from hub.reading import Readers, ReadersDown, ReadingFailed, ReadingStopped
+from hub.receipts import note_receipt
 from storage.access import SYSTEM
 from storage.receipts import Receipt
 from tests.clock import Clock

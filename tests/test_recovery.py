@@ -14,10 +14,10 @@ from flask import Flask, request
 
 from channels.base import Raw
 from hub.delivery import Courier, SendResult
-from hub.intake import note_receipt
 from hub.mailboxes import Mailbox
 from hub.outbound import reconcile_message, send_message
 from hub.pump import Happened
+from hub.receipts import note_receipt
 from hub.replies import reply
 from routing.retire import is_stranded, take_up_stranded
 from sandbox.twilio import Mood, TwilioDouble

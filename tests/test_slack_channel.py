@@ -13,6 +13,7 @@ import pytest
 
 from channels.base import (
     CheckFailed,
+    Ignored,
     NotAuthentic,
     Outbound,
     Raw,
@@ -103,24 +104,28 @@ def test_a_file_is_named_for_fetching_later(slack: SlackDouble) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "why"),
     [
-        {"bot_id": "B1"},
-        {"subtype": "message_changed"},
-        {"subtype": "channel_join"},
-        {"channel": NOTICES},
-        {"user": None},
-        {"type": "reaction_added"},
+        ({"bot_id": "B1"}, "A bot wrote it"),
+        ({"subtype": "message_changed"}, "an edit"),
+        ({"subtype": "channel_join"}, "a notice"),
+        ({"channel": NOTICES}, "not among customer_channels"),
+        ({"user": None}, "names no writer"),
+        ({"type": "reaction_added"}, "no message"),
     ],
 )
-def test_bots_edits_and_other_channels_are_not_customers(slack: SlackDouble, changes: dict[str, Any]) -> None:
-    assert heard(slack, **changes) == []
+def test_bots_edits_and_other_channels_are_not_customers(slack: SlackDouble, changes: dict[str, Any], why: str) -> None:
+    (heard_of,) = heard(slack, **changes)
+    assert isinstance(heard_of, Ignored)
+    assert why in heard_of.why
+    assert heard_of.private == ("channel" in changes)
 
 
 def test_a_signed_body_that_is_no_event_is_nothing_to_us(slack: SlackDouble) -> None:
     for body in (b"null", b"{", b'{"event": 7}', b"[" * 100_000):
         headers = {name.lower(): value for name, value in slack.sign(body).items()}
-        assert channel(slack).hear(SignedRequest("POST", "https://x/", headers, body, now=datetime.now(UTC))) == []
+        (told,) = channel(slack).hear(SignedRequest("POST", "https://x/", headers, body, now=datetime.now(UTC)))
+        assert isinstance(told, Ignored) and told.why == "This call from Slack holds no event."
 
 
 @pytest.mark.parametrize("age", [301, -301])
