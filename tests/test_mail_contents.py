@@ -133,6 +133,12 @@ def test_a_blank_behind_the_transfer_encoding_hides_nothing() -> None:
     assert parsed(body).files[0].data == b"hello"
 
 
+def test_a_mail_within_a_mail_that_can_not_be_written_back_is_kept_all_the_same() -> None:
+    inner = b"From: b@example.com\x0bSubject: hidden\r\n\r\nhello"
+    [file] = parsed(multipart(part(b"Content-Type: message/rfc822", content=inner))).files
+    assert b"hello" in file.data and b"b@example.com" in file.data
+
+
 def test_mails_within_mails_are_named_by_their_subjects() -> None:
     inner = mail(mail(b"x", Subject=b"Third"), b"Content-Type: message/rfc822", Subject=b"Second")
     inbound = parsed(multipart(part(b"Content-Type: message/rfc822", content=inner)))

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from email import policy
+from email.errors import MessageError
 from email.generator import BytesGenerator
 from email.message import Message
 from io import BytesIO
@@ -265,7 +266,7 @@ def _written_back(message: Message) -> bytes:
     buffer = BytesIO()
     try:
         BytesGenerator(buffer, mangle_from_=False, maxheaderlen=0, policy=policy.compat32).flatten(message)
-    except (ValueError, LookupError, AttributeError, TypeError, KeyError):
+    except (ValueError, LookupError, AttributeError, TypeError, MessageError):
         fields = "".join(f"{name}: {content}\n" for name, content in message.raw_items())
         return f"{fields}\n".encode("utf-8", "surrogateescape") + payload(message)
     return buffer.getvalue()
