@@ -28,6 +28,7 @@ def create_app(settings: Settings | None = None, hub: Hub | None = None) -> Flas
     from config import load
     from config.logs import set_up_logging
     from hub import Hub
+    from hub.web import Cookies
     from inbox import assets
     from sandbox import page as sandbox_page
     from storage.migrations import upgrade_when_there
@@ -44,6 +45,7 @@ def create_app(settings: Settings | None = None, hub: Hub | None = None) -> Flas
     app = Flask("switchyard", static_folder=None, template_folder=None)
     app.extensions["hub"] = hub
     app.secret_key = settings.secret_key
+    app.session_interface = Cookies()
     assets.register(app)
     app.register_blueprint(webhooks.create_blueprint())
     app.register_blueprint(chatops.create_blueprint())

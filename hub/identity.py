@@ -42,9 +42,11 @@ def identify(tx: Tx, sender: Sender) -> Known:
     """The contact behind a sender; an unknown one becomes a new contact. Never merges: that takes a person.
 
     The first point decides. Further points are added to the contact unless they belong to somebody already.
-    On PostgreSQL the person stays locked until the commit, so that parallel first messages make one conversation.
+    On PostgreSQL the person stays locked until the commit, so that parallel first messages make one conversation;
+    holding does the same among units of one transaction.
     """
     first = sender.points[0]
+    tx.hold("identity", first.kind, first.value)
     known = _find(tx, first) or _find_again(tx, first)
     if known is None:
         known = _create(tx, sender, first)
@@ -71,6 +73,8 @@ def _find(tx: Tx, point: ContactPoint) -> Known | None:
     if row is None:
         return None
     identity_id, contact_id, person_id, strength, name, attributes, language, bounced = row
+    if tx.hold("person", person_id):
+        return _find(tx, point)
     if isinstance(attributes, str):  # SQLite hands JSON back as text
         attributes = json.loads(attributes) if attributes != "{}" else {}
     return Known(identity_id, contact_id, person_id, name, attributes, language, strength, bool(bounced))
@@ -83,17 +87,17 @@ def _find_again(tx: Tx, point: ContactPoint) -> Known | None:
 
 def _create(tx: Tx, sender: Sender, first: ContactPoint) -> Known:
     contact_id = int(tx.sql(NEW_CONTACT, sender.name, tx.now).fetchall()[0][0])
+    tx.hold("person", contact_id)
     tx.sql("UPDATE contact SET person_id = id WHERE id = ?", contact_id)
-    if _add(tx, contact_id, first) is None:
+    identity_id = _add(tx, contact_id, first)
+    if identity_id is None:
         # Another node stored the same address a moment ago: its contact is the one, ours must not stay behind.
         tx.sql("DELETE FROM contact WHERE id = ?", contact_id)
         known = _find(tx, first)
         assert known is not None
         return known
     tx.emit(ContactCreated(contact_id))
-    known = _find(tx, first)
-    assert known is not None
-    return known
+    return Known(identity_id, contact_id, contact_id, sender.name, {}, "", int(first.strength))
 
 
 def _add(tx: Tx, contact_id: int, point: ContactPoint) -> int | None:

@@ -35,7 +35,7 @@ from hub.suppression import lift
 from hub.threads import Thread, thread
 from hub.trust import weighed
 from routing.work import Arrival, enqueue
-from storage import Tx, outages
+from storage import Interleaved, Tx, outages
 from storage.access import Actor, Conflict, NotFound, receipt_for
 from storage.blobs import BadBlob
 from storage.copies import claim_key
@@ -76,7 +76,8 @@ NEW_MESSAGE = (
 HEARD = (
     "UPDATE conversation SET state = 'open', snoozed_until = NULL, channel = ?, last_at = ?, last_message_id = ?, "
     "last_inbound_id = ?, preview = ?, message_count = message_count + 1, "
-    "waiting_since = COALESCE(waiting_since, ?) WHERE id = ?"
+    "waiting_since = COALESCE(waiting_since, ?) WHERE id = ? RETURNING EXISTS(SELECT 1 FROM work_item "
+    "WHERE work_item.conversation_id = conversation.id AND work_item.state IN ('queued','offered','assigned'))"
 )
 NOTED = "UPDATE conversation SET last_message_id = ?, message_count = message_count + 1 WHERE id = ?"
 LEARN_LANGUAGE = "UPDATE contact SET language = ? WHERE id = ? AND language = ''"
@@ -143,7 +144,7 @@ def take_in(hub: Hub, opened: Opened, raw: Raw) -> Taken:
 
     def unit(tx: Tx) -> Taken:
         noted = new_receipt(tx, opened, raw, body, digest, *_verdict(inbound))
-        # Asked before the receipt's answer is read: the two share a round trip, and a duplicate's sender is known.
+        # Asked before the receipt's answer is read: the two share a round, and a duplicate's sender is known.
         sender = identify(tx, inbound.sender) if inbound.sender.points and inbound.automatic not in DROPPED else None
         receipt = noted.fetchone()
         if receipt is None:
@@ -153,7 +154,7 @@ def take_in(hub: Hub, opened: Opened, raw: Raw) -> Taken:
         return filed
 
     try:
-        taken = hub.store.submit(unit)
+        taken = hub.store.submit(Interleaved(unit))
         step("intake.durable")
         return taken
     except Exception as error:
@@ -172,6 +173,8 @@ def receive(
         return Taken("ignored", receipt_id)
     kind = opened.account.kind
     key = copy_key(kind, inbound, [stored.sha256 for stored in files])
+    if key:
+        tx.hold("copy", key)
     claim = claim_key(tx, key, receipt_id) if key else None
     inbound = inbound if inbound.sender.points else replace(inbound, sender=_nobody(inbound, receipt_id))
     sender = sender or identify(tx, inbound.sender)
@@ -188,7 +191,7 @@ def receive(
     for stored in files:
         _attach(tx, message_id, stored)
     if inbound.language and not sender.language:
-        tx.ahead(LEARN_LANGUAGE, inbound.language, sender.person_id)
+        tx.sql(LEARN_LANGUAGE, inbound.language, sender.person_id)
     if inbound.command:
         note_command(tx, sender, inbound, opened)
     if sent is not None:
@@ -198,13 +201,12 @@ def receive(
     # A first "STOP", an absence, a report on somebody else's mail: no matter that anybody has to look at.
     nobodys = bool(inbound.command) or inbound.report is not None or inbound.automatic in ("vacation", "report")
     if nobodys or (inbound.automatic and found is not None):
-        tx.ahead(NOTED, message_id, conversation_id)
+        tx.sql(NOTED, message_id, conversation_id)
         if found is None:
             tx.sql("UPDATE conversation SET state = 'resolved' WHERE id = ?", conversation_id)
             tx.emit(ConversationResolved(conversation_id, by="system"))
     else:
-        _hear(tx, found, conversation_id, message_id, inbound, kind)
-        if found is None or not found.has_work:
+        if not _hear(tx, found, conversation_id, message_id, inbound, kind):
             enqueue(tx, _arrival(opened, sender, inbound, conversation_id))
     tx.emit(MessageReceived(conversation_id, sender.contact_id, message_id, kind, why, inbound.automatic))
     return Taken("accepted", receipt_id, message_id, conversation_id, sender.contact_id)
@@ -439,12 +441,14 @@ def _attach(tx: Tx, message_id: int, stored: StoredFile) -> None:
     )  # fmt: skip
 
 
-def _hear(tx: Tx, found: Thread | None, conversation_id: int, message_id: int, inbound: Inbound, kind: str) -> None:
-    tx.ahead(HEARD, kind, tx.now, message_id, message_id, _preview(inbound), tx.now, conversation_id)
+def _hear(tx: Tx, found: Thread | None, conversation_id: int, message_id: int, inbound: Inbound, kind: str) -> bool:
+    """The customer spoke: the conversation is open and waits. Whether somebody's work on it is under way."""
+    heard = tx.sql(HEARD, kind, tx.now, message_id, message_id, _preview(inbound), tx.now, conversation_id)
     if found is not None and found.state == "snoozed":
         tx.emit(ConversationWoken(conversation_id, "the customer wrote"))
     elif found is not None and found.state == "resolved":
         tx.emit(ConversationReopened(conversation_id, "the customer wrote"))
+    return bool(heard.fetchone()[0])
 
 
 def _arrival(opened: Opened, sender: Known, inbound: Inbound, conversation_id: int) -> Arrival:

@@ -14,13 +14,12 @@ REOPENS_FOR = timedelta(hours=24)
 STRANGERS_FOR = timedelta(days=30)
 FREE_FORM = ("sms", "whatsapp", "chat", "slack")  # kinds whose senders can't name a conversation
 
-# The state is read under the row's lock, and the work after it: a conversation that is resolved meanwhile would
-# else be heard as open, without work that anybody is matched to.
+# Read under the row's lock; whether there is work is asked after it (`hub.intake`): a conversation that is resolved
+# meanwhile would else be heard as open, without work that anybody is matched to.
 STATE = (
     "SELECT v.id, v.state, v.last_at, c.person_id FROM conversation v "
     "JOIN contact c ON c.id = v.contact_id WHERE v.id = "
 )
-WORK = "SELECT 1 FROM work_item WHERE state IN ('queued','offered','assigned') AND conversation_id = "
 LATEST = (
     "(SELECT v.id FROM conversation v JOIN contact c ON c.id = v.contact_id WHERE c.person_id = ? "
     "ORDER BY v.last_at DESC, v.id DESC LIMIT 1)"
@@ -33,11 +32,10 @@ BY_REFERENCE = (
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """The conversation found: its state, whether an episode of work is under way, and why it was chosen."""
+    """The conversation found: its state and why it was chosen."""
 
     conversation_id: int
     state: str
-    has_work: bool
     why: str
     person_id: int
     age: timedelta  # since anything last happened in it
@@ -71,9 +69,9 @@ def thread(tx: Tx, person_id: int, inbound: Inbound, kind: str, signed: tuple[in
 def _look(tx: Tx, which: str, value: int, why: str) -> Thread | None:
     """One conversation, locked on PostgreSQL; `which` is a mark or a subquery for its id."""
     lock = " FOR NO KEY UPDATE OF v" if tx.dialect == "postgresql" else ""
-    state = tx.ahead(STATE + which + lock, value)
-    has_work = tx.sql(WORK + which, value).fetchone() is not None
-    row = state.fetchone()
+    row = tx.sql(STATE + which + lock, value).fetchone()
     if row is None:
         return None
-    return Thread(row[0], row[1], has_work, why, row[3], tx.now - (moment(row[2]) or tx.now))
+    if tx.hold("conversation", row[0]):
+        return _look(tx, which, value, why)
+    return Thread(row[0], row[1], why, row[3], tx.now - (moment(row[2]) or tx.now))

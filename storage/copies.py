@@ -25,7 +25,7 @@ class MailCopy(SQLModel, table=True):
 
 def claim_key(tx: Tx, key: str, receipt_id: int) -> Rows:
     """A row when this receipt is the first with the key; none when another was."""
-    return tx.ahead(CLAIM, key, receipt_id)
+    return tx.sql(CLAIM, key, receipt_id)
 
 
 def first_with(tx: Tx, key: str) -> tuple[int, int, int] | None:

@@ -48,14 +48,14 @@ def cursor_of(tx: Tx, channel_id: int, folder: str) -> MailCursor | None:
 
 def move_cursor(tx: Tx, channel_id: int, folder: str, uidvalidity: int, uid: int, behind: int) -> None:
     """Everything up to this number is durable; `behind` mails are known to be after it."""
-    tx.ahead(MOVE, channel_id, folder, uidvalidity, uid, tx.now, behind)
+    tx.sql(MOVE, channel_id, folder, uidvalidity, uid, tx.now, behind)
 
 
 def note_seen(
     tx: Tx, channel_id: int, folder: str, uidvalidity: int, uid: int, dedupe_key: str | None, state: str
 ) -> None:  # fmt: skip
     """A mail under its number and the receipt that has its bytes, whether it was new or known; none when missing."""
-    tx.ahead(SEEN, channel_id, folder, uidvalidity, uid, channel_id, dedupe_key, state, tx.now)
+    tx.sql(SEEN, channel_id, folder, uidvalidity, uid, channel_id, dedupe_key, state, tx.now)
 
 
 def seen_mails(tx: Tx, channel_id: int, folder: str, uidvalidity: int) -> set[int]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy
@@ -14,11 +15,13 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine import make_url
 from sqlmodel import Session
 
+from storage.binding import PLAIN, Array, psycopg_statement, psycopg_value, sqlite_value
 from storage.clock import Clock, utcnow
 from storage.columns import SQLITE_MOMENT
 from storage.facts import Fact
 from storage.failpoints import step
 from storage.fairlock import FairLock
+from storage.interleaving import Interleaved, Lanes
 from storage.outages import Watch
 from storage.writer import Writer
 
@@ -34,9 +37,8 @@ POSTGRES_CONNECTION: dict[str, Any] = {
     "connect_timeout": 3, "tcp_user_timeout": 8000, "keepalives_idle": 4, "keepalives_interval": 2,
     "keepalives_count": 2, "options": "-c timezone=UTC -c lock_timeout=5000",
 }  # fmt: skip
+POSTGRES_WRITERS = 2  # one computes while the other waits for the server
 BATCH_LIMIT = "SET LOCAL statement_timeout = 8000"  # less than callers of the writer wait
-
-PLAIN = (str, int, type(None), bytes, float)  # what sqlite3 binds as it is
 
 INSERT_FACT = "INSERT INTO fact(name, at, conversation_id, contact_id, data) VALUES(?, ?, ?, ?, ?)"
 INSERT_FACTS = (
@@ -55,32 +57,6 @@ class Rows(Protocol):
     def fetchall(self) -> Sequence[Any]: ...
 
 
-class Pending:
-    """Rows of a statement that PostgreSQL gets together with the next one."""
-
-    def __init__(self, tx: Tx, statement: str, values: Sequence[Any]):
-        self._tx = tx
-        self.statement = statement
-        self.values = values
-        self.cursor: Any = None
-
-    @property
-    def rowcount(self) -> int:
-        return int(self._sent().rowcount)
-
-    def fetchone(self) -> Any:
-        return self._sent().fetchone()
-
-    def fetchall(self) -> Sequence[Any]:
-        rows: Sequence[Any] = self._sent().fetchall()
-        return rows
-
-    def _sent(self) -> Any:
-        if self.cursor is None:
-            self._tx._send_ahead()
-        return self.cursor
-
-
 class Tx(Session):
     """A session with the moment it happens at and the facts it will leave behind."""
 
@@ -92,7 +68,7 @@ class Tx(Session):
         self.dialect = engine.dialect.name
         self._now_text = now.astimezone(UTC).strftime(SQLITE_MOMENT)
         self._driver: Any = None
-        self._ahead: list[Pending] = []
+        self._lanes: Lanes | None = None
 
     def emit(self, fact: Fact) -> None:
         """Record that something happened. Written last, just before the commit."""
@@ -102,58 +78,48 @@ class Tx(Session):
         """Run one statement with `?` marks on the driver's own cursor: the hot paths' way past the ORM.
 
         Pending ORM work is flushed first. Read the rows before the next statement. Moments, dicts and lists are
-        bound as the columns expect them; read moments back with `storage.columns.moment`.
+        bound as the columns expect them; read moments back with `storage.columns.moment`. In an interleaved unit the
+        statement is sent when its rows are read, or later with others, in their order.
         """
         if not self._is_clean():
             self.flush()
+        if self._lanes is not None:
+            return self._lanes.ask(statement, values)
         if self._driver is None:
             self._open_driver()
         if self.dialect == "sqlite":
-            bound = [v if type(v) in PLAIN else self._now_text if v is self.now else _sqlite_value(v) for v in values]
+            bound = [v if type(v) in PLAIN else self._now_text if v is self.now else sqlite_value(v) for v in values]
             rows: Rows = self._driver.execute(statement, bound)
             return rows
-        if self._ahead:
-            return self._send_ahead(statement, values)
-        rows = self._driver.execute(_psycopg(statement), [_psycopg_value(v) for v in values])
+        rows = self._driver.execute(psycopg_statement(statement), [psycopg_value(v) for v in values])
         return rows
 
-    def ahead(self, statement: str, *values: Any) -> Rows:
-        """Like `sql`, for a statement whose rows are not needed at once: PostgreSQL gets it with the next one.
+    def hold(self, *key: Hashable) -> bool:
+        """In an interleaved unit, keep something to this unit until it ends; True when another had it until now.
 
-        Saves a round trip. Reading the rows sends it; an error in it surfaces with the statement that sent it.
+        What was read about it before may then have changed. Everywhere else the transaction itself is enough.
         """
-        if self.dialect == "sqlite":
-            return self.sql(statement, *values)
+        return self._lanes is not None and self._lanes.hold(key)
+
+    def run_interleaved(self, units: Sequence[Callable[[Tx], T]]) -> list[T]:
+        """Several units side by side, on PostgreSQL. Raises what one of them raises, or Standstill."""
         if self._driver is None:
             self._open_driver()
-        pending = Pending(self, statement, values)
-        self._ahead.append(pending)
-        return pending
+        self._lanes = Lanes(self._driver)
+        try:
+            return self._lanes.run(self, units)
+        finally:
+            self._lanes = None
 
     def _open_driver(self) -> None:
         driver: Any = self.connection().connection.driver_connection
         # One psycopg cursor for all statements: making one costs as much as binding ten values.
         self._driver = driver if self.dialect == "sqlite" else driver.cursor()
 
-    def _send_ahead(self, statement: str = "", values: Sequence[Any] = ()) -> Rows:
-        """Send what waits, and one statement more if given, in one round trip (libpq's pipeline mode)."""
-        waiting, self._ahead = self._ahead, []
-        connection = self._driver.connection
-        with connection.pipeline():
-            for pending in waiting:
-                pending.cursor = connection.cursor()
-                pending.cursor.execute(_psycopg(pending.statement), [_psycopg_value(v) for v in pending.values])
-            if statement:
-                self._driver.execute(_psycopg(statement), [_psycopg_value(v) for v in values])
-        rows: Rows = self._driver
-        return rows
-
     def write_facts(self) -> None:
         """Insert the buffered facts. On PostgreSQL under a lock that is held until the commit."""
         self.flush()
         if not self.facts:
-            if self._ahead:
-                self._send_ahead()
             return
         names = [type(fact).__name__ for fact in self.facts]
         contents = [fact.data() for fact in self.facts]
@@ -161,7 +127,7 @@ class Tx(Session):
         contacts = [data.get("contact_id") for data in contents]
         documents = [json.dumps(data) for data in contents]
         if self.dialect == "postgresql":
-            self.ahead(f"SELECT pg_advisory_xact_lock({FACT_LOCK}), pg_notify('{FACT_CHANNEL}', '')")
+            self.sql(f"SELECT pg_advisory_xact_lock({FACT_LOCK}), pg_notify('{FACT_CHANNEL}', '')")
             columns = (Array(names), Array(conversations), Array(contacts), Array(documents))
             self.sql(INSERT_FACTS, self.now, *columns)
         else:
@@ -170,42 +136,6 @@ class Tx(Session):
             moments = [self._now_text] * len(names)
             self._driver.executemany(INSERT_FACT, zip(names, moments, conversations, contacts, documents, strict=True))
         self.facts = []
-
-
-def _sqlite_value(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime(SQLITE_MOMENT) if value.tzinfo else _naive(value)
-    if isinstance(value, dict | list):
-        return json.dumps(value)
-    return value
-
-
-class Array(list[Any]):
-    """Values for a PostgreSQL array; a plain list is a JSON document."""
-
-
-def _psycopg_value(value: Any) -> Any:
-    if type(value) in (dict, list):
-        return json.dumps(value)
-    if isinstance(value, datetime) and value.tzinfo is None:
-        return _naive(value)
-    if isinstance(value, str) and "\x00" in value:
-        return value.replace("\x00", "")
-    return value
-
-
-def _naive(value: datetime) -> Any:
-    raise ValueError(f"a moment without a time zone can't be stored: {value!r}")
-
-
-_translated: dict[str, str] = {}
-
-
-def _psycopg(statement: str) -> str:
-    done = _translated.get(statement)
-    if done is None:
-        done = _translated[statement] = statement.replace("%", "%%").replace("?", "%s")
-    return done
 
 
 class Bell:
@@ -245,7 +175,7 @@ class Store:
         self._turn = FairLock() if self.embedded else nullcontext()
         self._inside = threading.local()
         self._writing, self._looking = Watch("writing to the database"), Watch("reading the database")
-        self.writer = Writer(self._run_batch)
+        self.writer = Writer(self._run_batch, threads=1 if self.embedded else POSTGRES_WRITERS)
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
@@ -294,16 +224,20 @@ class Store:
         finally:
             self._inside.unit = False
 
+    def _may_interleave(self, unit: Callable[[Tx], Any]) -> bool:
+        return isinstance(unit, Interleaved) and not self.embedded
+
     def _run_batch(self, units: Iterable[Callable[[Tx], Any]]) -> list[Any]:
         results = []
         with self._unit() as tx:
             if not self.embedded:
-                tx.ahead(BATCH_LIMIT)
-            for unit in units:
-                results.append(unit(tx))
-                if tx.identity_map or not tx._is_clean():
-                    tx.flush()
-                    tx.expunge_all()  # the next unit must read what this one wrote by SQL
+                tx.sql(BATCH_LIMIT)
+            for abreast, group in groupby(units, self._may_interleave):
+                for turn in [list(group)] if abreast else ([unit] for unit in group):
+                    results += tx.run_interleaved(turn) if abreast else [turn[0](tx)]
+                    if tx.identity_map or not tx._is_clean():
+                        tx.flush()
+                        tx.expunge_all()  # the next unit must read what this one wrote by SQL
             tx.write_facts()
             step("batch.written")
         step("batch.durable")

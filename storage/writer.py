@@ -1,4 +1,4 @@
-"""Group commit: one thread runs the units of many callers in one transaction and answers them after the commit."""
+"""Group commit: a thread runs the units of many callers in one transaction and answers them after the commit."""
 
 from __future__ import annotations
 
@@ -40,6 +40,9 @@ class Writer:
     When the database itself is away the whole batch fails at once: each unit would only wait in vain again.
     Callers wait at most `patience` seconds for each unit. What had begun by then may still land; its sender tries
     again, and units are re-runnable and know what they have seen before, so that nothing is doubled.
+
+    With several `threads` one batch computes while another waits for its server. Units of one call stay together and
+    in their order; those of different calls keep apart by the database's locks, as those of different nodes do.
     """
 
     def __init__(
@@ -48,28 +51,29 @@ class Writer:
         batch: int = 64,
         waiting: int = 2000,
         patience: float = 10.0,
+        threads: int = 1,
     ):
         self._run = run
         self._batch = batch
-        self._waiting = waiting
+        self._limit = waiting
         self._patience = patience
-        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
         self._door = threading.Lock()  # nothing enters the queue behind the mark that ends it
         self._closed = False
-        self._thread: threading.Thread | None = None
+        self._wanted = threads
+        self._threads: list[threading.Thread] = []
 
     def submit_all(self, units: Sequence[Callable[[Any], T]]) -> list[T]:
         """Queue the units and wait until each is durable or has failed. Raises Busy, or the first unit's error."""
-        if self._queue.qsize() > self._waiting:
+        if self.waiting > self._limit:
             raise Busy("too much is waiting to be stored; try again in a few seconds")
         jobs = [Job(unit) for unit in units]
         with self._door:
             if self._closed:
                 raise Busy("the program is ending; try again in a few seconds")
-            if self._thread is None:
+            if not self._threads:
                 self._start()
-            for job in jobs:
-                self._queue.put(job)
+            self._queue.put(jobs)
         for job in jobs:
             if not job.done.acquire(timeout=self._patience):
                 for late in jobs:
@@ -80,40 +84,49 @@ class Writer:
                 raise job.error
         return [job.result for job in jobs]
 
+    @property
+    def waiting(self) -> int:
+        """Calls that no writer has taken up yet."""
+        return self._queue.qsize()
+
     def close(self) -> None:
-        """Finish what is queued, refuse what comes later, end the thread."""
+        """Finish what is queued, refuse what comes later, end the threads."""
         with self._door:
-            if not self._closed and self._thread is not None:
-                self._queue.put(None)
+            if not self._closed:
+                for _ in self._threads:
+                    self._queue.put(None)
             self._closed = True
-        if self._thread is not None:
-            self._thread.join(10)
+        for thread in self._threads:
+            thread.join(10)
 
     def _start(self) -> None:
         # Started by the first unit, never at import or in create_app: threads don't survive a fork.
-        self._thread = threading.Thread(target=self._loop, name="writer", daemon=True)
-        self._thread.start()
+        for number in range(self._wanted):
+            thread = threading.Thread(target=self._loop, name=f"writer-{number}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
 
     def _loop(self) -> None:
         while True:
-            first = self._queue.get()
-            if first is None:
+            jobs = self._queue.get()
+            if jobs is None:
                 return
-            jobs, ending = [first], False
+            jobs, ending = list(jobs), False
             while len(jobs) < self._batch:
                 try:
-                    job = self._queue.get_nowait()
+                    more = self._queue.get_nowait()
                 except queue.Empty:
                     break  # never wait to fill a batch: under load it fills itself
-                if job is None:
+                if more is None:
                     ending = True
                     break
-                jobs.append(job)
+                jobs += more
             wanted = [job for job in jobs if not job.abandoned]
-            if wanted:
-                self._commit(wanted)
-            for job in wanted:
-                job.done.release()
+            for start in range(0, len(wanted), self._batch):
+                batch = wanted[start : start + self._batch]
+                self._commit(batch)
+                for job in batch:
+                    job.done.release()
             if ending:
                 return
 

@@ -1,0 +1,50 @@
+"""Values and marks as the two drivers want them: `?` in statements, moments, documents and arrays in values."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from storage.columns import SQLITE_MOMENT
+
+PLAIN = (str, int, type(None), bytes, float)  # what sqlite3 binds as it is
+
+
+class Array(list[Any]):
+    """Values for a PostgreSQL array; a plain list is a JSON document."""
+
+
+def sqlite_value(value: Any) -> Any:
+    """A value that is not PLAIN, as the columns expect it."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime(SQLITE_MOMENT) if value.tzinfo else _naive(value)
+    if isinstance(value, dict | list):
+        return json.dumps(value)
+    return value
+
+
+def psycopg_value(value: Any) -> Any:
+    """A value as the columns expect it; PostgreSQL's text can't hold NUL."""
+    if type(value) in (dict, list):
+        return json.dumps(value)
+    if isinstance(value, datetime) and value.tzinfo is None:
+        return _naive(value)
+    if isinstance(value, str) and "\x00" in value:
+        return value.replace("\x00", "")
+    return value
+
+
+def psycopg_statement(statement: str) -> str:
+    """The statement with psycopg's marks; translated once."""
+    done = _translated.get(statement)
+    if done is None:
+        done = _translated[statement] = statement.replace("%", "%%").replace("?", "%s")
+    return done
+
+
+_translated: dict[str, str] = {}
+
+
+def _naive(value: datetime) -> Any:
+    raise ValueError(f"a moment without a time zone can't be stored: {value!r}")
