@@ -107,6 +107,10 @@ class Message(BaseModel):
     fields: dict[str, str]
     automatic: str
     flags: list[str]
+    authenticity: dict[str, str] = Field(
+        description="Inbound mail: verdict, spf, dkim, dmarc, arc (pass, fail, none, temperror, permerror), whose word "
+        "that is (source) and the domain that vouches for it."
+    )
     state: str
     state_why: str
     sent_at: datetime | None

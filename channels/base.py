@@ -12,6 +12,8 @@ from datetime import date, datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any, BinaryIO, ClassVar, Protocol, runtime_checkable
 
+from channels.reports import Report
+
 
 class Strength(IntEnum):
     """How well a contact point is proved to belong to the person who uses it (0 to 100, higher is better)."""
@@ -19,7 +21,9 @@ class Strength(IntEnum):
     COOKIE = 20
     CLAIMED = 30  # typed into a form or a pre-chat question
     CALLER_ID = 40
-    MAIL = 60  # an inbound mail without a passing DMARC
+    DOUBTED = 25  # a mail whose sender's domain says that it is not from there
+    MAIL = 60  # an inbound mail that nothing speaks for or against
+    MAIL_PROVED = 75  # one whose sender's domain vouches for it (DMARC or an aligned signature)
     PHONE = 80  # an inbound text: the network vouches for the number
     SLACK = 80
     WHATSAPP = 85
@@ -75,39 +79,21 @@ class Raw:
     file_size: int = 0
 
 
-class Failing(StrEnum):
-    """What became of a message that a report is about."""
-
-    ADDRESS = "address"  # the address does not exist or is closed: nothing will ever arrive there
-    REFUSED = "refused"  # this message was refused for good, another one may be taken
-    FULL = "full"
-    TIMEOUT = "timeout"  # tried for days, then given up
-    DELAYED = "delayed"  # not there yet, still being tried
-    COMPLAINT = "complaint"  # the recipient called it spam
-
-
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """What a report says about one recipient: `addresses` are normalised, as we wrote to it and as it was resolved."""
+class Authenticity:
+    """What the sender's domain says about a mail: pass, fail, none, temperror or permerror for each method.
 
-    kind: Failing
-    addresses: tuple[str, ...]
-    status: str = ""  # RFC 3463
-    said: str = ""  # the other server's words, on one line
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """A machine's word about an earlier message of ours, which it proves to be about only by ids that we issued.
-
-    `ids` are Message-IDs and `marks` our marks found in what was returned. `ours` is what the hub made of them: a
-    column of the outgoing message and its value, the surest first.
+    `source` is whose word that is: a mail server that the account trusts, "own" for what we found out ourselves, or
+    nothing. `domain` is the domain that vouches for it. `verdict` sums it up for the domain in the From field.
     """
 
-    failures: tuple[Failure, ...] = ()
-    ids: tuple[str, ...] = ()
-    marks: tuple[str, ...] = ()
-    ours: tuple[tuple[str, str | int], ...] = ()
+    verdict: str = "none"
+    spf: str = "none"
+    dkim: str = "none"
+    dmarc: str = "none"
+    arc: str = "none"
+    source: str = ""
+    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +131,10 @@ class Inbound:
     command: str = ""
     flags: tuple[str, ...] = ()  # what a reader should know: "multi_from", "too_many_parts", ...
     marks: tuple[str, ...] = ()  # what claims to be our own mark on it; the hub verifies it
+    results: tuple[
+        str, ...
+    ] = ()  # what mail servers on the way, or anybody, wrote about its authenticity, newest first
+    authenticity: Authenticity = field(default_factory=Authenticity)
     report: Report | None = None  # what it reports about an earlier message of ours
 
 
@@ -416,6 +406,15 @@ class LogsInWithTokens(Protocol):
 
     def use_tokens(self, fetch: Callable[[], str]) -> None:
         """Ask `fetch` for the token at every login."""
+        ...
+
+
+@runtime_checkable
+class Authenticates(Protocol):
+    """A channel whose messages can be checked for where they really come from."""
+
+    def authenticate(self, raw: Raw, inbound: Inbound) -> Inbound:
+        """The message with its authenticity and the strength that follows. May ask the network; never raises."""
         ...
 
 

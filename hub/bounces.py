@@ -6,7 +6,8 @@ import json
 from contextlib import suppress as ignoring
 from dataclasses import dataclass, replace
 
-from channels.base import DeliveryState, Failing, Failure, Inbound
+from channels.base import DeliveryState, Inbound
+from channels.reports import Failing, Failure
 from hub.delivery import move_message
 from hub.lifecycle import reopen, wake
 from hub.suppression import suppress

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from sqlmodel import col, select
+
 from channels import open_channel
 from channels.base import Channel, Hears, LogsInWithTokens, NotConfigured
 from config.settings import Settings, SettingsError, resolve_secret
@@ -22,6 +24,7 @@ from storage.blobs import Blobs
 from storage.clock import Clock, utcnow
 from storage.desk import ChannelAccount, active_channels, desk_version
 from storage.listener import Listener
+from storage.people import Agent
 
 LOOK_AGAIN_SECONDS = 1.0
 
@@ -67,6 +70,7 @@ class Hub:
         self.listener = Listener(self.store)
         self._opened: dict[int, Opened] = {}
         self._version = -1
+        self._colleagues = frozenset[str]()
         self._looked_at = 0.0
         self._opening = threading.Lock()
         self._claim: TextIO | None = None
@@ -91,6 +95,10 @@ class Hub:
                 return opened
         raise NotFound(f"There is no active channel called {name!r}.")
 
+    def colleagues(self) -> frozenset[str]:
+        """The addresses of everybody who answers here, as fresh as `channels`."""
+        return self._colleagues
+
     def channels_of_kind(self, kind: str) -> list[Opened]:
         """The accounts of one kind, oldest first."""
         return [opened for opened in self.channels() if opened.account.kind == kind]
@@ -101,6 +109,9 @@ class Hub:
             with self.store.read() as tx:
                 version = desk_version(tx)
                 accounts = active_channels(tx) if version != self._version else None
+                if accounts is not None:
+                    agents = tx.exec(select(Agent.email).where(col(Agent.active)))
+                    self._colleagues = frozenset(email.lower() for email in agents)
             if accounts is not None:
                 self._opened = {account.id or 0: self._kept_or_opened(account) for account in accounts}
                 self._version = version

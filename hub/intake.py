@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from channels.base import (
@@ -70,8 +70,8 @@ NEW_CONVERSATION = (
 NEW_MESSAGE = (
     "INSERT INTO message(conversation_id, kind, channel_id, channel, contact_id, identity_id, receipt_id, to_address, "
     "cc, subject, text, html, safe_html, safe_version, quoted_at, signature_at, language, fields, external_id, refs, "
-    "why, automatic, flags, state, state_why, sent_at, created_at) "
-    "VALUES(?, 'inbound', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?) RETURNING id"
+    "why, automatic, flags, authenticity, state, state_why, sent_at, created_at) "
+    "VALUES(?, 'inbound', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?) RETURNING id"
 )
 HEARD = (
     "UPDATE conversation SET state = 'open', snoozed_until = NULL, channel = ?, last_at = ?, last_message_id = ?, "
@@ -132,7 +132,7 @@ def take_in(hub: Hub, opened: Opened, raw: Raw) -> Taken:
     What can't be read is kept as a quarantined receipt. Raises only OUTAGES: then nothing was stored.
     """
     try:
-        inbound = weighed(hub.tokens, hub.reading.read(opened.must(), raw))
+        inbound = weighed(hub, opened, raw, hub.reading.read(opened.must(), raw))
         files = store_files(hub, inbound)
     except Exception as error:
         if outages.is_outage(error):
@@ -282,7 +282,7 @@ def read_first(hub: Hub, opened: Opened, arrived: Iterable[tuple[int, Raw]]) -> 
 def _understood(hub: Hub, opened: Opened, receipt_id: int, raw: Raw, attempt: int) -> Callable[[Tx], Taken]:
     """Read what is stored; the unit that files it, sets it aside, or leaves it for another try."""
     try:
-        inbound = weighed(hub.tokens, hub.reading.read(opened.must(), raw))
+        inbound = weighed(hub, opened, raw, hub.reading.read(opened.must(), raw))
         if raw.headers.get(HISTORY):
             inbound = replace(inbound, flags=(*inbound.flags, HISTORY))
         files = store_files(hub, inbound)
@@ -428,9 +428,14 @@ def _write(
         inbound.quoted_at, inbound.signature_at, inbound.language,
         json.dumps(dict(inbound.fields)) if inbound.fields else "{}", inbound.external_id[:998],
         json.dumps(inbound.references) if inbound.references else "[]", why, inbound.automatic,
-        json.dumps(flags) if flags else "[]", inbound.sent_at, tx.now,
+        json.dumps(flags) if flags else "[]", _proof(inbound), inbound.sent_at, tx.now,
     ).fetchall()  # fmt: skip
     return int(rows[0][0])
+
+
+def _proof(inbound: Inbound) -> str:
+    known = inbound.authenticity
+    return json.dumps(asdict(known)) if known.source or known.verdict != "none" else "{}"
 
 
 def _attach(tx: Tx, message_id: int, stored: StoredFile) -> None:

@@ -50,6 +50,7 @@ FLAGS = {
     "too_many_parts": "Only the first parts of this mail are shown.",
     "new_participant": "This sender has not written in this conversation before.",
     "history": "Brought in afterwards, from before this desk.",
+    "spoofed_colleague": "The sender uses one of our own addresses, and nothing proves it: be careful.",
     "truncated": "This message is very long; its raw file has all of it.",
 }
 
@@ -160,6 +161,7 @@ def _entry(
     else:
         author = "You" if mine else agents.get(message.agent_id or 0, "Automatic")
     remarks = [FLAGS[flag] for flag in message.flags if flag in FLAGS] + remarks_on_reading(message)
+    remarks += _proof(message.authenticity)
     remarks += [f"Also received in {flag.removeprefix(ALSO)}." for flag in message.flags if flag.startswith(ALSO)]
     if message.automatic:
         remarks.append(f"{AUTOMATIC.get(message.automatic, 'Automatic message')}: it counts for nothing.")
@@ -182,6 +184,18 @@ def _entry(
         remarks=remarks,
         address=addresses.get(message.identity_id, ""),
     )
+
+
+def _proof(known: dict[str, str]) -> list[str]:
+    """What is known about where a mail really comes from, in words."""
+    verdict, domain = known.get("verdict"), known.get("domain", "")
+    if verdict == "pass":
+        return [f"Sender proved: {domain} vouches for this mail."]
+    if verdict == "fail":
+        return ["Not proved: the sender's domain says that this mail is not from there. Don't trust the name."]
+    if verdict in ("temperror", "permerror"):
+        return ["Whether this sender is real could not be found out."]
+    return []
 
 
 def _delivery(tx: Tx, message: Message, may_act: bool) -> Delivery:

@@ -73,6 +73,7 @@ def utc(*, nullable: bool = False, index: bool = False) -> Any:
     return Field(default, sa_type=UtcDateTime, nullable=nullable, index=index)
 
 
-def json(default: type[dict[str, Any]] | type[list[Any]] = dict) -> Any:
-    """A JSON document that is never null."""
-    return Field(default_factory=default, sa_type=Json, nullable=False)
+def json(default: type[dict[str, Any]] | type[list[Any]] = dict, *, added: bool = False) -> Any:
+    """A JSON document that is never null. One that was `added` later is empty in the rows that were there before."""
+    options = {"server_default": "{}" if default is dict else "[]"} if added else {}
+    return Field(default_factory=default, sa_type=Json, nullable=False, sa_column_kwargs=options)

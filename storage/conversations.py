@@ -99,6 +99,7 @@ class Message(SQLModel, table=True):
     why: str = ""  # inbound: why it was attached here
     automatic: str = ""
     flags: list[str] = json(list)
+    authenticity: dict[str, str] = json(added=True)
     uuid: str | None = Field(default=None, max_length=36, unique=True)
     state: str = Field(default="", max_length=10)
     state_why: str = ""

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from sqlmodel import select
 
-from channels.base import Failing, Raw, Unreadable
+from channels.base import Raw, Unreadable
 from channels.mail.bounces import kind_of
 from channels.mail.parse import parse
+from channels.reports import Failing
 from hub.lifecycle import resolve, snooze
 from hub.replies import reply_choices
 from hub.suppression import BOUNCE_KEPT, allow_again, refusal, suppress

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import date, datetime
 from email.utils import localtime
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from channels.base import Accepted, CheckFailed, Inbound, Limits, Outbound, Raw, SendFailed, Settings
 from channels.mail.compose import compose, own_id, plus_address
@@ -19,6 +19,9 @@ from channels.mail.sentfolder import file_copy
 from channels.mail.settings import explain, read_settings
 from channels.mail.signing import signed
 from channels.mail.submit import TOTAL_SECONDS, Mail, submit
+
+if TYPE_CHECKING:
+    from channels.mail.lookups import Lookups
 
 __all__ = ["ConnectionLost", "EmailChannel"]
 
@@ -36,6 +39,7 @@ class EmailChannel:
         self.name = name
         self.address = address
         self._settings = read_settings(name, settings, address)
+        self._lookups: Lookups | None = None
         out = self._settings.outgoing
         self._lines = Connections(self._settings.smtp, out.connections, out.mails_per_connection)
         self.pace = out.pace
@@ -69,6 +73,15 @@ class EmailChannel:
         from channels.mail.rehearsal import rehearse
 
         rehearse()
+
+    def authenticate(self, raw: Raw, inbound: Inbound) -> Inbound:
+        """The mail with what is known of where it really comes from. May ask the DNS; never raises."""
+        from channels.mail.authentic import authenticated  # what it stands on is loaded where mail is judged
+        from channels.mail.lookups import Lookups
+
+        if self._settings.check_senders and self._lookups is None:
+            self._lookups = Lookups(self._settings.dns_server)
+        return authenticated(raw, inbound, self._settings.trusted_authserv_ids, self._lookups)
 
     def send(self, message: Outbound) -> Accepted:
         """Hand it to the SMTP server once, for all or for those in `only`. Raises SendFailed or SendUncertain."""

@@ -14,11 +14,11 @@ from itertools import islice
 
 from flufl.bounce import all_failures
 
-from channels.base import Failing, Failure, Report
 from channels.mail.automatic import DAEMON, LOOP_HEADER
 from channels.mail.charset import decode
 from channels.mail.headers import addresses, ids, line, normalised, token, value, values
 from channels.mail.parts import nested, payload
+from channels.reports import Failing, Failure, Report
 
 MAX_PARTS = 50
 MAX_BLOCKS = 100

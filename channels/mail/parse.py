@@ -70,8 +70,13 @@ def parse(raw: Raw) -> Inbound:
         automatic=machine,
         flags=tuple(flags + body.flags),
         marks=marks(message),
+        results=tuple(line(each[:2000].decode("utf-8", "replace")) for each in _results(message)),
         report=report_of(message) if machine in ("bounce", "report") else None,
     )
+
+
+def _results(message: Message) -> list[bytes]:
+    return values(message, "authentication-results")[:10]
 
 
 def _structure(raw: Raw) -> tuple[Message, Body]:

@@ -33,7 +33,7 @@ OPTIONAL = (
     *(*KEYS, "secret_expires", "since"),
     *("mark_seen", "add_label", "move_to", "delete_after"),
     *("smtp_port", "smtp_tls", "smtp_username", "smtp_password", "ca_file"),
-    "plus_addresses",
+    *("plus_addresses", "trusted_authserv_ids", "check_senders", "dns_server"),
     *outgoing.OPTIONAL,
 )
 MAX_BYTES = 40 * 1024 * 1024
@@ -81,6 +81,9 @@ class MailSettings:
     oauth: OAuthClient | None = None
     secret_expires: date | None = None
     since: date | None = None  # mail that arrived earlier is left alone; a backfill brings it in
+    trusted_authserv_ids: tuple[str, ...] = ()  # mail servers whose Authentication-Results are believed
+    check_senders: bool = True  # whether signatures are verified where none of those says anything; asks the DNS
+    dns_server: str = ""  # "host:port"; empty means the system's
     plus_addresses: bool = False  # whether mail to support+anything@ reaches this account
 
 
@@ -108,6 +111,9 @@ def read_settings(name: str, settings: Settings, address: str) -> MailSettings:
         oauth=client,
         secret_expires=_day(name, settings, "secret_expires"),
         since=_day(name, settings, "since"),
+        trusted_authserv_ids=texts(name, settings, "trusted_authserv_ids"),
+        check_senders=_switch(name, {"check_senders": True, **settings}, "check_senders"),
+        dns_server=_dns_server(name, settings),
         plus_addresses=_switch(name, settings, "plus_addresses"),
     )  # fmt: skip
 
@@ -133,6 +139,13 @@ def _folders(name: str, settings: Settings) -> tuple[str, ...]:
     if settings.get("move_to") in folders:
         raise NotConfigured(f"channel {name!r}: move_to names a folder that is read; choose another one.")
     return folders
+
+
+def _dns_server(name: str, settings: Settings) -> str:
+    written = str(settings.get("dns_server") or "")
+    if written and not re.fullmatch(r"[0-9.]{7,15}(:[0-9]{1,5})?", written):
+        raise NotConfigured(f"channel {name!r}: dns_server is {written!r}; write its IPv4 address, like 192.0.2.53:53.")
+    return written
 
 
 def _server(

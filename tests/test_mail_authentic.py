@@ -1,0 +1,157 @@
+"""Who a mail is really from: a trusted server's word or our own look, never a field that anybody can write."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+
+import dkim
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from channels.base import Authenticity, Inbound, Raw, Strength
+from channels.mail.authentic import authenticated, read_results
+from channels.mail.lookups import Lookups
+from channels.mail.parse import parse
+from storage.people import identities_of
+from tests.desk import MARA_MAIL, Desk
+from tests.support.mailroom import configure
+from tests.support.nameserver import NameServer, name_server
+
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+PRIVATE = KEY.private_bytes(
+    serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+)
+PUBLIC = KEY.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+PLAIN = (
+    b"From: Mara Lindqvist <mara.lindqvist@example.com>\r\nTo: support@desk.example\r\n"
+    b"Subject: Lamp\r\nDate: Mon, 23 Nov 2026 08:00:00 +0000\r\n\r\none lamp missing\r\n"
+)
+
+
+@pytest.fixture
+def names() -> Iterator[NameServer]:
+    with name_server() as server:
+        server.texts["s1._domainkey.example.com"] = f"v=DKIM1; k=rsa; p={base64.b64encode(PUBLIC).decode()}"
+        server.texts["s1._domainkey.elsewhere.net"] = server.texts["s1._domainkey.example.com"]
+        server.texts["_dmarc.example.com"] = "v=DMARC1; p=reject"
+        yield server
+
+
+def signed(body: bytes = PLAIN, domain: bytes = b"example.com") -> bytes:
+    return bytes(dkim.sign(body, b"s1", domain, PRIVATE, include_headers=[b"from", b"subject"])) + body
+
+
+def judged(body: bytes, names: NameServer | None, *trusted: str) -> Inbound:
+    raw = Raw("x", body)
+    return authenticated(raw, parse(raw), trusted, Lookups(names.address) if names else None)
+
+
+def test_a_signature_of_the_senders_domain_proves_the_mail(names: NameServer) -> None:
+    inbound = judged(signed(), names)
+    assert inbound.authenticity == Authenticity("pass", dkim="pass", dmarc="pass", source="own", domain="example.com")
+    assert inbound.sender.points[0].strength == Strength.MAIL_PROVED
+
+
+def test_a_changed_mail_of_a_domain_that_asks_for_proof_fails(names: NameServer) -> None:
+    inbound = judged(signed().replace(b"one lamp", b"ten lamps"), names)
+    assert (inbound.authenticity.verdict, inbound.authenticity.dkim) == ("fail", "fail")
+    assert inbound.sender.points[0].strength < Strength.MAIL
+
+
+def test_somebody_elses_signature_proves_nothing(names: NameServer) -> None:
+    inbound = judged(signed(domain=b"elsewhere.net"), names)
+    assert (inbound.authenticity.verdict, inbound.authenticity.dkim) == ("none", "pass")
+    assert inbound.sender.points[0].strength == Strength.MAIL
+
+
+def test_a_second_sender_line_never_passes(names: NameServer) -> None:
+    inbound = judged(b"From: Boss <boss@desk.example>\r\n" + signed(), names)
+    assert inbound.authenticity.verdict == "fail"
+
+
+def test_a_name_server_that_is_silent_leaves_it_open(names: NameServer) -> None:
+    names.silent.add("s1._domainkey.example.com")
+    inbound = judged(signed(), names)
+    assert inbound.authenticity.verdict == "none" and inbound.authenticity.dkim == "temperror"
+    assert inbound.sender.points[0].strength == Strength.MAIL
+
+
+def test_nobody_is_asked_about_an_unsigned_mail_and_answers_are_kept(names: NameServer) -> None:
+    judged(PLAIN, names)
+    assert names.asked == []
+    lookups = Lookups(names.address)
+    assert lookups.text("_dmarc.example.com") == lookups.text("_dmarc.example.com") == "v=DMARC1; p=reject"
+    assert names.asked == ["_dmarc.example.com"]
+
+
+@pytest.mark.parametrize(
+    "body", [b"DKIM-Signature: v=1\r\n", b"DKIM-Signature: \xff;;=\r\n", b"dkim-signature:\r\n" * 20]
+)
+def test_broken_signatures_prove_nothing_and_break_nothing(names: NameServer, body: bytes) -> None:
+    assert judged(body + PLAIN, names).authenticity.verdict in ("none", "fail")
+
+
+PASSED = (
+    "mx.desk.example; spf=pass smtp.mailfrom=example.com; dkim=pass header.d=example.com; "
+    "dmarc=pass header.from=example.com"
+)
+
+
+@pytest.mark.parametrize(
+    ("fields", "verdict"),
+    [
+        ([PASSED], "pass"),
+        ([PASSED.upper()], "pass"),
+        (["other.example; dmarc=pass header.from=example.com"], None),
+        (
+            ["mx.desk.example; dmarc=fail (p=reject dis=none) header.from=example.com", PASSED],
+            "fail",
+        ),  # the topmost counts
+        (["mx.desk.example; dmarc=pass header.from=rival.example"], "none"),
+        (["mx.desk.example; dkim=pass (2048-bit key; a (nested) note) header.i=@mail.example.com"], "pass"),
+        (["mx.desk.example; dkim=pass header.d=rival.example"], "none"),
+        (["mx.desk.example 1; dkim=fail header.d=rival.example; dkim=pass header.d=example.com"], "pass"),
+        (["mx.desk.example; spf=softfail (x) smtp.mailfrom=a; dmarc=fail header.from=example.com"], "fail"),
+        (["mx.desk.example; none"], "none"),
+        (["mx.desk.example"], "none"),
+        (["(dmarc=pass) mx.desk.example; dmarc=temperror"], "temperror"),
+        (["", ";;;", "mx.desk.example ;dmarc = pass"], "pass"),
+    ],
+)
+def test_only_the_topmost_word_of_a_trusted_server_counts(fields: list[str], verdict: str | None) -> None:
+    found = read_results(fields, ["mx.desk.example"], "example.com")
+    assert (found.verdict if found else None) == verdict
+
+
+def test_a_forged_field_is_not_believed_and_a_real_one_saves_the_look() -> None:
+    forged = f"Authentication-Results: {PASSED}\r\n".encode() + PLAIN
+    assert judged(forged, None).authenticity == Authenticity()
+    assert judged(forged, None, "mx.desk.example").authenticity.source == "mx.desk.example"
+
+
+def test_the_agent_is_told_and_a_spoofed_colleague_is_marked(desk: Desk) -> None:
+    configure(desk, "support-mail", trusted_authserv_ids=["mx.desk.example"])
+    proved = desk.raw_mail(f"Authentication-Results: {PASSED}\r\n".encode() + PLAIN)
+    [message] = desk.messages(proved.conversation_id or 0)
+    assert (message.authenticity["verdict"], message.authenticity["source"]) == ("pass", "mx.desk.example")
+    with desk.hub.store.read() as tx:
+        [identity] = identities_of(tx, proved.contact_id or 0)
+    assert (identity.value, identity.strength) == (MARA_MAIL, Strength.MAIL_PROVED)
+
+    jonas = PLAIN.replace(b"mara.lindqvist@example.com", b"jonas@desk.example")
+    [spoofed] = desk.messages(desk.raw_mail(jonas).conversation_id or 0)
+    assert "spoofed_colleague" in spoofed.flags
+    own = PASSED.replace("example.com", "desk.example").encode()
+    [real] = desk.messages(desk.raw_mail(b"Authentication-Results: " + own + b"\r\n" + jonas).conversation_id or 0)
+    assert "spoofed_colleague" not in real.flags
+
+
+def test_a_mail_that_its_domain_disowns_enters_no_conversation(desk: Desk) -> None:
+    configure(desk, "support-mail", trusted_authserv_ids=["mx.desk.example"])
+    first = desk.mail("Lamp", "one lamp missing", message_id="<known@customer.example>")
+    failed = b"Authentication-Results: mx.desk.example; dmarc=fail header.from=example.com\r\n"
+    forged = desk.raw_mail(failed + b"In-Reply-To: <known@customer.example>\r\n" + PLAIN)
+    assert forged.conversation_id != first.conversation_id
+    assert desk.messages(forged.conversation_id or 0)[0].authenticity["verdict"] == "fail"
