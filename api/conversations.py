@@ -81,7 +81,8 @@ def send_reply(conversation_id: int, asked: shapes.ReplyIn) -> dict[str, Any]:
 
     def write(tx: Tx, actor: Actor) -> Message:
         return reply(
-            tx, actor, conversation_id, text=asked.text, tokens=hub.tokens, channel_id=_channel_id(tx, asked.channel),
+            tx, actor, conversation_id, text=asked.text, html=asked.html, cc=asked.cc, bcc=asked.bcc, tokens=hub.tokens,
+            channel_id=_channel_id(tx, asked.channel),
             seen_message_id=asked.seen_message_id, then=asked.then, undo_seconds=asked.undo_seconds,
         )  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MAX_TEXT = 100_000
 
@@ -99,6 +99,7 @@ class Message(BaseModel):
     agent: Named | None
     to: str
     cc: list[str]
+    bcc: list[str]
     subject: str
     text: str
     quoted_at: int | None
@@ -128,13 +129,24 @@ class MessagePage(BaseModel):
 class ReplyIn(In):
     """An answer to the customer. `channel` is a channel's name; without it the one the customer used last is taken."""
 
-    text: str = Field(min_length=1, max_length=MAX_TEXT)
+    text: str = Field("", max_length=MAX_TEXT, description="Needed unless there is `html`.")
+    html: str = Field("", max_length=MAX_TEXT, description="The same formatted, for mail; it is made harmless.")
+    cc: list[str] | None = Field(
+        None, max_length=50, description="Mail only. Left out, everybody whom the answered mail names gets a copy."
+    )
+    bcc: list[str] = Field(default_factory=list, max_length=50, description="Mail only.")
     channel: str | None = Field(None, max_length=64)
     seen_message_id: int | None = Field(
         None, ge=0, le=2**53, description="Refuse when the customer wrote something newer than this."
     )
     then: Literal["", "resolve"] = ""
     undo_seconds: int = Field(0, ge=0, le=600, description="How long it can be taken back before it leaves.")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> ReplyIn:
+        if not (self.text or self.html):
+            raise ValueError("text or html has to say something")
+        return self
 
 
 class NoteIn(In):

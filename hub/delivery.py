@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from channels.base import DeliveryState, DeliveryUpdate, Pace, SendFailed, SendUncertain
 from hub.optout import set_opt_out
 from hub.pacing import in_turn
+from hub.recipients import MAIL_KINDS
 from storage import Store, Tx
 from storage.deliveries import Delivery
 from storage.facts import DeliveryChanged
@@ -47,7 +48,6 @@ SCHEDULES: dict[str, tuple[int, ...]] = {
     "webhook": (5, 300, 1800, 7200, 18000, 36000, 36000),
 }
 REPEATABLE = ("copy", "slack", "webhook")  # carry an id that makes a second hand-over harmless
-MAIL_KINDS = ("email", "mailhook")
 
 CREATE = (
     "INSERT INTO delivery(sender, target, dedupe_key, message_id, payload, state, due_at, claims, in_doubt, attempts, "

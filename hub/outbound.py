@@ -21,6 +21,7 @@ from channels.base import (
 from hub.delivery import SendOpen, SendResult
 from hub.hub import Hub, Opened
 from hub.suppression import refusal
+from hub.unsubscribe import has_left, unsubscribe_url
 from storage import Tx
 from storage.access import NotFound
 from storage.conversations import Attachment, Message
@@ -28,6 +29,7 @@ from storage.deliveries import Delivery
 from storage.failpoints import step
 from storage.people import Agent, Contact, Identity
 
+BULK = "bulk"  # Message.automatic of mail to many
 CLOCKS_APART = timedelta(minutes=1)  # how far ours may be ahead of the provider's
 
 
@@ -105,6 +107,9 @@ def _prepared(hub: Hub, delivery: Delivery, message_id: int | None, *, leaving: 
         identity = tx.get(Identity, message.identity_id) if message.identity_id else None
         if leaving and identity is not None and (why := refusal(tx, identity.kind, identity.value)):
             raise SendFailed(why, permanent=True)
+        bulk = message.automatic == BULK
+        if bulk and leaving and has_left(tx, message.identity_id or 0, message.channel_id or 0):
+            raise SendFailed("This person has unsubscribed from mail to many on this channel.", permanent=True)
         author = tx.get(Agent, message.agent_id) if message.agent_id else None
         quoted = _quoted(tx, message)
         files = list(
@@ -115,12 +120,13 @@ def _prepared(hub: Hub, delivery: Delivery, message_id: int | None, *, leaving: 
         opened.must()
     except (NotFound, NotConfigured) as error:
         raise SendFailed(f"The channel can't send: {error}") from None
+    way_out = unsubscribe_url(hub, message.identity_id or 0, message.channel_id or 0) if bulk else ""
     outbound = Outbound(
         id=message.uuid or "", to=(message.to_address,), cc=tuple(message.cc), text=message.text, html=message.html,
         subject=message.subject, sender_name=author.name if author else "", external_id=message.external_id,
         references=tuple(message.refs), files=tuple(_file(hub, file) for file in files),
         automatic=bool(message.automatic), bcc=tuple(message.bcc), only=tuple(delivery.payload.get("only", ())),
-        quoted=quoted, mark=hub.tokens.mark(message.uuid or ""),
+        quoted=quoted, bulk=bulk, unsubscribe_url=way_out, mark=hub.tokens.mark(message.uuid or ""),
         reply_token=hub.tokens.issue(message.conversation_id, message.id),
         bounce_token=hub.tokens.issue_bounce(message.id or 0),
     )  # fmt: skip

@@ -12,9 +12,11 @@ from sqlmodel import col, select
 
 from channels import limits_of
 from channels.base import DeliveryState
+from channels.mail.richtext import harmless, text_in
 from channels.text import storable
 from hub.delivery import deliver
 from hub.lifecycle import reopen, resolve
+from hub.recipients import MAIL_KINDS, checked, reply_all
 from hub.suppression import refusal
 from hub.tokens import Tokens
 from routing.locks import held
@@ -29,7 +31,6 @@ from storage.people import Contact, Identity, identities_of
 from storage.work import open_assignment
 
 # Which identity kinds a kind of channel can reach.
-MAIL_KINDS = ("email", "mailhook")
 REACHES = {"sms": ("phone",), "whatsapp": ("whatsapp",), "chat": ("chat",), "slack": ("slack",)}
 REACHES |= dict.fromkeys(MAIL_KINDS, ("email",))
 REFERENCES_KEPT = 20
@@ -71,17 +72,20 @@ def reply_choices(tx: Tx, conversation_id: int) -> list[ReplyChoice]:
 
 def reply(
     tx: Tx, actor: Actor, conversation_id: int, *, text: str, tokens: Tokens, channel_id: int | None = None,
-    identity_id: int | None = None, html: str = "", cc: Sequence[str] = (), seen_message_id: int | None = None,
-    attachment_ids: Sequence[int] = (), then: str = "", undo_seconds: int = 10, once: str = "",
+    identity_id: int | None = None, html: str = "", cc: Sequence[str] | None = None, bcc: Sequence[str] = (),
+    seen_message_id: int | None = None, attachment_ids: Sequence[int] = (), then: str = "",
+    undo_seconds: int = 10, once: str = "",
 ) -> Message:  # fmt: skip
     """Answer the customer on a channel; leaves after the undo window. `then="resolve"` closes the matter too.
 
     `once` is a UUID of the form that was sent: a double click gives the same message again and sends nothing twice.
-    Raises Conflict when the customer wrote something newer than `seen_message_id`, when the channel is closed to
-    this person, or when the text is empty or too long for it.
+    `html` is made harmless; without `text` its own words are the text. Without `cc` everybody whom the answered mail
+    names gets a copy. Raises Conflict when the customer wrote something newer than `seen_message_id`, when the channel
+    is closed to this person, when an address in copy can't be written to, or when the text is empty or too long.
     """
     conversation = held(tx, actor, conversation_id)
-    text = storable(text.strip())
+    html = _harmless(html)
+    text = storable(text.strip()) or text_in(html)
     sent = tx.exec(select(Message).where(Message.uuid == once)).first() if once else None
     if sent is not None and sent.text == text and sent.state != DeliveryState.DRAFT:
         return sent
@@ -93,9 +97,12 @@ def reply(
     longest = limits_of(choice.kind).max_chars
     if longest is not None and len(text) > longest:
         raise Conflict(f"This channel takes at most {longest:,} characters; the reply has {len(text):,}.")
+    to, copies, blind = _recipients(tx, conversation_id, choice, cc, bcc)
     _claim_if_possible(tx, actor, conversation_id)
     own = once if once and sent is None else str(uuid.uuid4())
-    message = _compose(tx, actor, conversation, choice, text, html, cc, tokens, own)
+    message = _compose(tx, actor, conversation, choice, text, html, tokens, own)
+    message.cc, message.bcc = copies, blind
+    message.to_address = to or message.to_address
     message.send_after = tx.now + timedelta(seconds=undo_seconds)
     tx.add(message)
     tx.flush()
@@ -219,8 +226,28 @@ def _choice(tx: Tx, account: ChannelAccount, identity: Identity) -> ReplyChoice:
     )  # fmt: skip
 
 
+def _harmless(html: str) -> str:
+    try:
+        return harmless(storable(html)) if html.strip() else ""
+    except ValueError as error:
+        raise Conflict(str(error)) from None
+
+
+def _recipients(
+    tx: Tx, conversation_id: int, choice: ReplyChoice, cc: Sequence[str] | None, bcc: Sequence[str]
+) -> tuple[str, list[str], list[str]]:
+    """To, Cc and Bcc; "" and nobody where it is no mail."""
+    if choice.kind not in MAIL_KINDS:
+        if cc or bcc:
+            raise Conflict("Copies can only be sent by e-mail. Remove them or choose e-mail.")
+        return "", [], []
+    everybody = reply_all(tx, conversation_id, tx.get_one(Identity, choice.identity_id))
+    copies = list(everybody.cc) if cc is None else checked(tx, everybody.to, cc)
+    return everybody.to, copies, checked(tx, everybody.to, bcc, copies)
+
+
 def _compose(
-    tx: Tx, actor: Actor, conversation: Conversation, choice: ReplyChoice, text: str, html: str, cc: Sequence[str],
+    tx: Tx, actor: Actor, conversation: Conversation, choice: ReplyChoice, text: str, html: str,
     tokens: Tokens, own: str,
 ) -> Message:  # fmt: skip
     last = _last_inbound(tx, conversation.id or 0, choice.channel_id)
@@ -232,7 +259,7 @@ def _compose(
         refs = _references(last)
     return Message(
         conversation_id=conversation.id or 0, kind="outbound", channel_id=choice.channel_id, channel=choice.kind,
-        agent_id=actor.agent_id, identity_id=choice.identity_id, to_address=_address(choice, last), cc=list(cc),
+        agent_id=actor.agent_id, identity_id=choice.identity_id, to_address=_address(choice, last),
         subject=subject, text=text, html=html, external_id=external_id, refs=refs, uuid=own,
         state=DeliveryState.QUEUED.value, state_at=tx.now, created_at=tx.now,
     )  # fmt: skip

@@ -41,6 +41,17 @@ class Tokens:
         numbers = self._opened(token)
         return _number(numbers[1:]) if len(numbers) == 1 + NUMBER_CHARS and numbers[0] == "b" else None
 
+    def issue_unsubscribe(self, identity_id: int, channel_id: int) -> str:
+        """What the link out of mail to many carries."""
+        return self._sealed(f"u{_written(identity_id)}{_written(channel_id)}")
+
+    def unsubscribes(self, token: str) -> tuple[int, int] | None:
+        """The identity and channel of such a link, or None when we never issued it."""
+        numbers = self._opened(token)
+        if len(numbers) != 1 + 2 * NUMBER_CHARS or numbers[0] != "u":
+            return None
+        return _number(numbers[1 : 1 + NUMBER_CHARS]), _number(numbers[1 + NUMBER_CHARS :])
+
     def mark(self, uuid: str) -> str:
         """What our mails carry in a field of their own, so that we know them again when they come back."""
         return f"{uuid}.{self._mac(f'mark {uuid}')}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
@@ -56,7 +57,7 @@ def send(number: int) -> ResponseReturnValue:
                 message = replies.reply(
                     tx, who.actor, number, text=form.reply, tokens=hub.tokens, channel_id=form.channel_id,
                     identity_id=form.identity_id, seen_message_id=form.seen, attachment_ids=attached, then=form.then,
-                    once=form.once,
+                    once=form.once, cc=form.cc, bcc=form.bcc,
                     undo_seconds=hub.settings.undo_seconds,
                 )  # fmt: skip
     except Conflict as refused:
@@ -128,12 +129,21 @@ class _Form:
         channel, _, identity = self.choice.partition(":")
         self.channel_id = int(channel) if channel.isdecimal() and len(channel) < 19 else None
         self.identity_id = int(identity) if identity.isdecimal() and len(identity) < 19 else None
+        by_mail = form.get("by_mail", "").split()
+        self.typed_cc, self.typed_bcc = form.get("cc"), form.get("bcc", "")
+        mail = self.choice in by_mail
+        self.cc = _addresses(self.typed_cc) if mail and self.typed_cc is not None else None
+        self.bcc = _addresses(self.typed_bcc) if mail else []
         self.once = _uuid(form.get("once", ""))
         seen = form.get("anyway", "") or form.get("seen", "")
         self.seen = int(seen) if seen.isdecimal() and len(seen) < 19 else 0
         self.then = "resolve" if form.get("then") == "resolve" else ""
         self.attachment_ids = [int(one) for one in form.getlist("attachment") if one.isdecimal() and len(one) < 19]
         self.files = [file for file in request.files.getlist("file") if file.filename]
+
+
+def _addresses(written: str) -> list[str]:
+    return [each for each in re.split(r"[,;\s]+", storable(written)[:10_000]) if each]
 
 
 def _typed(text: str) -> str:
@@ -200,6 +210,8 @@ def _held(number: int, who: Viewer, form: _Form, problem: str) -> ResponseReturn
         files=files,
         problem=problem,
         newer=newer,
+        cc=fresh.cc if form.typed_cc is None else form.typed_cc,
+        bcc=form.typed_bcc,
     )
     if wants_fragment():
         return changed(number, composer=held, status=409)

@@ -12,6 +12,7 @@ from sqlmodel import col, select
 from channels.base import Limits
 from hub import Hub
 from hub.pump import latest_fact
+from hub.recipients import MAIL_KINDS, reply_all
 from hub.replies import ReplyChoice, reply_choices
 from inbox.lists import MOST, PAGE, Counts, Group, Listing, counts, listing, names_of, rows_of, view_named
 from inbox.panel import Panel, panel
@@ -21,7 +22,7 @@ from storage import Tx
 from storage.access import NotFound, conversation_for
 from storage.conversations import Attachment, Conversation, Draft
 from storage.desk import Queue
-from storage.people import Agent
+from storage.people import Agent, Identity
 from storage.search import parse_query, search
 from storage.work import Offer, live_offers
 
@@ -83,6 +84,8 @@ class Composer:
     seen: int = 0
     files: list[Attachment] = field(default_factory=list)
     problem: str = ""
+    cc: str = ""
+    bcc: str = ""
     newer: int = 0  # the message that came meanwhile, when that is why
 
     @property
@@ -210,7 +213,14 @@ def new_composer(hub: Hub, tx: Tx, who: Viewer, conversation: Conversation) -> C
         reply=reply.text if reply else "",
         note=note.text if note else "",
         seen=conversation.last_inbound_id,
+        cc=", ".join(_copies(tx, number, choices)),
     )
+
+
+def _copies(tx: Tx, number: int, choices: list[Choice]) -> tuple[str, ...]:
+    """Who gets a copy of an answer by mail unless its author says otherwise."""
+    by_mail = next((choice.reply for choice in choices if choice.reply.kind in MAIL_KINDS), None)
+    return reply_all(tx, number, tx.get_one(Identity, by_mail.identity_id)).cc if by_mail else ()
 
 
 def choices_of(hub: Hub, tx: Tx, number: int) -> list[Choice]:

@@ -193,6 +193,18 @@ def test_a_reply_goes_out_once_under_one_key(desk: Desk, crm: Program) -> None:
     assert len(desk.messages(taken.conversation_id or 0)) == 4
 
 
+def test_a_program_sends_formatted_mail_with_copies(desk: Desk, crm: Program) -> None:
+    taken = desk.mail("Lamp", "Has it left?")
+    path = f"/conversations/{taken.conversation_id}/replies"
+    body = {"html": "<p>It <b>left</b>.<script>x</script></p>", "cc": ["Nora@Example.com"], "bcc": ["otto@example.com"]}
+    answer = crm.post(path, body)
+    assert answer.status_code == 201
+    sent = answer.json()
+    assert (sent["text"], sent["cc"], sent["bcc"]) == ("It left.", ["nora@example.com"], ["otto@example.com"])
+    assert desk.messages(taken.conversation_id or 0)[-1].html == "<p>It <b>left</b>.</p>"
+    refused(crm.post(path, {"text": "hi", "cc": ["nobody"]}), 409, "conflict")
+
+
 def test_a_reply_is_held_when_the_customer_wrote_meanwhile(desk: Desk, crm: Program) -> None:
     taken = desk.text("Where is my parcel?")
     desk.text("Forget it, it came!")

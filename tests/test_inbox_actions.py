@@ -376,3 +376,27 @@ def test_text_from_a_browser_is_kept_as_it_was_meant(jonas: Browser, desk: Desk)
     message: Message = desk.messages(number)[-1]
     assert message.text == "Zwei Zeilen\nund 👩🏽‍🚀  <b>kein</b> HTML & {{ 7*7 }}"
     assert "<b>kein</b>" not in jonas.get(f"/inbox/c/{number}").text
+
+
+def test_copies_are_shown_before_and_after_sending_and_can_be_changed(desk: Desk, jonas: Browser) -> None:
+    mail = b"From: mara.lindqvist@example.com\r\nTo: support@desk.example\r\nCc: nora@example.com\r\n"
+    number = desk.raw_mail(mail + b"Subject: Order\r\n\r\nHas my order left?\r\n").conversation_id or 0
+    page = jonas.page(f"/inbox/c/{number}?view=mine")
+    assert attr(page, "input[name=cc]", "value") == "nora@example.com"
+    by_mail = attr(page, "input[name=by_mail]", "value")
+    held = send(jonas, number, "On its way.", cc="nora@example.com, otto", bcc="eva@example.com", by_mail=by_mail)
+    assert held.status_code == 409
+    assert "otto" in held.text
+    assert 'value="eva@example.com"' in held.text, "nothing typed is lost"
+    done = send(jonas, number, "On its way.", cc="otto@example.com", bcc="eva@example.com", by_mail=by_mail)
+    assert done.status_code == 200
+    sent = desk.messages(number)[-1]
+    assert (sent.cc, sent.bcc) == (["otto@example.com"], ["eva@example.com"])
+    [shown] = words(jonas.page(f"/inbox/c/{number}?view=mine"), f"#m{sent.id}")
+    assert "cc otto@example.com bcc eva@example.com" in shown
+
+
+def test_a_text_message_has_no_copies_whatever_the_form_says(desk: Desk, jonas: Browser) -> None:
+    number = arrived(desk, jonas)
+    assert send(jonas, number, cc="nora@example.com", by_mail="").status_code == 200
+    assert desk.messages(number)[-1].cc == []

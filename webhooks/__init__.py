@@ -13,7 +13,7 @@ from hub.intake import OUTAGES
 from hub.web import signed_request
 from storage.access import NotFound
 from storage.outages import is_outage
-from webhooks import chat, demo_shop, form, mail, twilio
+from webhooks import chat, demo_shop, form, mail, twilio, unsubscribe
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ def create_blueprint() -> Blueprint:
     form.add_routes(doors)
     chat.add_routes(doors)
     demo_shop.add_routes(doors)
+    unsubscribe.add_routes(doors)
     doors.register_error_handler(NotAuthentic, _not_authentic)
     doors.register_error_handler(NotFound, _not_found)
     doors.register_error_handler(NotConfigured, _not_configured)

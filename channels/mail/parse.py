@@ -63,7 +63,7 @@ def parse(raw: Raw) -> Inbound:
         tokens=_tokens(envelope + written),
         others=tuple(each for each in written if _untagged(each) not in (_untagged(own), _untagged(to)))[:MAX_OTHERS],
         files=tuple(body.files),
-        fields={**body.fields, **odd_date, **_forwarded(content, subject)},
+        fields={**body.fields, **odd_date, **_forwarded(content, subject), **_reply_to(message, address)},
         quoted_at=found.quoted,
         signature_at=found.signature,
         language=language_of(content[: found.new], raw.headers.get("languages", "")),
@@ -77,6 +77,12 @@ def parse(raw: Raw) -> Inbound:
 
 def _results(message: Message) -> list[bytes]:
     return values(message, "authentication-results")[:10]
+
+
+def _reply_to(message: Message, sender: str) -> dict[str, str]:
+    """Where answers are wanted, if that is elsewhere."""
+    asked = _recipients(message, ("Reply-To",))[:1]
+    return {"reply_to": asked[0]} if asked and asked[0] != sender else {}
 
 
 def _structure(raw: Raw) -> tuple[Message, Body]:

@@ -51,6 +51,8 @@ export function count() {
     place.textContent = `${max - text.length} left`;
   }
   of.querySelector(".channel-icon use")?.setAttribute("href", `#${option?.dataset.icon ?? "i-send"}`);
+  const copies = of.querySelector("[data-copies-row]");
+  if (copies) copies.hidden = !option?.dataset.copies;
   of.querySelector(".attach").hidden = option ? !option.dataset.files : true;
 }
 

@@ -1,0 +1,93 @@
+"""Who gets an answer by mail: the customer, and in copy whoever the answered mail names; never ourselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlmodel import col, select
+
+from channels.mail.headers import normalised
+from hub.suppression import refusal
+from storage import Tx
+from storage.access import Conflict
+from storage.conversations import Message
+from storage.desk import ChannelAccount
+from storage.people import Identity
+
+MAX_COPIES = 50
+MAIL_KINDS = ("email", "mailhook")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipients:
+    """`to` is the customer's address or the one they asked answers to (Reply-To); `cc` is everybody else's."""
+
+    to: str
+    cc: tuple[str, ...]
+
+
+def reply_all(tx: Tx, conversation_id: int, identity: Identity) -> Recipients:
+    """Whom an answer to this contact point goes to unless its author says otherwise.
+
+    The newest mail between this person and us decides: theirs by its Reply-To, To and Cc, ours by its copies. A
+    stranger who joined by a forwarded mail is left out, as are our own addresses and those nothing may be sent to.
+    """
+    ours = own_addresses(tx)
+    newest = _newest(tx, conversation_id, identity.id or 0)
+    to = identity.value
+    if newest is not None and newest.kind == "inbound":
+        asked = normalised(newest.fields.get("reply_to", ""))
+        to = asked if asked and untagged(asked) not in ours and not refusal(tx, "email", asked) else to
+    copies = _distinct(newest.cc if newest is not None else (), {to, identity.value})
+    open_ = [each for each in copies if untagged(each) not in ours and not refusal(tx, "email", each)]
+    return Recipients(to, tuple(open_[:MAX_COPIES]))
+
+
+def checked(tx: Tx, to: str, written: Sequence[str], known: Iterable[str] = ()) -> list[str]:
+    """Addresses in copy as a person or program wrote them, without those of `known` and of doubles.
+
+    Raises Conflict with the sentence for one that can't be written to.
+    """
+    addresses, ours = [], own_addresses(tx)
+    for each in written:
+        address = normalised(each)
+        if not address or not address.isascii():
+            raise Conflict(f"{each[:100]!r} is no e-mail address. Correct it or remove it from the copies.")
+        if untagged(address) in ours:
+            raise Conflict(f"{address} is one of our own mailboxes. Remove it from the copies.")
+        if refusal(tx, "email", address):
+            raise Conflict(f"Nothing may be sent to {address} any more. Remove it from the copies.")
+        addresses.append(address)
+    found = _distinct(addresses, {to, *known})
+    if len(found) > MAX_COPIES:
+        raise Conflict(f"A mail goes to at most {MAX_COPIES} people in copy; these are {len(found)}.")
+    return found
+
+
+def own_addresses(tx: Tx) -> set[str]:
+    """Every mail address of ours, also of accounts that are switched off."""
+    rows = tx.exec(select(ChannelAccount.address).where(col(ChannelAccount.kind).in_(MAIL_KINDS)))
+    return {untagged(normalised(address)) for address in rows if address}
+
+
+def untagged(address: str) -> str:
+    """Without what stands behind a plus: support+anything@ is support@."""
+    local, _, domain = address.rpartition("@")
+    return f"{local.partition('+')[0]}@{domain}"
+
+
+def _distinct(addresses: Iterable[str], but: set[str]) -> list[str]:
+    return [each for each in dict.fromkeys(map(normalised, addresses)) if each and each not in but]
+
+
+def _newest(tx: Tx, conversation_id: int, identity_id: int) -> Message | None:
+    query = select(Message).where(
+        Message.conversation_id == conversation_id,
+        Message.identity_id == identity_id,
+        col(Message.channel).in_(MAIL_KINDS),
+        col(Message.kind).in_(("inbound", "outbound")),
+        Message.state != "draft",
+        Message.automatic == "",
+    )
+    return tx.exec(query.order_by(col(Message.id).desc()).limit(1)).first()
