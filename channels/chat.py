@@ -9,6 +9,7 @@ import binascii
 import json
 from base64 import b64decode
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 import jwt
@@ -39,7 +40,9 @@ MAX_CHARS = 10_000
 MAX_VALUE = 320  # characters of an identity
 MAX_FILES = 5
 MIN_SECRET = 32  # bytes; RFC 7518 section 3.2 asks for as many as the hash has
-_LEEWAY = 30  # seconds that two clocks may differ
+_LEEWAY = timedelta(seconds=30)  # that two clocks may differ
+# What PyJWT would compare with the machine's clock is compared with ours.
+_NOT_BY_ITS_CLOCK = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}
 
 
 class ChatChannel:
@@ -98,11 +101,11 @@ class ChatChannel:
         return Accepted("", state="delivered")
 
 
-def verify_identity(token: str, secret: str, audience: str = "") -> dict[str, Any]:
+def verify_identity(token: str, secret: str, now: datetime, audience: str = "") -> dict[str, Any]:
     """The claims of a token that the embedding site signed for its visitor. Raises NotAuthentic.
 
-    It has to expire, to name its subject and, when `audience` is given, to be meant for us. Only HS256 counts,
-    whatever the token's own header says.
+    It has to be valid `now`, to expire, to name its subject and, when `audience` is given, to be meant for us. Only
+    HS256 counts, whatever the token's own header says (RFC 7519 section 4.1, RFC 8725 section 3.1).
     """
     if not secret:
         raise NotAuthentic("This widget has no identity secret; set identity_secret on the channel's page.")
@@ -112,19 +115,21 @@ def verify_identity(token: str, secret: str, audience: str = "") -> dict[str, An
             secret,
             algorithms=["HS256"],
             audience=audience or None,
-            leeway=_LEEWAY,
-            options={"require": ["exp", "sub"], "verify_aud": bool(audience)},
+            options={"require": ["exp", "sub"], "verify_aud": bool(audience), **_NOT_BY_ITS_CLOCK},
         )
-    except jwt.ExpiredSignatureError as old:
-        raise NotAuthentic("The identity token has expired; the site has to sign a new one.") from old
+        begins, ends = float(claims.get("nbf", 0)), float(claims["exp"])
     except jwt.InvalidSignatureError as forged:
         raise NotAuthentic("The identity token's signature is wrong; check the secret on both sides.") from forged
     except jwt.InvalidAudienceError as elsewhere:
         raise NotAuthentic(f"The identity token is not meant for us; its aud has to be {audience!r}.") from elsewhere
     except jwt.MissingRequiredClaimError as short:
         raise NotAuthentic(f"The identity token lacks {short.claim!r}; the site has to add it.") from short
-    except (jwt.InvalidTokenError, ValueError) as odd:
+    except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError) as odd:
         raise NotAuthentic("The identity token can't be read; it has to be a JWT signed with HS256.") from odd
+    if not ends > (now - _LEEWAY).timestamp():
+        raise NotAuthentic("The identity token has expired; the site has to sign a new one.")
+    if not begins <= (now + _LEEWAY).timestamp():
+        raise NotAuthentic("The identity token is not valid yet; compare the clocks of both sides.")
     return claims
 
 

@@ -165,7 +165,7 @@ class Readers:
                 line = self._idle.get_nowait()
             except queue.Empty:
                 return self._hire()
-            if not select.select([line], [], [], 0)[0]:  # else it says that its reader has gone meanwhile
+            if not _speaks(line):  # else it says that its reader has gone meanwhile
                 return line
             line.close()
 
@@ -220,6 +220,12 @@ class Readers:
             return
         process.kill()
         process.wait()
+
+
+def _speaks(line: socket.socket) -> bool:
+    asked = select.poll()  # select() itself can't take descriptors beyond 1023
+    asked.register(line, select.POLLIN)
+    return bool(asked.poll(0))
 
 
 def _expect_hello(line: socket.socket, seconds: float) -> None:

@@ -14,6 +14,7 @@ from channels.base import NotAuthentic, NotConfigured, Outbound, Raw, SendFailed
 from channels.chat import ChatChannel, verify_identity
 
 SECRET = "s" * 64
+NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 
 
 def said(**body: Any) -> Raw:
@@ -23,7 +24,7 @@ def said(**body: Any) -> Raw:
 
 def token(secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
     usual = {"sub": "customer-17", "email": "mara.lindqvist@example.com", "aud": "hub"}
-    expires = {"exp": datetime.now(UTC) + timedelta(minutes=5)}
+    expires = {"exp": NOW + timedelta(minutes=5)}
     return jwt.encode({**usual, **expires, **claims}, secret, algorithm=algorithm)
 
 
@@ -36,7 +37,7 @@ def test_an_anonymous_visitor_is_known_by_the_cookie_alone() -> None:
 
 
 def test_a_signed_visitor_is_first_of_all_the_e_mail_that_the_site_vouches_for() -> None:
-    claims = verify_identity(token(name="Mara Lindqvist", phone="+46 70 174 06 05"), SECRET, "hub")
+    claims = verify_identity(token(name="Mara Lindqvist", phone="+46 70 174 06 05"), SECRET, NOW, "hub")
     inbound = ChatChannel.parse(said(claims=claims, name="Somebody"))
     assert [(point.kind, point.value, point.strength) for point in inbound.sender.points] == [
         ("email", "mara.lindqvist@example.com", Strength.SIGNED),
@@ -60,7 +61,10 @@ def test_an_address_that_the_site_did_not_verify_stays_a_claim() -> None:
 @pytest.mark.parametrize(
     ("forged", "sentence"),
     [
-        (token(exp=datetime(2020, 1, 1, tzinfo=UTC)), "expired"),
+        (token(exp=NOW - timedelta(minutes=1)), "expired"),
+        (token(nbf=NOW + timedelta(minutes=1)), "not valid yet"),
+        (token(exp="soon"), "can't be read"),
+        (token(exp=10**400), "can't be read"),
         (token("w" * 64), "signature is wrong"),
         (token(aud="elsewhere"), "not meant for us"),
         (jwt.encode({"sub": "1", "aud": "hub"}, SECRET), "lacks 'exp'"),
@@ -73,12 +77,12 @@ def test_an_address_that_the_site_did_not_verify_stays_a_claim() -> None:
 )
 def test_a_token_that_is_old_forged_or_meant_for_others_is_refused(forged: str, sentence: str) -> None:
     with pytest.raises(NotAuthentic, match=sentence):
-        verify_identity(forged, SECRET, "hub")
+        verify_identity(forged, SECRET, NOW, "hub")
 
 
 def test_without_a_secret_nobody_is_believed() -> None:
     with pytest.raises(NotAuthentic, match="identity_secret"):
-        verify_identity(token(), "")
+        verify_identity(token(), "", NOW)
 
 
 @pytest.mark.parametrize(

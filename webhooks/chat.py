@@ -93,7 +93,7 @@ def session() -> Response:
     known_origin(hub, opened)
     now = hub.store.clock()
     if identity := _text(asked, "identity"):
-        claims = verify_identity(identity, setting(opened, "identity_secret"), setting(opened, "audience"))
+        claims = verify_identity(identity, setting(opened, "identity_secret"), now, setting(opened, "audience"))
         token, _ = chat.sessions.begin(opened.account.name, claims, now)
         return _answer({"token": token, "signed": True}, 201)
     visitor = _known(chat, opened, _text(asked, "token"))
