@@ -15,8 +15,10 @@ from channels import open_channel
 from channels.base import Channel, Hears, LogsInWithTokens, NotConfigured
 from config.settings import Settings, SettingsError, resolve_secret
 from hub.authorise import Seal, TokenKeeper
+from hub.ours import Ours, ours_of
 from hub.pump import Pump
 from hub.reading import Reading
+from hub.recipients import own_addresses
 from hub.tokens import Tokens
 from storage import Store
 from storage.access import NotFound
@@ -70,7 +72,7 @@ class Hub:
         self.listener = Listener(self.store)
         self._opened: dict[int, Opened] = {}
         self._version = -1
-        self._colleagues = frozenset[str]()
+        self._ours = Ours()
         self._looked_at = 0.0
         self._opening = threading.Lock()
         self._claim: TextIO | None = None
@@ -95,9 +97,10 @@ class Hub:
                 return opened
         raise NotFound(f"There is no active channel called {name!r}.")
 
-    def colleagues(self) -> frozenset[str]:
-        """The addresses of everybody who answers here, as fresh as `channels`."""
-        return self._colleagues
+    def ours(self) -> Ours:
+        """Our addresses and people, as fresh as `channels`."""
+        self.channels()
+        return self._ours
 
     def channels_of_kind(self, kind: str) -> list[Opened]:
         """The accounts of one kind, oldest first."""
@@ -110,8 +113,8 @@ class Hub:
                 version = desk_version(tx)
                 accounts = active_channels(tx) if version != self._version else None
                 if accounts is not None:
-                    agents = tx.exec(select(Agent.email).where(col(Agent.active)))
-                    self._colleagues = frozenset(email.lower() for email in agents)
+                    agents = tx.exec(select(Agent.name, Agent.email).where(col(Agent.active)))
+                    self._ours = ours_of(own_addresses(tx), agents)
             if accounts is not None:
                 self._opened = {account.id or 0: self._kept_or_opened(account) for account in accounts}
                 self._version = version

@@ -33,7 +33,7 @@ from hub.reading import ReadingFailed, ReadingStopped
 from hub.receipts import keep_ignored, new_receipt, note_receipt, raw_bytes, shelve
 from hub.suppression import lift
 from hub.threads import Thread, thread
-from hub.trust import weighed
+from hub.trust import compared, weighed
 from routing.work import Arrival, enqueue
 from storage import Interleaved, Tx, outages
 from storage.access import Actor, Conflict, NotFound, receipt_for
@@ -187,6 +187,8 @@ def receive(
     conversation_id = found.conversation_id if found else _open(tx, sender, inbound, kind)
     why = found.why if found else "new conversation"
     stranger = found is not None and found.person_id != sender.person_id and not inbound.automatic
+    if stranger and found is not None:
+        inbound = compared(tx, inbound, found.person_id)
     message_id = _write(tx, opened, sender, inbound, conversation_id, receipt_id, why, stranger)
     for stored in files:
         _attach(tx, message_id, stored)

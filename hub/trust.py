@@ -5,8 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from channels.base import Authenticates, Inbound, Raw
+from channels.mail.lookalikes import looks_like
 from hub.bounces import traced
 from hub.hub import Hub, Opened
+from hub.recipients import untagged
+from storage import Tx
+
+LOOKS_LIKE_CUSTOMER = "looks_like_customer:"  # a flag, followed by the customer's domain
+ADDRESSES = (
+    "SELECT i.value FROM identity i JOIN contact c ON c.id = i.contact_id WHERE c.person_id = ? AND i.kind = 'email'"
+)
 
 
 def weighed(hub: Hub, opened: Opened, raw: Raw, inbound: Inbound) -> Inbound:
@@ -26,15 +34,24 @@ def weighed(hub: Hub, opened: Opened, raw: Raw, inbound: Inbound) -> Inbound:
 
 
 def _flagged(hub: Hub, inbound: Inbound) -> Inbound:
-    """Marked where it claims one of our own addresses and nothing proves it."""
-    if flag := _claimed(hub, inbound):
-        return replace(inbound, flags=(*inbound.flags, flag))
-    return inbound
-
-
-def _claimed(hub: Hub, inbound: Inbound) -> str:
+    """Marked where it claims one of our own addresses and nothing proves it, or where its sender looks like us."""
     point = inbound.sender.points[0] if inbound.sender.points else None
-    if point is None or point.kind != "email" or inbound.authenticity.verdict == "pass" or inbound.automatic:
-        return ""
-    ours = {opened.account.address.lower() for opened in hub.channels() if opened.account.kind == "email"}
-    return "spoofed_colleague" if point.value in ours | hub.colleagues() else ""
+    if point is None or point.kind != "email":
+        return inbound
+    ours = hub.ours()
+    flags = ours.suspicions(inbound.sender.name, point.value)
+    unproved = inbound.authenticity.verdict != "pass" and not inbound.automatic
+    if unproved and untagged(point.value) in ours.addresses:
+        flags.append("spoofed_colleague")
+    return replace(inbound, flags=(*inbound.flags, *flags)) if flags else inbound
+
+
+def compared(tx: Tx, inbound: Inbound, person_id: int) -> Inbound:
+    """A mail by which a stranger joins somebody's conversation, marked where his domain looks like that person's."""
+    point = inbound.sender.points[0]
+    if point.kind != "email":
+        return inbound
+    domain = point.value.rpartition("@")[2]
+    known = {str(value).rpartition("@")[2] for (value,) in tx.sql(ADDRESSES, person_id).fetchall()}
+    like = next((each for each in sorted(known) if looks_like(domain, each)), "") if domain not in known else ""
+    return replace(inbound, flags=(*inbound.flags, f"{LOOKS_LIKE_CUSTOMER}{like}")) if like else inbound

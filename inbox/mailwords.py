@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from channels.mail.lookalikes import shown
+from hub.ours import LOOKS_LIKE_US, NAMED_ADDRESS, NAMED_COLLEAGUE
+from hub.trust import LOOKS_LIKE_CUSTOMER
 from storage.conversations import Message
 
 READ = {
@@ -21,6 +24,15 @@ READ = {
     "html_too_complex": "Its formatting is too complex to be shown safely and is attached as a file.",
     "text_cut": "Only the first two million characters are shown; the raw mail has the rest.",
 }
+# Flags that go on with whom the sender resembles (`hub.ours`, `hub.trust`).
+RESEMBLES = {
+    NAMED_COLLEAGUE: "The sender goes by the name of {twin}, who answers here, but {address} is not their address: "
+    "be careful.",
+    NAMED_ADDRESS: "The sender shows our address {twin} as a name, but the mail comes from {address}: be careful.",
+    LOOKS_LIKE_US: "The sender's domain {domain} looks like our own {twin}, but is another one: be careful.",
+    LOOKS_LIKE_CUSTOMER: "The sender's domain {domain} looks like the customer's {twin}, but is another one: "
+    "be careful.",
+}
 METHODS = {"REQUEST": "Invitation", "CANCEL": "Cancelled", "REPLY": "Answer to an invitation", "COUNTER": "Other time"}
 
 
@@ -31,6 +43,17 @@ class Card:
     title: str
     what: str
     rows: list[tuple[str, str]]
+
+
+def warnings_of(message: Message, address: str) -> list[str]:
+    """Sentences for whoever might take the sender for somebody else; `address` is where the mail is from."""
+    domain = address.rpartition("@")[2]
+    return [
+        words.format(twin=flag.removeprefix(prefix), address=address, domain=shown(domain))
+        for flag in message.flags
+        for prefix, words in RESEMBLES.items()
+        if flag.startswith(prefix)
+    ]
 
 
 def remarks_on_reading(message: Message) -> list[str]:

@@ -11,7 +11,7 @@ from sqlmodel import col, select
 from channels.base import DeliveryState
 from hub.copies import ALSO
 from inbox.lists import names_of
-from inbox.mailwords import Card, card_of, remarks_on_reading
+from inbox.mailwords import Card, card_of, remarks_on_reading, warnings_of
 from inbox.session import Viewer
 from inbox.wording import full, kind
 from storage import Tx
@@ -161,7 +161,8 @@ def _entry(
     else:
         author = "You" if mine else agents.get(message.agent_id or 0, "Automatic")
     remarks = [FLAGS[flag] for flag in message.flags if flag in FLAGS] + remarks_on_reading(message)
-    remarks += _proof(message.authenticity)
+    address = addresses.get(message.identity_id, "")
+    remarks += _proof(message.authenticity) + warnings_of(message, address)
     remarks += [f"Also received in {flag.removeprefix(ALSO)}." for flag in message.flags if flag.startswith(ALSO)]
     if message.automatic:
         remarks.append(f"{AUTOMATIC.get(message.automatic, 'Automatic message')}: it counts for nothing.")
@@ -182,7 +183,7 @@ def _entry(
         files=[file for file in files if not file.inline or file.content_type not in PREVIEWED or not message.html],
         delivery=_delivery(tx, message, mine or who.actor.sees_all) if message.kind == "outbound" else None,
         remarks=remarks,
-        address=addresses.get(message.identity_id, ""),
+        address=address,
     )
 
 
