@@ -6,6 +6,7 @@ looks up; a report without one changes nothing.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from email.message import Message
@@ -160,6 +161,10 @@ def _written_to(returned: list[Message]) -> set[str]:
     """Whom the mail that came back was for, where that is one person."""
     found = {each.address for head in returned[:1] for each in addresses(values(head, "to")) if each.address}
     return found if len(found) == 1 else set()
+
+
+# It logs the trace of every parser that a mail was too odd for before it raises; that is no news to an operator.
+logging.getLogger("flufl.bounce").setLevel(logging.CRITICAL)
 
 
 def _detected(message: Message) -> tuple[set[str], set[str]]:
