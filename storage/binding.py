@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from storage.columns import SQLITE_MOMENT
 
+NUMBERS = (int, type(None), bool, float)  # what psycopg binds as it is
 PLAIN = (str, int, type(None), bytes, float)  # what sqlite3 binds as it is
-
-
-class Array(list[Any]):
-    """Values for a PostgreSQL array; a plain list is a JSON document."""
 
 
 def sqlite_value(value: Any) -> Any:
@@ -24,14 +22,18 @@ def sqlite_value(value: Any) -> Any:
     return value
 
 
-def psycopg_value(value: Any) -> Any:
-    """A value as the columns expect it; PostgreSQL's text can't hold NUL."""
+def psycopg_values(values: Sequence[Any]) -> list[Any]:
+    """Values as the columns expect them; PostgreSQL's text can't hold NUL."""
+    return [value if type(value) in NUMBERS else _psycopg_value(value) for value in values]
+
+
+def _psycopg_value(value: Any) -> Any:
+    if type(value) is str:
+        return value.replace("\x00", "") if "\x00" in value else value
     if type(value) in (dict, list):
         return json.dumps(value)
     if isinstance(value, datetime) and value.tzinfo is None:
         return _naive(value)
-    if isinstance(value, str) and "\x00" in value:
-        return value.replace("\x00", "")
     return value
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from greenlet import getcurrent, greenlet
 
-from storage.binding import psycopg_statement, psycopg_value
+from storage.binding import psycopg_statement, psycopg_values
 
 if TYPE_CHECKING:
     from storage.store import Tx
@@ -29,7 +29,7 @@ class Interleaved(Generic[T]):
     """A unit that may run side by side with others of its kind: `store.submit(Interleaved(unit))`.
 
     Row locks don't keep units of one transaction apart. So it calls `tx.hold(…)` before it reads what it decides on,
-    and it writes by `tx.sql` and `tx.ahead` only.
+    and it writes by `tx.sql` only.
     """
 
     __slots__ = ("unit",)
@@ -55,7 +55,7 @@ class Question:
 
     def answer(self, cursor: Any) -> None:
         """Take what the cursor's present result holds."""
-        if cursor.description is not None:
+        if cursor.pgresult.nfields:  # `description` would make an object for each column to say the same
             self._rows.extend(cursor.fetchall())
         self._rowcount, self._answered = cursor.rowcount, True
 
@@ -148,7 +148,7 @@ class Lanes:
         self._let_go()
 
     def _send(self, statement: str, bundle: Sequence[Question]) -> None:
-        values = [[psycopg_value(value) for value in question.values] for question in bundle]
+        values = [psycopg_values(question.values) for question in bundle]
         if len(bundle) == 1:
             self._cursor.execute(psycopg_statement(statement), values[0])
         else:

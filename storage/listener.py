@@ -7,7 +7,8 @@ import threading
 
 import psycopg
 
-from storage.store import FACT_CHANNEL, POSTGRES_CONNECTION, Store
+from storage.engines import POSTGRES_CONNECTION
+from storage.store import FACT_CHANNEL, Store
 
 logger = logging.getLogger(__name__)
 

@@ -24,6 +24,7 @@ from hub import Hub
 from hub.hub import AlreadyRunning
 from storage import Busy, Interleaved, Store, Tx
 from storage.blobs import Blobs, Unkept
+from storage.engines import PatientConnection
 from storage.facts import ContactCreated, FactRow
 from storage.fairlock import FairLock
 from storage.leases import drop_lease, holds_lease, take_lease
@@ -238,7 +239,26 @@ def test_postgresql_ends_what_takes_longer_than_callers_wait(store: Store) -> No
     assert store.submit(lambda tx: tx.sql("SHOW statement_timeout").fetchone()) == ("8s",)
     with store.read() as tx:
         assert tx.sql("SHOW lock_timeout").fetchone() == ("5s",)
-        assert tx.sql("SHOW statement_timeout").fetchone() == ("0",)
+        assert tx.sql("SHOW statement_timeout").fetchone() == ("20s",)
+
+
+def test_a_reader_gives_up_on_a_frozen_server_and_the_next_one_is_served(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if store.embedded:
+        return  # no server that could freeze
+    monkeypatch.setattr(PatientConnection, "patience", 0.3)
+    backend = 0
+    try:
+        with pytest.raises(OUTAGES) as silence, store.read() as tx:
+            (backend,) = tx.sql("SELECT pg_backend_pid()").fetchone()
+            os.kill(backend, signal.SIGSTOP)  # its sockets stay open: nothing but a clock of our own notices
+            tx.sql("SELECT 1")
+        assert is_outage(silence.value)
+        with store.read() as tx:
+            assert tx.sql("SELECT pg_backend_pid()").fetchone() != (backend,)
+    finally:
+        os.kill(backend, signal.SIGCONT)
 
 
 def test_what_customers_write_is_in_no_error(store: Store) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import Connection
 
+from storage.engines import PatientConnection
 from storage.store import Store
 from storage.tables import metadata
 
@@ -47,8 +48,15 @@ with store.engine.connect() as connection:
         finally:
             raw.execute("PRAGMA foreign_keys=ON")
     else:
-        # Three nodes that start at once on an empty database would otherwise create the same tables.
-        connection.exec_driver_sql("SET LOCAL lock_timeout = 0")  # however long the first one takes
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
-        run(connection)
-        connection.commit()
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, PatientConnection)
+        raw.patience = None  # however long another node takes, or a big table
+        try:
+            connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+            # Three nodes that start at once on an empty database would otherwise create the same tables.
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+            run(connection)
+            connection.commit()
+        finally:
+            del raw.patience
