@@ -143,7 +143,8 @@ def _measure(app: App) -> None:
         g.begun = time.perf_counter()
 
     def end(response: Response) -> Response:
-        rule = request.url_rule.rule if request.url_rule else "none"
+        matched = request.url_rule
+        rule = matched.rule if matched else "none"
         key = (rule, response.status_code)
         child = known.get(key)
         if child is None:

@@ -14,7 +14,7 @@ from datetime import timedelta
 from functools import lru_cache
 from hmac import compare_digest
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote_plus, urljoin, urlsplit
 
 import requests
 from requests.auth import HTTPBasicAuth
@@ -106,17 +106,13 @@ def _form(body: bytes) -> Form:
     for pair in body.decode("utf-8", "replace").split("&"):
         if pair:
             name, _, value = pair.partition("=")
-            form.setdefault(_unescaped(name), []).append(_unescaped(value))
+            if "%" in pair or "+" in pair:
+                name, value = unquote_plus(name), unquote_plus(value)
+            form.setdefault(name, []).append(value)
     return form
 
 
 _recent_form = lru_cache(maxsize=64)(_form)
-
-
-def _unescaped(text: str) -> str:
-    if "+" in text:
-        text = text.replace("+", " ")
-    return unquote(text) if "%" in text else text
 
 
 def why(code: int) -> str:

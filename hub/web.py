@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,14 +39,22 @@ def signed_request() -> SignedRequest:
     sender signed in its escapes.
     """
     hub = hub_here()
-    target: str = request.environ.get("REQUEST_URI") or request.environ.get("RAW_URI") or request.full_path
+    environ = request.environ
+    target: str = environ.get("REQUEST_URI") or environ.get("RAW_URI") or request.full_path
     if not target.startswith("/"):  # RFC 9112 3.2.2: a proxy may send the absolute form
         parts = urlsplit(target)
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     return SignedRequest(
         method=request.method,
         url=hub.settings.base_url + target,
-        headers={name.lower(): value for name, value in request.headers.items()},
+        headers=_headers(environ),
         body=request.get_data(),
         now=hub.store.clock(),
     )
+
+
+def _headers(environ: Mapping[str, str]) -> dict[str, str]:
+    """The header fields by their names in lower case, as CGI passes them on (RFC 3875 section 4.1.18)."""
+    headers = {name[5:].replace("_", "-").lower(): environ[name] for name in environ if name.startswith("HTTP_")}
+    headers["content-type"] = environ.get("CONTENT_TYPE", "")
+    return headers

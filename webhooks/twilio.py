@@ -56,7 +56,7 @@ def _accounts(hub: Hub, signed: SignedRequest) -> list[Opened]:
 
     What the request claims only sets the order: the signature decides.
     """
-    accounts = [opened for kind in KINDS for opened in hub.channels_of_kind(kind)]
+    accounts = [opened for opened in hub.channels() if opened.account.kind in KINDS]
     if len(accounts) < 2:
         return accounts
     form = read_form(signed.body)
