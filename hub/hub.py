@@ -59,13 +59,17 @@ class Opened:
 
 
 class Hub:
-    """Composed once per process by app.py; doors find it as `current_app.extensions["hub"]`."""
+    """Composed once per process by app.py; doors find it as `current_app.extensions["hub"]`.
 
-    def __init__(self, settings: Settings, clock: Clock = utcnow):
+    Hubs of one process may share a `reading`, which then outlives them.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock = utcnow, reading: Reading | None = None):
         self.settings = settings
         self.store = Store(settings.url, clock, settings.database_connections)
         self.blobs = Blobs(settings.data_dir / "blobs")
-        self.reading = Reading(settings)
+        self.reading = reading or Reading(settings)
+        self._own_reading = reading is None
         self.tokens = Tokens(settings.secret_key)
         self._seal = Seal(settings.secret_key)
         self.pump = Pump(self.store)
@@ -150,7 +154,8 @@ class Hub:
         """End every thread and connection of this process."""
         self.pump.stop()
         self.listener.stop()
-        self.reading.close()
+        if self._own_reading:
+            self.reading.close()
         self.store.close()
         if self._claim is not None:
             self._claim.close()

@@ -44,13 +44,13 @@ def postgres_server() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server: str) -> str:
-    """The URL of a migrated database to copy."""
+def postgres_copies(postgres_server: str) -> postgres.Copies:
+    """Migrated databases, empty for each test that takes one."""
     url = postgres.database(postgres_server)
     store = Store(url)
     upgrade(store)
     store.close()
-    return url
+    return postgres.Copies(postgres_server, url)
 
 
 @pytest.fixture(scope="session", params=["installed", pytest.param("2.4", marks=pytest.mark.prove)])
@@ -73,10 +73,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
         yield f"sqlite:///{path}"
     else:
-        server, template = request.getfixturevalue("postgres_server"), request.getfixturevalue("postgres_template")
-        url = postgres.database(server, template)
+        copies: postgres.Copies = request.getfixturevalue("postgres_copies")
+        url = copies.take()
         yield url
-        postgres.drop(url)
+        copies.give_back(url)
 
 
 @pytest.fixture

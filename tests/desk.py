@@ -17,6 +17,7 @@ from hub import Hub
 from hub.desk import apply, read
 from hub.intake import Taken, take_in
 from hub.people import create_agent
+from hub.reading import Reading
 from routing.router import Router
 from storage.access import SYSTEM, Actor, actor_for
 from storage.conversations import Conversation, Message
@@ -136,6 +137,17 @@ class Desk:
             return tx.get_one(Agent, actor.agent_id)
 
 
+_readings: dict[tuple[object, ...], Reading] = {}
+
+
+def hub_with_readers(settings: Settings, clock: Clock) -> Hub:
+    """A hub that shares the readers of mail with those before it: starting them takes longer than most stories."""
+    limits = (settings.readers, settings.reading_seconds, settings.reading_memory_mb, settings.languages)
+    if limits not in _readings:
+        _readings[limits] = Reading(settings)
+    return Hub(settings, clock, _readings[limits])
+
+
 def open_desk(database_url: str, folder: Path, clock: Clock, **settings: Any) -> Desk:
     """Furnish an empty, migrated database."""
     given: dict[str, Any] = {
@@ -144,7 +156,7 @@ def open_desk(database_url: str, folder: Path, clock: Clock, **settings: Any) ->
     }
     given |= {"secret_key": "test-secret", "public_base_url": "https://desk.example", "undo_seconds": 10}
     given |= {"twilio_account_sid": "AC" + "0" * 32, "twilio_auth_token": "twilio-token"}
-    hub = Hub(Settings(**(given | settings)), clock)
+    hub = hub_with_readers(Settings(**(given | settings)), clock)
     with hub.store.write() as tx:
         apply(tx, SYSTEM, read(DESK))
         shipping = ["Shipping", "General"]

@@ -23,7 +23,7 @@ from hub.replies import reply
 from storage.conversations import Message
 from storage.desk import ChannelAccount, touch_desk
 from tests.clock import Clock
-from tests.desk import Desk
+from tests.desk import Desk, hub_with_readers
 
 OUR_NUMBER = "+46101385500"
 MARA = "+46701740605"
@@ -72,7 +72,7 @@ def compose(hub: Hub) -> Flask:
 @contextmanager
 def opened(url: str, folder: Path, clock: Clock, *accounts: ChannelAccount, **changes: Any) -> Iterator[Hub]:
     """A furnished hub."""
-    hub = Hub(settings_for(url, folder, **changes), clock)
+    hub = hub_with_readers(settings_for(url, folder, **changes), clock)
     try:
         furnish(hub, *accounts)
         yield hub

@@ -109,7 +109,7 @@ def _wait_until_ready(url: str, log: Path, seconds: float = 30) -> None:
 def database(server_url: str, template: str | None = None) -> str:
     """Create an empty database, or a copy of the one that the URL `template` names; returns its URL.
 
-    A copy takes 20 to 50 ms; nobody may be connected to the template meanwhile.
+    Nobody may be connected to the template meanwhile.
     """
     name = f"switchyard_{uuid4().hex[:12]}"
     source = make_url(template).database if template else "template0"
@@ -127,6 +127,72 @@ def drop(url: str) -> None:
         connection.execute(
             sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(target.database or ""))
         )
+
+
+class Copies:
+    """Databases like `template` for one test after the other.
+
+    Emptying a used one takes 20 ms. Dropping it and making another takes half a second, most of it checkpoints.
+    """
+
+    def __init__(self, server_url: str, template: str):
+        self._server, self._template = server_url, template
+        self._free: list[str] = []
+        with _connect(template) as connection:
+            self._shape = _shape(connection)
+            self._tables = [name for (name,) in connection.execute(TABLES)]
+            self._rows = {name: rows for name in self._tables if (rows := _copied(connection, name))}
+            self._sequences = connection.execute(SEQUENCES).fetchall()
+
+    def take(self) -> str:
+        """The URL of a database that nobody else has."""
+        return self._free.pop() if self._free else database(self._server, self._template)
+
+    def give_back(self, url: str) -> None:
+        """Whoever is still connected is cut off. A database of another shape by now is dropped."""
+        try:
+            with _connect(url) as connection:
+                connection.execute(CUT_OFF)
+                if _shape(connection) == self._shape:
+                    self._restore(connection)
+                    self._free.append(url)
+                    return
+        except psycopg.Error:  # no superuser, or a test broke more than its rows
+            pass
+        drop(url)
+
+    def _restore(self, connection: psycopg.Connection) -> None:
+        clean = [sql.SQL("DELETE FROM {}").format(sql.Identifier(name)) for name in self._tables]
+        # Rows go in any order: the role that replication has looks at no foreign keys.
+        connection.execute(sql.SQL("; ").join([sql.SQL("SET session_replication_role = replica"), *clean]))
+        for name, rows in self._rows.items():
+            with connection.cursor().copy(sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(name))) as copy:
+                copy.write(rows)
+        with connection.cursor() as cursor:
+            cursor.executemany("SELECT setval(%s::regclass, coalesce(%s, 1), %s)", self._sequences)
+
+
+TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
+SEQUENCES = (
+    "SELECT format('%I', sequencename), last_value, last_value IS NOT NULL FROM pg_sequences "
+    "WHERE schemaname = 'public'"
+)
+CUT_OFF = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+def _shape(connection: psycopg.Connection) -> object:
+    return connection.execute(
+        "SELECT table_name, column_name, data_type FROM information_schema.columns "
+        "WHERE table_schema = 'public' ORDER BY table_name, ordinal_position"
+    ).fetchall()
+
+
+def _copied(connection: psycopg.Connection, table: str) -> bytes:
+    with connection.cursor().copy(sql.SQL("COPY {} TO STDOUT").format(sql.Identifier(table))) as copy:
+        return b"".join(bytes(piece) for piece in copy)
 
 
 def _connect(url: str) -> psycopg.Connection:
