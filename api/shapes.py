@@ -114,7 +114,7 @@ class Message(BaseModel):
     )
     authenticity: dict[str, str] = Field(
         description="Inbound mail: verdict, spf, dkim, dmarc, arc (pass, fail, none, temperror, permerror), whose word "
-        "that is (source) and the domain that vouches for it."
+        "that is (source), the domain that vouches for it, and the trusted forwarder that says so (sealer)."
     )
     state: str
     state_why: str

@@ -84,7 +84,8 @@ class Authenticity:
     """What the sender's domain says about a mail: pass, fail, none, temperror or permerror for each method.
 
     `source` is whose word that is: a mail server that the account trusts, "own" for what we found out ourselves, or
-    nothing. `domain` is the domain that vouches for it. `verdict` sums it up for the domain in the From field.
+    nothing. `domain` is the domain that vouches for it. `verdict` sums it up for the domain in the From field; where
+    it rests on what a trusted forwarder saw (ARC), `sealer` is that forwarder's domain.
     """
 
     verdict: str = "none"
@@ -94,6 +95,7 @@ class Authenticity:
     arc: str = "none"
     source: str = ""
     domain: str = ""
+    sealer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,20 @@ class Card:
     rows: list[tuple[str, str]]
 
 
+def proof(known: dict[str, str]) -> list[str]:
+    """What is known about where a mail really comes from, in words."""
+    verdict, domain = known.get("verdict"), known.get("domain", "")
+    if sealer := known.get("sealer"):
+        return [f"Sender proved: {sealer} forwarded this mail and says that {domain} vouched for it."]
+    if verdict == "pass":
+        return [f"Sender proved: {domain} vouches for this mail."]
+    if verdict == "fail":
+        return ["Not proved: the sender's domain says that this mail is not from there. Don't trust the name."]
+    if verdict in ("temperror", "permerror"):
+        return ["Whether this sender is real could not be found out."]
+    return []
+
+
 def warnings_of(message: Message, address: str) -> list[str]:
     """Sentences for whoever might take the sender for somebody else; `address` is where the mail is from."""
     domain = address.rpartition("@")[2]

@@ -11,7 +11,7 @@ from sqlmodel import col, select
 from channels.base import DeliveryState
 from hub.copies import ALSO
 from inbox.lists import names_of
-from inbox.mailwords import Card, card_of, remarks_on_reading, warnings_of
+from inbox.mailwords import Card, card_of, proof, remarks_on_reading, warnings_of
 from inbox.session import Viewer
 from inbox.wording import full, kind
 from storage import Tx
@@ -162,7 +162,7 @@ def _entry(
         author = "You" if mine else agents.get(message.agent_id or 0, "Automatic")
     remarks = [FLAGS[flag] for flag in message.flags if flag in FLAGS] + remarks_on_reading(message)
     address = addresses.get(message.identity_id, "")
-    remarks += _proof(message.authenticity) + warnings_of(message, address)
+    remarks += proof(message.authenticity) + warnings_of(message, address)
     remarks += [f"Also received in {flag.removeprefix(ALSO)}." for flag in message.flags if flag.startswith(ALSO)]
     if message.automatic:
         remarks.append(f"{AUTOMATIC.get(message.automatic, 'Automatic message')}: it counts for nothing.")
@@ -185,18 +185,6 @@ def _entry(
         remarks=remarks,
         address=address,
     )
-
-
-def _proof(known: dict[str, str]) -> list[str]:
-    """What is known about where a mail really comes from, in words."""
-    verdict, domain = known.get("verdict"), known.get("domain", "")
-    if verdict == "pass":
-        return [f"Sender proved: {domain} vouches for this mail."]
-    if verdict == "fail":
-        return ["Not proved: the sender's domain says that this mail is not from there. Don't trust the name."]
-    if verdict in ("temperror", "permerror"):
-        return ["Whether this sender is real could not be found out."]
-    return []
 
 
 def _delivery(tx: Tx, message: Message, may_act: bool) -> Delivery:

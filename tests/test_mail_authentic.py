@@ -11,9 +11,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from channels.base import Authenticity, Inbound, Raw, Strength
-from channels.mail.authentic import authenticated, read_results
+from channels.mail.authentic import Trusted, authenticated, read_results
 from channels.mail.lookups import Lookups
 from channels.mail.parse import parse
+from channels.mail.relays import read_relays
+from inbox.mailwords import proof
 from storage.people import identities_of
 from tests.desk import MARA_MAIL, Desk
 from tests.support.mailroom import configure
@@ -45,7 +47,7 @@ def signed(body: bytes = PLAIN, domain: bytes = b"example.com") -> bytes:
 
 def judged(body: bytes, names: NameServer | None, *trusted: str) -> Inbound:
     raw = Raw("x", body)
-    return authenticated(raw, parse(raw), trusted, Lookups(names.address) if names else None)
+    return authenticated(raw, parse(raw), Trusted(trusted), Lookups(names.address) if names else None)
 
 
 def test_a_signature_of_the_senders_domain_proves_the_mail(names: NameServer) -> None:
@@ -76,6 +78,119 @@ def test_a_name_server_that_is_silent_leaves_it_open(names: NameServer) -> None:
     inbound = judged(signed(), names)
     assert inbound.authenticity.verdict == "none" and inbound.authenticity.dkim == "temperror"
     assert inbound.sender.points[0].strength == Strength.MAIL
+
+
+RECEIVED = (
+    b"Return-Path: <%s>\r\nReceived: from mail.example.com (host.example.com [%s])\r\n"
+    b"\tby mx.desk.example (Postfix) with ESMTPS; Mon, 23 Nov 2026 08:00:01 +0000\r\n"
+)
+OUR_RELAY = read_relays(["mx.desk.example"])
+
+
+def received(
+    names: NameServer, client: bytes, envelope: bytes = b"mara@example.com", body: bytes = PLAIN
+) -> Authenticity:
+    raw = Raw("x", RECEIVED % (envelope, client) + body)
+    return authenticated(raw, parse(raw), Trusted(relays=OUR_RELAY), Lookups(names.address, 0.5)).authenticity
+
+
+def test_an_unsigned_mail_is_proved_or_disowned_by_the_machine_that_sent_it(names: NameServer) -> None:
+    names.texts["example.com"] = "v=spf1 ip4:198.51.100.0/28 -all"
+    proved = received(names, b"198.51.100.7")
+    assert proved == Authenticity("pass", spf="pass", dmarc="pass", source="own", domain="example.com")
+    failed = received(names, b"203.0.113.9")
+    assert (failed.verdict, failed.spf, failed.dmarc) == ("fail", "fail", "fail")
+    assert received(names, b"203.0.113.9", body=signed()).verdict == "pass"  # a forwarder kept it whole
+
+
+def test_the_envelope_of_somebody_else_proves_nothing(names: NameServer) -> None:
+    names.texts["elsewhere.net"] = "v=spf1 ip4:203.0.113.9 -all"
+    found = received(names, b"203.0.113.9", b"bounce@elsewhere.net")
+    assert (found.verdict, found.spf) == ("fail", "pass")
+    del names.texts["_dmarc.example.com"]  # and who asks for nothing is not failed
+    assert received(names, b"203.0.113.9", b"bounce@elsewhere.net").verdict == "none"
+
+
+def test_an_empty_envelope_is_the_word_of_the_greeting(names: NameServer) -> None:
+    names.texts["mail.example.com"] = "v=spf1 a -all"
+    names.zone["mail.example.com"] = [("A", "198.51.100.7")]
+    assert received(names, b"198.51.100.7", b"").domain == "mail.example.com"
+
+
+@pytest.mark.parametrize("record", ["v=DMARC1; p=reject; adkim=s; aspf=s", "v=DMARC1;p=none;ADKIM = S ;aspf=s"])
+def test_a_domain_that_wants_strict_proof_gets_it(names: NameServer, record: str) -> None:
+    names.texts["s1._domainkey.mail.example.com"] = names.texts["s1._domainkey.example.com"]
+    names.texts["mail.example.com"] = "v=spf1 ip4:198.51.100.7 -all"
+    by_relative = signed(domain=b"mail.example.com")
+    assert judged(by_relative, names).authenticity.verdict == "pass"
+    assert received(names, b"198.51.100.7", b"x@mail.example.com").verdict == "pass"
+    names.texts["_dmarc.example.com"] = record
+    assert judged(by_relative, names).authenticity.verdict == "none"
+    assert received(names, b"198.51.100.7", b"x@mail.example.com").verdict == "fail"
+    assert received(names, b"198.51.100.7", b"x@mail.example.com", by_relative).verdict == "fail"
+    assert received(names, b"198.51.100.7", b"x@mail.example.com", signed()).verdict == "pass"
+
+
+def test_two_policies_are_none_and_a_silent_policy_leaves_it_open(names: NameServer) -> None:
+    names.texts["example.com"] = "v=spf1 -all"
+    names.zone["_dmarc.example.com"] = [("TXT", '"v=DMARC1; p=none"')]
+    assert received(names, b"203.0.113.9").verdict == "none"
+    names.silent.add("_dmarc.example.com")
+    assert received(names, b"203.0.113.9").verdict == "temperror"
+
+
+def test_what_can_not_be_looked_up_is_never_a_failure(names: NameServer) -> None:
+    names.texts["example.com"] = "v=spf1 include:_spf.example.com -all"
+    names.silent.add("_spf.example.com")
+    found = received(names, b"203.0.113.9")
+    assert (found.spf, found.verdict) == ("temperror", "temperror")
+
+
+FOOTER = b"-- \r\nsent through the lamps list\r\n"
+SAW = b"Authentication-Results: mx.%s; arc=%s; dmarc=%s header.from=example.com\r\n"
+
+
+def forwarded(names: NameServer, saw: bytes = b"pass", sealer: bytes = b"example.net", mail: bytes = b"") -> bytes:
+    """A signed mail that a list changed and sealed."""
+    names.texts[f"seal._domainkey.{sealer.decode()}"] = names.texts["s1._domainkey.example.com"]
+    changed = SAW % (sealer, b"pass" if mail else b"none", saw) + (mail or signed() + FOOTER)
+    return b"".join(dkim.arc_sign(changed, b"seal", sealer, PRIVATE, b"mx." + sealer)) + changed
+
+
+def through(names: NameServer, mail: bytes, *sealers: str) -> Authenticity:
+    raw = Raw("x", mail)
+    trusted = Trusted(sealers=frozenset(sealers))
+    return authenticated(raw, parse(raw), trusted, Lookups(names.address)).authenticity
+
+
+def test_a_trusted_forwarders_seal_saves_what_it_changed(names: NameServer) -> None:
+    mail = forwarded(names)
+    assert through(names, mail).verdict == "fail"
+    assert through(names, mail, "other.example").verdict == "fail"
+    found = through(names, mail, "example.net")
+    assert (found.verdict, found.dmarc, found.arc, found.domain, found.sealer) == (
+        ("pass", "fail", "pass", "example.com", "example.net")
+    )
+
+
+def test_a_seal_over_a_failure_or_over_other_words_saves_nothing(names: NameServer) -> None:
+    assert through(names, forwarded(names, b"fail"), "example.net").verdict == "fail"
+    broken = through(names, forwarded(names).replace(b"one lamp", b"ten lamps"), "example.net")
+    assert (broken.verdict, broken.arc) == ("fail", "fail")
+    names.texts.pop("seal._domainkey.example.net")
+    assert through(names, forwarded(names).replace(b"example.net", b"exemple.net"), "exemple.net").verdict == "fail"
+
+
+def test_whoever_sealed_after_the_trusted_one_has_to_be_trusted_too(names: NameServer) -> None:
+    first = forwarded(names)
+    again = forwarded(names, b"fail", b"evil.example", first)
+    assert through(names, again, "example.net").verdict == "fail"
+    assert through(names, again, "example.net", "evil.example").sealer == "example.net"
+
+
+@pytest.mark.parametrize("seal", [b"ARC-Seal: i=9999999; x\r\n", b"ARC-Seal: \xff\r\n", b"ARC-Seal: i=1\r\n" * 30])
+def test_broken_seals_break_nothing(names: NameServer, seal: bytes) -> None:
+    assert through(names, seal + PLAIN, "example.net").verdict == "none"
 
 
 def test_nobody_is_asked_about_an_unsigned_mail_and_answers_are_kept(names: NameServer) -> None:
@@ -146,6 +261,16 @@ def test_the_agent_is_told_and_a_spoofed_colleague_is_marked(desk: Desk) -> None
     own = PASSED.replace("example.com", "desk.example").encode()
     [real] = desk.messages(desk.raw_mail(b"Authentication-Results: " + own + b"\r\n" + jonas).conversation_id or 0)
     assert "spoofed_colleague" not in real.flags
+
+
+def test_the_agent_reads_which_forwarder_vouched(desk: Desk, names: NameServer) -> None:
+    configure(desk, "support-mail", trusted_sealers=["example.net"], dns_server=names.address)
+    taken = desk.raw_mail(forwarded(names))
+    [message] = desk.messages(taken.conversation_id or 0)
+    assert message.authenticity["sealer"] == "example.net"
+    assert proof(message.authenticity) == [
+        "Sender proved: example.net forwarded this mail and says that example.com vouched for it."
+    ]
 
 
 def test_a_mail_that_its_domain_disowns_enters_no_conversation(desk: Desk) -> None:

@@ -76,12 +76,14 @@ class EmailChannel:
 
     def authenticate(self, raw: Raw, inbound: Inbound) -> Inbound:
         """The mail with what is known of where it really comes from. May ask the DNS; never raises."""
-        from channels.mail.authentic import authenticated  # what it stands on is loaded where mail is judged
+        from channels.mail.authentic import Trusted, authenticated  # what it stands on is loaded where mail is judged
         from channels.mail.lookups import Lookups
 
         if self._settings.check_senders and self._lookups is None:
             self._lookups = Lookups(self._settings.dns_server)
-        return authenticated(raw, inbound, self._settings.trusted_authserv_ids, self._lookups)
+        known = self._settings
+        trusted = Trusted(known.trusted_authserv_ids, known.trusted_relays, known.trusted_sealers)
+        return authenticated(raw, inbound, trusted, self._lookups)
 
     def send(self, message: Outbound) -> Accepted:
         """Hand it to the SMTP server once, for all or for those in `only`. Raises SendFailed or SendUncertain."""

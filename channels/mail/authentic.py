@@ -7,37 +7,52 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 import dkim
-from publicsuffix2 import get_sld
 
 from channels.base import Authenticity, Inbound, Raw, Strength
+from channels.mail.lookalikes import registrable
 from channels.mail.lookups import Lookups, Unanswered
+from channels.mail.relays import NO_RELAYS, Client, Relays, client_of
+from channels.mail.spf import check_host
 
 RESULTS = ("pass", "fail", "none", "temperror", "permerror")
 SAME = {"softfail": "fail", "hardfail": "fail", "neutral": "none", "policy": "fail", "bestguesspass": "none"}
 COMMENT = re.compile(r"\([^()]{0,1000}\)")
 METHOD = re.compile(r"\s*(?:x-)?(spf|dkim|dmarc|arc)\s*=\s*([a-z]+)", re.I)
 PROPERTY = re.compile(r"([a-z]+\.[a-z_\-]+)\s*=\s*\"?([^\s;\"]+)", re.I)
-MAX_SIGNATURES = 5
+TAG = re.compile(r"([A-Za-z]{1,10})\s*=\s*([^;\s]*)")
+MAX_SIGNATURES, MAX_SEALS = 5, 10
 MAX_HEAD = 256_000
 STRENGTHS = {"pass": Strength.MAIL_PROVED, "fail": Strength.DOUBTED}
 
 
-def authenticated(raw: Raw, inbound: Inbound, trusted: Sequence[str], lookups: Lookups | None) -> Inbound:
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """Whose word counts: mail servers by their authserv-id, our own relays, and those whose ARC seals are believed."""
+
+    servers: tuple[str, ...] = ()
+    relays: Relays = NO_RELAYS
+    sealers: frozenset[str] = frozenset()
+
+
+def authenticated(raw: Raw, inbound: Inbound, trusted: Trusted, lookups: Lookups | None) -> Inbound:
     """The mail with what is known of its origin. Without `lookups` only trusted servers are believed."""
     point = next((each for each in inbound.sender.points if each.kind == "email"), None)
     if point is None or point.strength != Strength.MAIL:
         return inbound  # nobody named himself in From: nothing can be proved about him
     domain = point.value.rpartition("@")[2]
-    found = read_results(inbound.results, trusted, domain)
-    if found is None and lookups is not None and _is_signed(raw.body):
-        found = evaluated(raw.body, domain, lookups)
+    found = read_results(inbound.results, trusted.servers, domain)
+    if found is None and lookups is not None:
+        found = _looked_at(raw.body, domain, trusted.relays, lookups)
     found = found or Authenticity()
     if "multi_from" in inbound.flags:
         found = replace(found, verdict="fail", dmarc="fail")
+    elif found.verdict != "pass" and trusted.sealers and lookups is not None:
+        found = sealed(found, raw.body, domain, trusted.sealers, lookups)
     points = (replace(point, strength=STRENGTHS.get(found.verdict, point.strength)), *inbound.sender.points[1:])
     return replace(inbound, authenticity=found, sender=replace(inbound.sender, points=points))
 
@@ -77,69 +92,145 @@ def _stated(statements: str, server: str, domain: str) -> Authenticity:
     return Authenticity(verdict, **values, source=server, domain=vouching or (domain if verdict == "pass" else ""))
 
 
-def evaluated(body: bytes, domain: str, lookups: Lookups) -> Authenticity:
-    """Our own look at the signatures, and at what the domain asks for where none of its own holds."""
+def _looked_at(body: bytes, domain: str, relays: Relays, lookups: Lookups) -> Authenticity | None:
+    """Our own look, where there is anything to look at: a signature, or a client whom our own servers wrote down."""
+    client = client_of(_head(body), relays) if relays.names else None
+    known = client is not None and client.mail_from is not None
+    if not known and not _has(body, b"dkim-signature"):
+        return None
+    return evaluated(body, domain, lookups, client if known else None)
+
+
+def evaluated(body: bytes, domain: str, lookups: Lookups, client: Client | None = None) -> Authenticity:
+    """DMARC as the domain in From asks for it (RFC 7489), by the signatures and, where a client is known, by SPF.
+
+    Without a client a mail that no signature speaks for is left open, unless a signature of its own domain is broken.
+    """
     results: dict[str, str] = {}
     for signer, result in _signatures(body, lookups):
         if results.get(signer) != "pass":
             results[signer] = result
-    vouching = next((signer for signer, result in results.items() if result == "pass" and aligned(signer, domain)), "")
     own = next((result for signer, result in results.items() if aligned(signer, domain)), "none")
-    shown = "pass" if vouching else own if own != "none" else next(iter(results.values()), "none")
-    if vouching:
-        return Authenticity("pass", dkim="pass", dmarc="pass", source="own", domain=vouching)
+    shown = own if own != "none" else next(iter(results.values()), "none")
+    spf, envelope = _spf(client, lookups)
     try:
-        dmarc = "fail" if own == "fail" and _policy(domain, lookups) else "none"
+        policy = None
+        passed = [signer for signer, result in results.items() if result == "pass" and aligned(signer, domain)]
+        sent = envelope if spf == "pass" and aligned(envelope, domain) else ""
+        if not ({domain} & {*passed, sent}):  # only a look at its policy tells whether a relative will do
+            policy = _policy(domain, lookups)
+        passed = [signer for signer in passed if signer == domain or not (policy and policy.get("adkim") == "s")]
+        sent = sent if sent == domain or not (policy and policy.get("aspf") == "s") else ""
     except Unanswered:
-        dmarc = "temperror"
-    return Authenticity(dmarc, dkim=shown, dmarc=dmarc, source="own")
+        return Authenticity("temperror", spf=spf, dkim=shown, dmarc="temperror", source="own")
+    if vouching := next(iter(sorted(passed, key=lambda each: each != domain)), sent):
+        shown = "pass" if passed else shown
+        return Authenticity("pass", spf=spf, dkim=shown, dmarc="pass", source="own", domain=vouching)
+    unsure = "temperror" in (spf, *results.values())
+    failed = policy is not None and (own == "fail" or (client is not None and not unsure))
+    dmarc = "fail" if failed else "temperror" if policy is not None and client is not None else "none"
+    return Authenticity(dmarc, spf=spf, dkim=shown, dmarc=dmarc, source="own")
+
+
+def _spf(client: Client | None, lookups: Lookups) -> tuple[str, str]:
+    """What the envelope's domain says about the client, and that domain."""
+    if client is None or client.mail_from is None:
+        return "none", ""
+    result = check_host(lookups, client.address, client.mail_from, client.helo)
+    return SAME.get(result, result), (client.mail_from.rpartition("@")[2] or client.helo).lower().rstrip(".")
+
+
+def sealed(found: Authenticity, body: bytes, domain: str, sealers: frozenset[str], lookups: Lookups) -> Authenticity:
+    """What a forwarder says that it saw before it changed the mail (ARC, RFC 8617), if we trust it.
+
+    Its word counts where the chain holds and everybody who sealed after it is trusted as well.
+    """
+    if not _has(body, b"arc-seal"):
+        return found
+    holds, sets = _chain(body, lookups)
+    if not holds:
+        return replace(found, arc="fail")
+    found = replace(found, arc="pass")
+    for each in sets:  # the newest first
+        sealer = each["as-domain"].decode("ascii", "replace").lower()
+        if sealer not in sealers:
+            return found
+        statements = _without_comments(each["aar-value"].decode("utf-8", "replace")).partition(";")[2]
+        seen = _stated(statements.partition(";")[2], sealer, domain)
+        if seen.verdict == "pass":
+            return replace(found, verdict="pass", source=found.source or "own", domain=seen.domain, sealer=sealer)
+    return found
+
+
+def _chain(body: bytes, lookups: Lookups) -> tuple[bool, list[dict[str, Any]]]:
+    """Whether every seal and the newest signature hold, and the sets; whatever the library stumbles over does not."""
+    try:
+        chain = dkim.ARC(body, timeout=5)
+        if chain.sorted_arc_headers()[0] > MAX_SEALS:
+            return False, []
+        result, sets, _ = chain.verify(dnsfunc=_Answers(lookups))
+    except Exception:  # a stranger's bytes in a library that raises what it likes
+        return False, []
+    return result == dkim.CV_Pass, sets
 
 
 def aligned(one: str, other: str) -> bool:
     """Whether two domains belong to one organisation (relaxed alignment, RFC 7489 3.1)."""
     one, other = one.rstrip(".").lower(), other.rstrip(".").lower()
-    return bool(one and other) and (one == other or (get_sld(one) == get_sld(other) and "." in (get_sld(one) or "")))
+    return bool(one and other) and (one == other or registrable(one) == registrable(other) != "")
 
 
-def _is_signed(body: bytes) -> bool:
-    head = body[:MAX_HEAD].replace(b"\r\n", b"\n").partition(b"\n\n")[0]
-    return re.search(rb"(?im)^dkim-signature[ \t]*:", head) is not None
+def _head(body: bytes) -> bytes:
+    return body[:MAX_HEAD].replace(b"\r\n", b"\n").partition(b"\n\n")[0]
+
+
+def _has(body: bytes, field: bytes) -> bool:
+    return re.search(rb"(?im)^" + field + rb"[ \t]*:", _head(body)) is not None
+
+
+class _Answers:
+    """TXT records as the library asks for them; `away` are names that nobody answered for."""
+
+    def __init__(self, lookups: Lookups):
+        self._lookups = lookups
+        self.away: list[str] = []
+
+    def __call__(self, name: bytes, timeout: int = 5) -> bytes | None:
+        asked = name.decode("ascii", "replace")
+        try:
+            return self._lookups.text(asked).encode() or None
+        except Unanswered:
+            self.away.append(asked)
+            return None
 
 
 def _signatures(body: bytes, lookups: Lookups) -> list[tuple[str, str]]:
     """The signing domain and result of each signature; whatever the library stumbles over is a permerror."""
     found = []
-    away: list[str] = []
-
-    def answer(name: bytes, timeout: int = 5) -> bytes | None:
-        try:
-            return lookups.text(name.decode("ascii", "replace")).encode() or None
-        except Unanswered:
-            away.append(name.decode("ascii", "replace"))
-            return None
-
     count = len(re.findall(rb"(?im)^dkim-signature[ \t]*:", body[:MAX_HEAD]))
     for index in islice(range(count), MAX_SIGNATURES):
-        signature = dkim.DKIM(body, timeout=5)
-        away.clear()
+        signature, answers = dkim.DKIM(body, timeout=5), _Answers(lookups)
         try:
-            holds = signature.verify(index, dnsfunc=answer)
+            holds = signature.verify(index, dnsfunc=answers)
             result = "pass" if holds else "fail"
         except dkim.ValidationError:  # the body was changed, or there is no such key
             result = "fail"
         except Exception:  # a stranger's bytes in a library that raises what it likes
             result = "permerror"
         signer = (signature.domain or b"").decode("ascii", "replace").lower()
-        found.append((signer, "temperror" if away else result))
+        found.append((signer, "temperror" if answers.away else result))
     return found
 
 
-def _policy(domain: str, lookups: Lookups) -> bool:
-    """Whether the domain, or its organisation, publishes what to do with mail that is not from there."""
-    for name in dict.fromkeys((domain, get_sld(domain) or domain)):
-        if re.match(r"v=DMARC1\b", lookups.text(f"_dmarc.{name}")):
-            return True
-    return False
+def _policy(domain: str, lookups: Lookups) -> dict[str, str] | None:
+    """What the domain, or its organisation, publishes (RFC 7489 section 6.6.3); None where it asks for nothing."""
+    for name in dict.fromkeys((domain, registrable(domain) or domain)):
+        records = [each for each in lookups.records(f"_dmarc.{name}", "TXT") if re.match(r"v\s*=\s*DMARC1\b", each)]
+        if len(records) == 1:
+            return {tag.lower(): value.lower() for tag, value in TAG.findall(records[0][:5000])}
+        if records:
+            return None
+    return None
 
 
 def _without_comments(field: str) -> str:

@@ -1,6 +1,8 @@
-"""Text records from the DNS: cached, within a time limit, an answer or the word that there was none."""
+"""Records from the DNS: cached, within a time limit, an answer or the word that there was none."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import dns.exception
 import dns.name
@@ -15,26 +17,46 @@ class Unanswered(Exception):
 
 
 class Lookups:
-    """Asks the system's servers, or `server` ("127.0.0.1:5353"). What was found is kept as long as it may be."""
+    """Asks the system's servers, or `server` ("127.0.0.1:5353"), for at most `seconds` a name.
 
-    def __init__(self, server: str = ""):
+    What was found is kept as long as it may be.
+    """
+
+    def __init__(self, server: str = "", seconds: float = SECONDS):
         self._resolver = dns.resolver.Resolver(configure=not server)
         if server:
             host, _, port = server.partition(":")
             self._resolver.nameservers = [host]
             self._resolver.port = int(port or 53)
-        self._resolver.lifetime = SECONDS
-        self._resolver.timeout = SECONDS / 2
+        self._resolver.lifetime = seconds
+        self._resolver.timeout = seconds / 2
         self._resolver.cache = dns.resolver.LRUCache(KEPT)
 
     def text(self, name: str) -> str:
         """The first TXT record of a name, its strings joined; empty where there is none. Raises Unanswered."""
+        return next(iter(self.records(name, "TXT")), "")
+
+    def records(self, name: str, kind: Literal["A", "AAAA", "MX", "PTR", "TXT"]) -> list[str]:
+        """Addresses, names (of mail servers the preferred first) or texts. Raises Unanswered."""
+        if not possible(name):
+            return []
         try:
-            answer = self._resolver.resolve(name.rstrip("."), "TXT", search=False)
+            answer = self._resolver.resolve(name.rstrip("."), kind, search=False)
         except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
-            return ""
-        except (dns.name.LabelTooLong, dns.name.NameTooLong, dns.name.EmptyLabel, UnicodeError):
-            return ""  # no name that could exist
+            return []
         except (dns.exception.DNSException, OSError) as error:
             raise Unanswered(name) from error
-        return b"".join(answer[0].strings).decode("utf-8", "replace")
+        if kind == "TXT":
+            return [b"".join(each.strings).decode("utf-8", "replace") for each in answer]
+        if kind == "MX":
+            exchanges = sorted((each.preference, each.exchange.to_text(omit_final_dot=True)) for each in answer)
+            return [name for _, name in exchanges]
+        return [each.target.to_text(omit_final_dot=True) if kind == "PTR" else each.address for each in answer]
+
+
+def possible(name: str) -> bool:
+    """Whether a name could exist: no empty or overlong label."""
+    try:
+        return len(dns.name.from_text(name.rstrip("."))) > 1
+    except (dns.exception.DNSException, UnicodeError):
+        return False

@@ -16,6 +16,7 @@ from imapclient.exceptions import LoginError
 from channels.base import NotConfigured, Settings
 from channels.mail import outgoing
 from channels.mail.oauth import KEYS, Bearer, OAuthClient, TokenTrouble, read_client
+from channels.mail.relays import NO_RELAYS, Relays, read_relays
 from channels.settings import checked, texts
 
 Tls = Literal["tls", "starttls", "none"]
@@ -33,7 +34,7 @@ OPTIONAL = (
     *(*KEYS, "secret_expires", "since"),
     *("mark_seen", "add_label", "move_to", "delete_after"),
     *("smtp_port", "smtp_tls", "smtp_username", "smtp_password", "ca_file"),
-    *("plus_addresses", "trusted_authserv_ids", "check_senders", "dns_server"),
+    *("plus_addresses", "trusted_authserv_ids", "trusted_relays", "trusted_sealers", "check_senders", "dns_server"),
     *outgoing.OPTIONAL,
 )
 MAX_BYTES = 40 * 1024 * 1024
@@ -82,6 +83,8 @@ class MailSettings:
     secret_expires: date | None = None
     since: date | None = None  # mail that arrived earlier is left alone; a backfill brings it in
     trusted_authserv_ids: tuple[str, ...] = ()  # mail servers whose Authentication-Results are believed
+    trusted_relays: Relays = NO_RELAYS  # our own mail servers: their Received fields tell who connected, for SPF
+    trusted_sealers: frozenset[str] = frozenset()  # domains of forwarders and lists whose ARC seals are believed
     check_senders: bool = True  # whether signatures are verified where none of those says anything; asks the DNS
     dns_server: str = ""  # "host:port"; empty means the system's
     plus_addresses: bool = False  # whether mail to support+anything@ reaches this account
@@ -112,6 +115,8 @@ def read_settings(name: str, settings: Settings, address: str) -> MailSettings:
         secret_expires=_day(name, settings, "secret_expires"),
         since=_day(name, settings, "since"),
         trusted_authserv_ids=texts(name, settings, "trusted_authserv_ids"),
+        trusted_relays=_relays(name, settings),
+        trusted_sealers=frozenset(each.lower().rstrip(".") for each in texts(name, settings, "trusted_sealers")),
         check_senders=_switch(name, {"check_senders": True, **settings}, "check_senders"),
         dns_server=_dns_server(name, settings),
         plus_addresses=_switch(name, settings, "plus_addresses"),
@@ -139,6 +144,22 @@ def _folders(name: str, settings: Settings) -> tuple[str, ...]:
     if settings.get("move_to") in folders:
         raise NotConfigured(f"channel {name!r}: move_to names a folder that is read; choose another one.")
     return folders
+
+
+def _relays(name: str, settings: Settings) -> Relays:
+    try:
+        found = read_relays(texts(name, settings, "trusted_relays"))
+    except ValueError as wrong:
+        raise NotConfigured(
+            f"channel {name!r}: trusted_relays: {wrong}; write your mail servers' names as they stand behind “by” in "
+            "Received fields, and their addresses or networks."
+        ) from wrong
+    if found.networks and not found.names:
+        raise NotConfigured(
+            f"channel {name!r}: trusted_relays has addresses but no name; add the names that your mail servers write "
+            "behind “by” in Received fields."
+        )
+    return found
 
 
 def _dns_server(name: str, settings: Settings) -> str:
