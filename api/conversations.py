@@ -18,6 +18,7 @@ from api.errors import Refused
 from api.routes import Part
 from api.tokens import actor_here
 from hub.lifecycle import reopen, resolve, snooze, wake
+from hub.participants import others_in
 from hub.replies import note, reply
 from hub.web import hub_here
 from routing.work import assign, claim, release, transfer, why_assigned, why_waiting
@@ -211,9 +212,13 @@ def _named(tx: Tx, model: Any, ids: list[int | None], name: Callable[[Any], str]
 
 
 def _detail(tx: Tx, actor: Actor, conversation_id: int) -> dict[str, Any]:
-    found = conversation_for(tx, actor, conversation_id)
-    reasons = {"why_assigned": why_assigned(tx, conversation_id), "why_waiting": why_waiting(tx, conversation_id)}
-    return shown(tx, [found])[0] | reasons
+    return _detailed(tx, conversation_for(tx, actor, conversation_id))
+
+
+def _detailed(tx: Tx, found: Conversation) -> dict[str, Any]:
+    number = found.id or 0
+    reasons = {"why_assigned": why_assigned(tx, number), "why_waiting": why_waiting(tx, number)}
+    return shown(tx, [found])[0] | reasons | {"participants": [each.model_dump() for each in others_in(tx, found)]}
 
 
 def _changed(conversation_id: int, verb: Callable[[Tx, Actor], object]) -> dict[str, Any]:
@@ -224,8 +229,7 @@ def _changed(conversation_id: int, verb: Callable[[Tx, Actor], object]) -> dict[
         verb(tx, actor)
         tx.flush()
         tx.refresh(found)
-        reasons = {"why_assigned": why_assigned(tx, conversation_id), "why_waiting": why_waiting(tx, conversation_id)}
-        return shown(tx, [found])[0] | reasons
+        return _detailed(tx, found)
 
 
 def _written_once(conversation_id: int, write: Callable[[Tx, Actor], Message]) -> dict[str, Any]:

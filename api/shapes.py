@@ -72,11 +72,22 @@ class ConversationPage(BaseModel):
     next: str | None
 
 
+class Participant(BaseModel):
+    """Somebody beside the customer: `copied` by the customer or an agent, or `joined` by answering a mail."""
+
+    address: str
+    name: str
+    how: Literal["copied", "joined"]
+    contact_id: int | None = Field(description="Who that is, once they wrote.")
+    created_at: datetime
+
+
 class ConversationDetail(Conversation):
-    """With the reasons in plain sentences."""
+    """With the reasons in plain sentences, and who takes part by mail beside the customer."""
 
     why_assigned: list[str]
     why_waiting: list[str]
+    participants: list[Participant]
 
 
 class File(BaseModel):

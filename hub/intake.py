@@ -29,6 +29,7 @@ from hub.history import HISTORY, heard_then, is_history, open_past
 from hub.hub import Hub, Opened
 from hub.identity import Known, identify
 from hub.optout import note_command
+from hub.participants import is_stranger, note_participants
 from hub.reading import ReadingFailed, ReadingStopped
 from hub.receipts import keep_ignored, new_receipt, note_receipt, raw_bytes, shelve
 from hub.suppression import lift
@@ -186,10 +187,12 @@ def receive(
         return _receive_past(tx, opened, inbound, receipt_id, files, sender, found)
     conversation_id = found.conversation_id if found else _open(tx, sender, inbound, kind)
     why = found.why if found else "new conversation"
-    stranger = found is not None and found.person_id != sender.person_id and not inbound.automatic
+    customer = found is None or found.person_id == sender.person_id
+    stranger = not customer and is_stranger(tx, inbound, conversation_id)
     if stranger and found is not None:
         inbound = compared(tx, inbound, found.person_id)
     message_id = _write(tx, opened, sender, inbound, conversation_id, receipt_id, why, stranger)
+    note_participants(tx, inbound, conversation_id, sender, customer=customer, stranger=stranger)
     for stored in files:
         _attach(tx, message_id, stored)
     if inbound.language and not sender.language:
@@ -223,8 +226,10 @@ def _receive_past(
     kind, why = opened.account.kind, found.why if found else "brought in afterwards"
     past = None if found else open_past(tx, sender.contact_id, _subject(inbound), kind, at)
     conversation_id = found.conversation_id if found else past or 0
-    stranger = found is not None and found.person_id != sender.person_id
+    customer = found is None or found.person_id == sender.person_id
+    stranger = not customer and is_stranger(tx, inbound, conversation_id)
     message_id = _write(tx, opened, sender, inbound, conversation_id, receipt_id, why, stranger)
+    note_participants(tx, inbound, conversation_id, sender, customer=customer, stranger=False)
     for stored in files:
         _attach(tx, message_id, stored)
     heard_then(tx, conversation_id, message_id, _preview(inbound), at)

@@ -27,6 +27,7 @@ from storage.columns import moment
 from storage.conversations import Attachment, Conversation, Draft, Message
 from storage.desk import ChannelAccount, active_channels
 from storage.facts import DeliveryChanged, NoteAdded, ReplyQueued, ReplyUndone
+from storage.participants import note_copied
 from storage.people import Contact, Identity, identities_of
 from storage.work import open_assignment
 
@@ -102,6 +103,8 @@ def reply(
     own = once if once and sent is None else str(uuid.uuid4())
     message = _compose(tx, actor, conversation, choice, text, html, tokens, own)
     message.cc, message.bcc = copies, blind
+    for each in copies:
+        note_copied(tx, conversation_id, each)
     message.to_address = to or message.to_address
     message.send_after = tx.now + timedelta(seconds=undo_seconds)
     tx.add(message)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from channels.base import Inbound, Strength
 from storage import Tx
 from storage.columns import moment
+from storage.participants import is_participant
 
 OPEN_FOR = timedelta(days=14)
 REOPENS_FOR = timedelta(hours=24)
@@ -24,10 +26,16 @@ LATEST = (
     "(SELECT v.id FROM conversation v JOIN contact c ON c.id = v.contact_id WHERE c.person_id = ? "
     "ORDER BY v.last_at DESC, v.id DESC LIMIT 1)"
 )
-BY_REFERENCE = (
-    "SELECT m.conversation_id FROM message m JOIN conversation v ON v.id = m.conversation_id "
-    "JOIN contact c ON c.id = v.contact_id WHERE m.external_id = ? AND c.person_id = ? ORDER BY m.id DESC LIMIT 1"
+TAKES_PART = (
+    "(c.person_id = ? OR EXISTS (SELECT 1 FROM participant p WHERE p.conversation_id = v.id AND p.address = ?))"
 )
+BY_REFERENCE = (
+    "SELECT m.conversation_id FROM message m JOIN conversation v ON v.id = m.conversation_id JOIN contact c "
+    f"ON c.id = v.contact_id WHERE m.external_id = ? AND {TAKES_PART} ORDER BY m.id DESC LIMIT 1"
+)
+BY_NUMBER = f"SELECT v.id FROM conversation v JOIN contact c ON c.id = v.contact_id WHERE v.id = ? AND {TAKES_PART}"
+NUMBER = re.compile(r"\[#([1-9][0-9]{0,14})\]")  # a ticket number in a subject
+NUMBERS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +53,38 @@ def thread(tx: Tx, person_id: int, inbound: Inbound, kind: str, signed: tuple[in
     """The conversation this continues, or None for a new one.
 
     `signed` are conversations that valid reply tokens or our own Message-IDs name; a stranger who got one by a
-    forward may use it only while the matter is fresh. A reference to another person's message needs that person:
-    ids are known to everybody who was ever in copy, so they grant nothing to strangers.
+    forward may use it only while the matter is fresh. A reference to another message and a ticket number in the
+    subject need the customer or a participant: both are known to everybody who ever saw the mail, or can be guessed,
+    so they grant nothing to strangers.
     """
+    point = inbound.sender.points[0]
+    address = point.value if point.kind == "email" and point.strength >= Strength.MAIL else ""
     for conversation_id in signed:
         found = _look(tx, "?", conversation_id, "signed reference")
         if found and (found.person_id == person_id or found.age < STRANGERS_FOR):
             return found
-    if inbound.sender.points[0].strength < Strength.MAIL and kind not in FREE_FORM:
+        if found and address and is_participant(tx, conversation_id, address):
+            return found
+    if point.strength < Strength.MAIL and kind not in FREE_FORM:
         return None  # a claim typed into a form never enters an existing conversation
     for reference in inbound.references:
-        row = tx.sql(BY_REFERENCE, reference, person_id).fetchone()
+        row = tx.sql(BY_REFERENCE, reference, person_id, address).fetchone()
         if row is not None and (found := _look(tx, "?", row[0], "answers a known message")):
             return found
     if kind not in FREE_FORM:
-        return None
+        return _numbered(tx, person_id, address, inbound.subject)
     latest = _look(tx, LATEST, person_id, "open conversation")
     if latest is None or latest.age >= (REOPENS_FOR if latest.state == "resolved" else OPEN_FOR):
         return None
     return replace(latest, why="conversation resolved within a day") if latest.state == "resolved" else latest
+
+
+def _numbered(tx: Tx, person_id: int, address: str, subject: str) -> Thread | None:
+    for number in NUMBER.findall(subject)[:NUMBERS]:
+        row = tx.sql(BY_NUMBER, int(number), person_id, address).fetchone()
+        if row is not None and (found := _look(tx, "?", row[0], "ticket number in the subject")):
+            return found
+    return None
 
 
 def _look(tx: Tx, which: str, value: int, why: str) -> Thread | None:

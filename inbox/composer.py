@@ -211,6 +211,7 @@ def _held(number: int, who: Viewer, form: _Form, problem: str) -> ResponseReturn
         problem=problem,
         newer=newer,
         cc=fresh.cc if form.typed_cc is None else form.typed_cc,
+        offered=[each for each in fresh.offered if each.address not in (form.typed_cc or "")],
         bcc=form.typed_bcc,
     )
     if wants_fragment():

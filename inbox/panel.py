@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from sqlalchemy import or_
 from sqlmodel import col, select
 
+from hub.participants import others_in
 from inbox.session import Viewer
 from routing import work
 from storage import Tx
 from storage.access import visible
 from storage.conversations import Conversation
 from storage.desk import Queue
+from storage.participants import Participant
 from storage.people import Agent, Contact, Identity, Merge, identities_of
 
 EARLIER = 6
@@ -34,6 +36,7 @@ class Panel:
     earlier: list[Conversation]
     earlier_count: int
     merges: list[Merge] = field(default_factory=list)
+    participants: list[Participant] = field(default_factory=list)  # beside the customer
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ def panel(tx: Tx, who: Viewer, conversation: Conversation, name: str) -> Panel:
         earlier=others[:EARLIER],
         earlier_count=len(others),
         merges=list(tx.exec(merges.order_by(col(Merge.id).desc()).limit(3))),
+        participants=others_in(tx, conversation),
     )
 
 

@@ -11,9 +11,11 @@ from sqlmodel import col, select
 
 from channels.base import Limits
 from hub import Hub
+from hub.participants import others_in
 from hub.pump import latest_fact
 from hub.recipients import MAIL_KINDS, reply_all
 from hub.replies import ReplyChoice, reply_choices
+from hub.suppression import refusal
 from inbox.lists import MOST, PAGE, Counts, Group, Listing, counts, listing, names_of, rows_of, view_named
 from inbox.panel import Panel, panel
 from inbox.session import Viewer
@@ -22,6 +24,7 @@ from storage import Tx
 from storage.access import NotFound, conversation_for
 from storage.conversations import Attachment, Conversation, Draft
 from storage.desk import Queue
+from storage.participants import Participant
 from storage.people import Agent, Identity
 from storage.search import parse_query, search
 from storage.work import Offer, live_offers
@@ -87,6 +90,7 @@ class Composer:
     cc: str = ""
     bcc: str = ""
     newer: int = 0  # the message that came meanwhile, when that is why
+    offered: list[Participant] = field(default_factory=list)  # in the conversation, but in no copy
 
     @property
     def choice(self) -> Choice | None:
@@ -201,6 +205,7 @@ def new_composer(hub: Hub, tx: Tx, who: Viewer, conversation: Conversation) -> C
         for draft in tx.exec(select(Draft).where(Draft.agent_id == who.id, Draft.conversation_id == number))
     }
     choices = choices_of(hub, tx, number)
+    copies = _copies(tx, number, choices)
     reply, note = drafts.get("reply"), drafts.get("note")
     wanted = reply.channel_id if reply else None
     ranked = sorted(
@@ -213,8 +218,13 @@ def new_composer(hub: Hub, tx: Tx, who: Viewer, conversation: Conversation) -> C
         reply=reply.text if reply else "",
         note=note.text if note else "",
         seen=conversation.last_inbound_id,
-        cc=", ".join(_copies(tx, number, choices)),
+        cc=", ".join(copies),
+        offered=[each for each in others_in(tx, conversation) if _is_open(tx, each.address, copies)],
     )
+
+
+def _is_open(tx: Tx, address: str, copies: tuple[str, ...]) -> bool:
+    return address not in copies and not refusal(tx, "email", address)
 
 
 def _copies(tx: Tx, number: int, choices: list[Choice]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from inbox.wording import full, kind
 from storage import Tx
 from storage.conversations import Attachment, Conversation, Message, Reading, attachments_of, messages_of
 from storage.facts import FactRow
-from storage.people import Agent, Identity
+from storage.people import Agent, Contact, Identity
 from storage.work import LIVE, WorkItem
 
 PAGE = 60
@@ -95,6 +95,7 @@ class Entry:
     address: str = ""
     signature: str = ""
     card: Card | None = None
+    guest: bool = False  # written by somebody who takes part beside the customer
 
     @property
     def short(self) -> bool:
@@ -122,7 +123,7 @@ def thread(tx: Tx, who: Viewer, conversation: Conversation, *, before: int | Non
     read = reading.message_id if reading else 0
     since = messages[0].created_at if earlier and messages else None
     until = messages[-1].created_at if before is not None and messages else None
-    entries: list[Entry | Event] = [*_entries(tx, who, messages), *_events(tx, who, number, since, until)]
+    entries: list[Entry | Event] = [*_entries(tx, who, conversation, messages), *_events(tx, who, number, since, until)]
     # What happens in one unit has one moment: the message comes first, then what it caused.
     entries.sort(key=lambda entry: (entry.at, isinstance(entry, Event), int(entry.key[1:])))
     unread = next((m.id or 0 for m in messages if m.kind == "inbound" and (m.id or 0) > read), 0)
@@ -140,7 +141,7 @@ def note_reading(tx: Tx, who: Viewer, conversation_id: int, message_id: int) -> 
     )  # fmt: skip
 
 
-def _entries(tx: Tx, who: Viewer, messages: list[Message]) -> list[Entry]:
+def _entries(tx: Tx, who: Viewer, conversation: Conversation, messages: list[Message]) -> list[Entry]:
     files = attachments_of(tx, [m.id or 0 for m in messages])
     people = names_of(tx, {m.contact_id for m in messages if m.contact_id is not None})
     agents = _names(tx, Agent, {m.agent_id for m in messages if m.agent_id is not None})
@@ -148,7 +149,19 @@ def _entries(tx: Tx, who: Viewer, messages: list[Message]) -> list[Entry]:
     addresses = {
         row.id: row.shown or row.value for row in tx.exec(select(Identity).where(col(Identity.id).in_(identity_ids)))
     }
-    return [_entry(tx, who, m, files.get(m.id or 0, []), people, agents, addresses) for m in messages]
+    guests = _guests(tx, conversation, {m.contact_id for m in messages if m.contact_id is not None})
+    entries = [_entry(tx, who, m, files.get(m.id or 0, []), people, agents, addresses) for m in messages]
+    return [replace(entry, guest=entry.message.contact_id in guests) for entry in entries]
+
+
+def _guests(tx: Tx, conversation: Conversation, contact_ids: set[int]) -> set[int]:
+    """Who of them is not the customer, whatever records the customer has."""
+    others = contact_ids - {conversation.contact_id}
+    if not others:
+        return set()
+    query = select(Contact.id, Contact.person_id).where(col(Contact.id).in_({*others, conversation.contact_id}))
+    persons = {number or 0: person for number, person in tx.exec(query)}
+    return {number for number in others if persons.get(number) != persons.get(conversation.contact_id)}
 
 
 def _entry(

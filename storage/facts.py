@@ -102,6 +102,15 @@ class MessageReceived(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class ParticipantJoined(Fact):
+    """Somebody who was not in the conversation answered in it by mail; its customer stays who they were."""
+
+    conversation_id: int
+    contact_id: int
+    by: str = "customer"
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyQueued(Fact):
     """An answer was written and waits for its undo window to end."""
 

@@ -87,6 +87,14 @@ def test_a_program_reads_mara_s_one_history(desk: Desk, crm: Program) -> None:
     assert [identity["value"] for identity in person["identities"]] == [MARA_MAIL]
 
 
+def test_a_program_reads_who_takes_part_beside_the_customer(desk: Desk, crm: Program) -> None:
+    taken = desk.raw_mail(
+        b"From: Mara <mara.lindqvist@example.com>\r\nTo: support@desk.example\r\nCc: nora@example.com\r\n\r\nHello\r\n"
+    )
+    (other,) = crm.get(f"/conversations/{taken.conversation_id}")["participants"]
+    assert (other["address"], other["how"], other["contact_id"]) == ("nora@example.com", "copied", None)
+
+
 def test_merged_records_are_one_person_with_one_timeline_until_it_is_undone(desk: Desk, crm: Program) -> None:
     mail, text = desk.mail("Lamp", "It flickers."), desk.text("Where is my parcel?")
     merged = crm.post(f"/contacts/{mail.contact_id}/merge", {"other_id": text.contact_id})

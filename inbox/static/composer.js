@@ -102,6 +102,11 @@ document.addEventListener("change", ({ target }) => {
 });
 document.addEventListener("click", ({ target }) => {
   if (target.closest('[data-do="detach"]')) target.closest(".file").remove();
+  const named = target.closest('[data-do="copy"]');
+  if (!named) return;
+  const copies = named.form.elements.cc;
+  copies.value = [copies.value.trim().replace(/,$/, ""), named.dataset.address].filter(Boolean).join(", ");
+  named.remove();
 });
 for (const name of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(name, (event) => {
