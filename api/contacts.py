@@ -12,6 +12,7 @@ from api.conversations import message_page
 from api.routes import Part
 from api.tokens import actor_here
 from hub.contacts import add_identity, merge, unmerge
+from hub.suppression import allow_again, reasons
 from hub.web import hub_here
 from storage import Tx
 from storage.access import person_for, visible, visible_person
@@ -81,6 +82,15 @@ def add_contact_identity(contact_id: int, asked: shapes.IdentityIn) -> dict[str,
         return _shown(tx, [person_for(tx, actor, contact_id)])[0]
 
 
+@part.post("/contacts/<int:contact_id>/identities/<int:identity_id>/allow", gives=shapes.Contact, refuses=(403, 409))
+def allow_identity(contact_id: int, identity_id: int) -> dict[str, Any]:
+    """Allow an address again that bounced, complained or was blocked by hand. A STOP only the customer takes back."""
+    actor = actor_here()
+    with hub_here().store.write() as tx:
+        allow_again(tx, actor, contact_id, identity_id)
+        return _shown(tx, [person_for(tx, actor, contact_id)])[0]
+
+
 @part.post("/merges/<int:merge_id>/undo", gives=shapes.Merge, refuses=(403, 409))
 def undo_merge(merge_id: int) -> dict[str, Any]:
     """Take a merge back: exactly the records that it moved."""
@@ -115,20 +125,20 @@ def _shown(tx: Tx, persons: list[Contact]) -> list[dict[str, Any]]:
         records.setdefault(person_id, []).append(record_id or 0)
         owners[record_id] = person_id
     identities: dict[int | None, list[dict[str, Any]]] = {}
-    for row in tx.exec(
-        select(Identity)
-        .where(col(Identity.contact_id).in_(owners))
-        .order_by(col(Identity.strength).desc(), Identity.id)  # type: ignore[arg-type]
-    ):
-        identities.setdefault(owners[row.contact_id], []).append(_identity(row))
+    query = select(Identity).where(col(Identity.contact_id).in_(owners))
+    rows = list(tx.exec(query.order_by(col(Identity.strength).desc(), col(Identity.id))))
+    closed = reasons(tx, rows)
+    for row in rows:
+        identities.setdefault(owners[row.contact_id], []).append(_identity(row, closed.get(row.id or 0, "")))
     return [
         person.model_dump() | {"identities": identities.get(person.id, []), "records": records.get(person.id, [])}
         for person in persons
     ]
 
 
-def _identity(row: Identity) -> dict[str, Any]:
-    return row.model_dump() | {"verified": row.verified, "opted_out": row.opted_out_at is not None}
+def _identity(row: Identity, suppressed: str) -> dict[str, Any]:
+    known = {"verified": row.verified, "opted_out": row.opted_out_at is not None, "suppressed": suppressed}
+    return row.model_dump() | known
 
 
 def _merged(row: Merge) -> dict[str, Any]:

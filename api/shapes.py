@@ -205,6 +205,7 @@ class Identity(BaseModel):
     shown: str
     verified: bool
     opted_out: bool
+    suppressed: str = Field(description="Why nothing may be sent there: stop, bounce, complaint, manual, or empty.")
 
 
 class Contact(BaseModel):

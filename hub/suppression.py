@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
+
+from sqlmodel import col, or_, select
 
 from storage import Tx
 from storage.access import Actor, Conflict, NotFound, person_for
-from storage.facts import ContactChanged
-from storage.people import Identity
+from storage.deliveries import Suppression
+from storage.facts import AddressAllowed
+from storage.people import Contact, Identity
 
 BOUNCE_KEPT = timedelta(days=90)  # mailboxes come back: after that an address is tried once more
 
@@ -41,20 +45,33 @@ def lift(tx: Tx, kind: str, value: str, *reasons: str) -> bool:
     return lifted.rowcount > 0
 
 
-def allow_again(tx: Tx, actor: Actor, identity_id: int) -> Identity:
+def allow_again(tx: Tx, actor: Actor, contact_id: int, identity_id: int) -> Identity:
     """An agent takes responsibility for writing to an address that bounced, complained or was blocked by hand.
 
-    Raises NotFound, or Conflict where only the person may lift it (STOP) or nothing stands in the way.
+    Raises NotFound also for another person's address, or Conflict where only the person may lift it (STOP) or nothing
+    stands in the way.
     """
+    person = person_for(tx, actor, contact_id)
     identity = tx.get(Identity, identity_id)
-    if identity is None:
-        raise NotFound(f"There is no address {identity_id}.")
-    person = person_for(tx, actor, identity.contact_id)
-    if not lift(tx, identity.kind, identity.value, *LIFTABLE):
-        stopped = suppressed(tx, identity.kind, identity.value) == "stop"
+    if identity is None or tx.get_one(Contact, identity.contact_id).person_id != person.id:
+        raise NotFound(f"This person has no address {identity_id}.")
+    reason = suppressed(tx, identity.kind, identity.value)
+    if reason not in LIFTABLE:
+        stopped = reason == "stop"
         raise Conflict("Only the customer can take a STOP back." if stopped else "This address is allowed already.")
-    tx.emit(ContactChanged(person.id or 0, "suppression", by=actor.by))
+    lift(tx, identity.kind, identity.value, reason)
+    tx.emit(AddressAllowed(person.id or 0, identity_id, reason, by=actor.by))
     return identity
+
+
+def reasons(tx: Tx, identities: Iterable[Identity]) -> dict[int, str]:
+    """Why nothing may go to some of these, by the identity's id: stop, bounce, complaint or manual."""
+    numbers = {(identity.kind, identity.value): identity.id or 0 for identity in identities}
+    query = select(Suppression).where(
+        col(Suppression.value).in_([value for _, value in numbers]),
+        or_(col(Suppression.until).is_(None), col(Suppression.until) > tx.now),
+    )
+    return {numbers[row.kind, row.value]: row.reason for row in tx.exec(query) if (row.kind, row.value) in numbers}
 
 
 def suppressed(tx: Tx, kind: str, value: str) -> str:

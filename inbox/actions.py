@@ -12,6 +12,7 @@ from hub import lifecycle
 from hub.contacts import merge as merge_people
 from hub.contacts import rename as rename_person
 from hub.contacts import unmerge as unmerge_people
+from hub.suppression import allow_again
 from hub.web import hub_here
 from inbox.answers import Toast, changed, here, next_open
 from inbox.lists import names_of
@@ -175,6 +176,17 @@ def unmerge(number: int) -> ResponseReturnValue:
             raise NotFound(f"There is no merge {merge_id}.")
         unmerge_people(tx, who.actor, merge_id)
     return changed(number, Toast("Two persons again."))
+
+
+@verb
+def allow(number: int) -> ResponseReturnValue:
+    """Write to an address again that had been closed."""
+    who, identity_id = viewer(), _number("identity")
+    with hub_here().store.write() as tx:
+        person = person_of(tx, conversation_for(tx, who.actor, number))
+        identity = allow_again(tx, who.actor, person, identity_id)
+        shown = identity.shown or identity.value
+    return changed(number, Toast(f"{shown} may be written to again."))
 
 
 def accept(number: int) -> ResponseReturnValue:

@@ -8,6 +8,7 @@ from sqlalchemy import or_
 from sqlmodel import col, select
 
 from hub.participants import others_in
+from hub.suppression import reasons
 from inbox.session import Viewer
 from routing import work
 from storage import Tx
@@ -37,6 +38,7 @@ class Panel:
     earlier_count: int
     merges: list[Merge] = field(default_factory=list)
     participants: list[Participant] = field(default_factory=list)  # beside the customer
+    closed: dict[int, str] = field(default_factory=dict)  # why nothing may go to some of the identities
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +63,13 @@ def panel(tx: Tx, who: Viewer, conversation: Conversation, name: str) -> Panel:
     others = _conversations_of(tx, who, person.id or 0, conversation.id or 0)
     assigned = conversation.assignee_id is not None
     number = conversation.id or 0
+    identities = identities_of(tx, person.id or 0)
     merges = select(Merge).where(Merge.survivor_id == person.id, col(Merge.undone_at).is_(None))
     return Panel(
         person=person,
         records=[number or 0 for number in tx.exec(select(Contact.id).where(Contact.person_id == person.id))],
         name=name,
-        identities=identities_of(tx, person.id or 0),
+        identities=identities,
         conversation=conversation,
         assignee=tx.get(Agent, conversation.assignee_id) if assigned else None,
         queue=tx.get(Queue, conversation.queue_id) if conversation.queue_id is not None else None,
@@ -76,6 +79,7 @@ def panel(tx: Tx, who: Viewer, conversation: Conversation, name: str) -> Panel:
         earlier_count=len(others),
         merges=list(tx.exec(merges.order_by(col(Merge.id).desc()).limit(3))),
         participants=others_in(tx, conversation),
+        closed=reasons(tx, identities),
     )
 
 

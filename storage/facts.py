@@ -59,6 +59,16 @@ class ContactChanged(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class AddressAllowed(Fact):
+    """Somebody allowed an address again that nothing was sent to; `reason` is what had closed it."""
+
+    contact_id: int
+    identity_id: int
+    reason: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class ContactsMerged(Fact):
     """Two records turned out to be one person; `merge_id` undoes it."""
 

@@ -17,6 +17,7 @@ from sqlmodel import select
 from hub.feed import TYPES, type_of
 from hub.people import create_token
 from hub.replies import reply
+from hub.suppression import suppress
 from storage.access import Actor
 from storage.facts import Fact
 from storage.people import ApiToken
@@ -93,6 +94,27 @@ def test_a_program_reads_who_takes_part_beside_the_customer(desk: Desk, crm: Pro
     )
     (other,) = crm.get(f"/conversations/{taken.conversation_id}")["participants"]
     assert (other["address"], other["how"], other["contact_id"]) == ("nora@example.com", "copied", None)
+
+
+def test_a_program_allows_an_address_again_but_never_a_stop(desk: Desk, server: Client, crm: Program) -> None:
+    mail, text = desk.mail("Lamp", "It flickers."), desk.text("Hello")
+    with desk.hub.store.write() as tx:
+        suppress(tx, "email", MARA_MAIL, reason="bounce", source="test")
+        suppress(tx, "phone", MARA_PHONE, reason="stop", source="test")
+    desk.route()
+    (address,) = crm.get(f"/contacts/{mail.contact_id}")["identities"]
+    (phone,) = crm.get(f"/contacts/{text.contact_id}")["identities"]
+    assert (address["suppressed"], phone["suppressed"]) == ("bounce", "stop")
+    allow = f"/contacts/{mail.contact_id}/identities/{address['id']}/allow"
+    tomas = Program(desk, server, "agent", desk.tomas)
+    refused(tomas.post(allow), 404, "not_found")
+    refused(crm.post(f"/contacts/{text.contact_id}/identities/{address['id']}/allow"), 404, "not_found")
+    assert crm.post(allow).json()["identities"][0]["suppressed"] == ""
+    assert "allowed already" in refused(crm.post(allow), 409, "conflict")
+    stop = f"/contacts/{text.contact_id}/identities/{phone['id']}/allow"
+    assert "STOP" in refused(crm.post(stop), 409, "conflict")
+    (event,) = [each for each in crm.get("/events")["events"] if each["type"] == "address.allowed"]
+    assert (event["data"]["identity_id"], event["data"]["reason"]) == (address["id"], "bounce")
 
 
 def test_merged_records_are_one_person_with_one_timeline_until_it_is_undone(desk: Desk, crm: Program) -> None:

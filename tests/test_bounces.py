@@ -256,11 +256,11 @@ def test_a_complaint_stops_mail_until_a_person_lifts_it(room: Mailroom) -> None:
     with room.desk.hub.store.read() as tx:
         [identity] = identities_of(tx, conversation(room, number).contact_id)
     with pytest.raises(NotFound), room.desk.hub.store.write() as tx:
-        allow_again(tx, room.desk.tomas, identity.id or 0)
+        allow_again(tx, room.desk.tomas, identity.contact_id, identity.id or 0)
     with room.desk.hub.store.write() as tx:
-        allow_again(tx, room.desk.jonas, identity.id or 0)
+        allow_again(tx, room.desk.jonas, identity.contact_id, identity.id or 0)
     with pytest.raises(Conflict, match="allowed already"), room.desk.hub.store.write() as tx:
-        allow_again(tx, room.desk.jonas, identity.id or 0)
+        allow_again(tx, room.desk.jonas, identity.contact_id, identity.id or 0)
     assert room.answer(room.desk.jonas, number).state == "sent"
 
 

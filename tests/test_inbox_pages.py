@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from flask import Flask
+from sqlmodel import select
 
 from channels.base import DeliveryState
 from hub.contacts import merge
@@ -11,10 +12,11 @@ from hub.delivery import move_message
 from hub.lifecycle import resolve, snooze
 from hub.replies import note, reply
 from storage.deliveries import Suppression
+from storage.facts import FactRow
 from tests.browser.room import PASSWORD, Browser, application, attr, words
 from tests.browser.scene import available, quarantine, rich_mail
 from tests.clock import Clock
-from tests.desk import MARA_PHONE, Desk
+from tests.desk import MARA_MAIL, MARA_PHONE, Desk
 
 
 @pytest.fixture
@@ -265,6 +267,30 @@ def test_channels_that_are_closed_to_a_person_say_why(jonas: Browser, desk: Desk
     page = jonas.page(f"/inbox/c/{number}")
     assert page.css_first("#choice option").attributes.get("disabled", 0) is None  # type: ignore[union-attr]
     assert "STOP" in words(page, ".guard")[0]
+
+
+def test_an_address_that_came_back_is_allowed_again_from_the_panel(jonas: Browser, tomas: Browser, desk: Desk) -> None:
+    taken = desk.mail("Order 48213", "One lamp is missing")
+    desk.route()
+    other = desk.mail("Order 7", "And mine?", sender="Devon <devon@example.org>")
+    with desk.hub.store.write() as tx:
+        for address, reason in ((MARA_MAIL, "bounce"), ("devon@example.org", "complaint")):
+            tx.add(Suppression(kind="email", value=address, reason=reason, at=tx.now))
+    page = jonas.page(f"/inbox/c/{taken.conversation_id}")
+    assert "came back" in words(page, ".ids small")[0]
+    identity = attr(page, ".ids input[name=identity]", "value")
+
+    refused = jonas.post(f"/inbox/c/{other.conversation_id}/allow", identity=identity)
+    assert refused.status_code == 404  # another person's
+    assert tomas.post(f"/inbox/c/{taken.conversation_id}/allow", identity=identity).status_code == 404
+    allowed = jonas.post(f"/inbox/c/{taken.conversation_id}/allow", hx=True, identity=identity)
+    assert f"{MARA_MAIL} may be written to again" in allowed.text
+    assert not jonas.page(f"/inbox/c/{taken.conversation_id}").css(".ids input[name=identity]")
+    with desk.hub.store.read() as tx:
+        [fact] = tx.exec(select(FactRow).where(FactRow.name == "AddressAllowed"))
+        assert fact.data["by"] == f"agent:{desk.jonas.agent_id}" and fact.data["reason"] == "bounce"
+    again = jonas.post(f"/inbox/c/{taken.conversation_id}/allow", hx=True, identity=identity)
+    assert (again.status_code, "allowed already" in again.text) == (409, True)
 
 
 def test_search_finds_and_leads_back(jonas: Browser, desk: Desk) -> None:
