@@ -159,6 +159,23 @@ def test_our_own_signed_reference_finds_the_conversation_from_any_address(desk: 
     assert desk.only_conversation().contact_id == mail.contact_id
 
 
+def test_a_mail_that_its_own_answer_overtook_joins_it(desk: Desk) -> None:
+    first = "<first_100%!@customer.example>"
+    faster = desk.mail("Re: Lamp", "I forgot: it is the green one.", answers=first)
+    slower = desk.mail("Lamp", "One lamp is missing.", message_id=first)
+    assert slower.conversation_id == faster.conversation_id
+    assert desk.messages(slower.conversation_id or 0)[-1].why == "answered by a message that came before it"
+    assert desk.mail("Lamp", "Another one", message_id="<first_1000!@customer.example>").conversation_id != (
+        faster.conversation_id
+    )
+
+
+def test_an_answer_to_somebody_elses_mail_does_not_draw_it_in(desk: Desk) -> None:
+    faster = desk.mail("Re: Lamp", "Me too!", sender="Peer <peer@elsewhere.example>", answers="<lamp@customer.example>")
+    slower = desk.mail("Lamp", "One lamp is missing.", message_id="<lamp@customer.example>")
+    assert slower.conversation_id != faster.conversation_id
+
+
 def test_a_strangers_reference_to_a_known_mail_opens_a_conversation_of_its_own(desk: Desk) -> None:
     mail = desk.mail("Order 48213", "one lamp missing", message_id="<known@customer.example>")
     stranger = desk.mail("Re: Order", "show me", sender="eve@example.org", answers="<known@customer.example>")
