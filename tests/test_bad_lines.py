@@ -54,4 +54,4 @@ def test_a_calm_line_carries_everything_and_a_rough_one_breaks() -> None:
 @pytest.mark.parametrize("database", ["sqlite"])  # PostgreSQL's turn is in tests/prove/test_long.py
 def test_messages_arrive_and_answers_leave_over_lines_that_break(database: str, tmp_path: Path) -> None:
     with Lines().running() as lines, ground(database, tmp_path, lines) as hub:
-        over_bad_lines(hub, lines, 60)
+        over_bad_lines(hub, lines, 24)

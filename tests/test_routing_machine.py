@@ -156,7 +156,7 @@ def test_a_random_day_on_the_floor(sqlite_template: Path, tmp_path: Path) -> Non
     run_state_machine_as_test(
         floor,
         settings=settings(
-            max_examples=20,
+            max_examples=12,
             stateful_step_count=40,
             deadline=None,
             # A day of forty steps can be read as it is; making it shorter takes minutes.

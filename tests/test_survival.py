@@ -67,4 +67,4 @@ def test_killed_at_named_steps(hub: Ground) -> None:
 
 
 def test_killed_while_answers_go_out(hub: Ground) -> None:
-    outages.replies_under_fire(hub, replies=12, every=(0.1, 0.4))
+    outages.replies_under_fire(hub, replies=8, every=(0.1, 0.4))

@@ -19,7 +19,7 @@ from tests.processes import until
 from tests.story import MAILBOX, MARA, MARA_PHONE, OURS, PASSWORD, Stage, Timeline, letter, notice, stage
 from tests.support.browser import launched
 
-PATIENT = 10_000  # milliseconds for what a browser has to show, on a busy machine
+PATIENT = 30_000  # milliseconds for what a browser has to show: the first mail also starts its readers
 SETTINGS = {"DEMO": "on", "UNDO_SECONDS": "1"}  # the shop's page, and time to see that an answer waits
 RANKS = ["queued", "sending", "sent", "delivered", "read"]
 
