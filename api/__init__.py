@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from flask import Blueprint, request
 
-from api import contacts, conversations, errors, events, health, metrics, openapi, webhook_endpoints
+from api import contacts, conversations, errors, events, health, metrics, openapi, receipts, webhook_endpoints
 from api.tokens import authenticate
 from storage.access import NotFound
 
-PARTS = (conversations.part, contacts.part, events.part, webhook_endpoints.part)
+PARTS = (conversations.part, contacts.part, events.part, receipts.part, webhook_endpoints.part)
 MAX_ID = 2**53  # what JSON numbers hold exactly
 
 

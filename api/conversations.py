@@ -15,7 +15,7 @@ from sqlmodel import col, select
 
 from api import shapes
 from api.errors import Refused
-from api.routes import Part
+from api.routes import Part, aware
 from api.tokens import actor_here
 from hub.lifecycle import reopen, resolve, snooze, wake
 from hub.participants import others_in
@@ -181,13 +181,6 @@ def message_page(tx: Tx, query: Any, asked: shapes.PageQuery, *, newest_first: b
     page = rows[: asked.limit]
     following = page[-1].id if len(rows) > asked.limit else None
     return {"messages": _messages(tx, page if newest_first else page[::-1]), "next": following}
-
-
-def aware(moment: datetime, name: str) -> datetime:
-    """A moment in UTC. Raises Refused when it names no time zone."""
-    if moment.tzinfo is None:
-        raise Refused(422, "invalid", f"{name} needs a time zone, e.g. 2026-11-24T10:00:00Z.")
-    return moment.astimezone(UTC)
 
 
 def _messages(tx: Tx, rows: list[Message]) -> list[dict[str, Any]]:

@@ -86,6 +86,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
     well: dict[str, Any] = {"description": "Done."}
     if operation.gives is not None:
         well["content"] = _content(operation.gives)
+    elif operation.media != JSON:
+        well["content"] = {operation.media: {}}  # OpenAPI 3.1: bytes have no schema
     refusals = {str(code): {"description": REFUSALS[code], "content": _content(Error)} for code in sorted(refused)}
     return {str(operation.status): well, **refusals}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from flask import Blueprint, Response, request
@@ -20,6 +21,7 @@ from api.shapes import In
 View = TypeVar("View", bound=Callable[..., Any])
 Shape = type[BaseModel]
 JSON = "application/json"
+BYTES = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Operation:
     gives: Shape | None
     status: int
     refuses: tuple[int, ...]
+    media: str = JSON  # of the answer; other than JSON the view makes it itself
 
     def serve(self, **ids: Any) -> Response:
         """Parse, let the view do its one thing, answer."""
@@ -43,6 +46,8 @@ class Operation:
         if self.body is not None:
             ids["asked"] = fitted(self.body, _json())
         result = self.view(**ids)
+        if isinstance(result, Response):
+            return result
         if self.gives is None:
             return Response(status=self.status)
         return Response(self.gives.model_validate(result).model_dump_json(), self.status, mimetype=JSON)
@@ -67,10 +72,10 @@ class Part:
 
     def _route(
         self, method: str, path: str, *, gives: Shape | None, query: type[In] | None = None,
-        body: type[In] | None = None, status: int = 200, refuses: tuple[int, ...] = (),
+        body: type[In] | None = None, status: int = 200, refuses: tuple[int, ...] = (), media: str = JSON,
     ) -> Callable[[View], View]:  # fmt: skip
         def add(view: View) -> View:
-            operation = Operation(method, path, view, self.tag, query, body, gives, status, refuses)
+            operation = Operation(method, path, view, self.tag, query, body, gives, status, refuses, media)
             self.operations.append(operation)
             self.blueprint.add_url_rule(path, view.__name__, operation.serve, methods=[method])
             return view
@@ -88,6 +93,13 @@ def fitted(shape: type[In], given: Any) -> In:
             fields.setdefault(".".join(map(str, each["loc"])) or "body", []).append(each["msg"])
         name, told = next(iter(fields.items()))
         raise Refused(422, "invalid", f"{name}: {told[0]}.", fields) from None
+
+
+def aware(moment: datetime, name: str) -> datetime:
+    """A moment in UTC. Raises Refused when it names no time zone."""
+    if moment.tzinfo is None:
+        raise Refused(422, "invalid", f"{name} needs a time zone, e.g. 2026-11-24T10:00:00Z.")
+    return moment.astimezone(UTC)
 
 
 def _json() -> Any:

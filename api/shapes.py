@@ -334,6 +334,71 @@ class DeliveryPage(BaseModel):
     next: int | None
 
 
+class ReceiptFilter(In):
+    """Which receipts; what is left out does not narrow."""
+
+    channel: str | None = Field(None, max_length=64, description="A channel's name.")
+    state: Literal["received", "accepted", "duplicate", "ignored", "quarantined"] | None = None
+    sort: Literal["message", "callback"] | None = Field(None, description="A callback is a delivery status or a press.")
+    since: datetime | None = Field(None, description="Received then or later; RFC 3339 with a time zone.")
+    until: datetime | None = Field(None, description="Received before that; RFC 3339 with a time zone.")
+    query: str | None = Field(None, max_length=200, description="Words in the reason, the ids, the sender.")
+
+
+class ReceiptsQuery(ReceiptFilter):
+    """A page of the ledger, newest first."""
+
+    limit: int = Field(50, ge=1, le=200)
+    before: int | None = Field(None, ge=1, le=2**53, description="`next` of the page before.")
+
+
+class ReplayIn(ReceiptFilter):
+    """Which receipts to read again."""
+
+    dry_run: bool = Field(True, description="Only count; send false to do it.")
+
+
+class Replayed(BaseModel):
+    """`to_read` are read (again), `messages` are in the history already and stay as they are, `left` make none:
+    callbacks, what was ignored for a reason, what lost its bytes or has no active channel."""
+
+    dry_run: bool
+    matched: int
+    to_read: int
+    messages: int
+    left: int
+
+
+class Receipt(BaseModel):
+    """One raw thing that arrived. `state` is received (still to be read), accepted, duplicate, ignored or quarantined;
+    `seen` is how often it was delivered; `key` is what made it one thing; `raw` says whether its bytes are kept."""
+
+    id: int
+    channel: Named | None
+    origin: Literal["message", "status", "press"]
+    state: str
+    why: str
+    attempts: int
+    seen: int
+    seen_at: datetime | None
+    received_at: datetime
+    content_type: str
+    size: int
+    key: str
+    external_id: str
+    sender: str
+    message_id: int | None
+    conversation_id: int | None
+    raw: bool
+
+
+class ReceiptPage(BaseModel):
+    """`next` goes into `before`. Each page looks through a part: also an empty one may have a `next`."""
+
+    receipts: list[Receipt]
+    next: int | None
+
+
 class Problem(BaseModel):
     """What every refusal has under `error`: `code` for programs, `message` for people, `fields` that did not fit."""
 

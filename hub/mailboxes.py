@@ -19,6 +19,7 @@ from hub.intake import read_first, read_receipt
 from hub.receipts import note_receipt, shelve
 from storage import Tx
 from storage.access import NotFound
+from storage.desk import ChannelAccount
 from storage.failpoints import step
 from storage.leases import drop_lease, take_lease
 from storage.mailboxes import (
@@ -330,6 +331,9 @@ def file_left_over(hub: Hub, older_than_seconds: float = 30.0, channel_id: int |
     with hub.store.read() as tx:
         before = tx.now - timedelta(seconds=older_than_seconds)
         query = select(Receipt.id).where(Receipt.state == "received", still_open(), Receipt.received_at <= before)
+        # Those of a channel that is switched off wait for it, and nothing else waits behind them.
+        query = query.join(ChannelAccount, col(ChannelAccount.id) == col(Receipt.channel_id))
+        query = query.where(col(ChannelAccount.active))
         if channel_id is not None:
             query = query.where(Receipt.channel_id == channel_id)
         left = list(tx.exec(query.order_by(col(Receipt.id)).limit(200)))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
-from urllib.parse import quote
 
 import requests
 from flask import Blueprint, Response, current_app, request, url_for
@@ -15,7 +13,7 @@ from ssrfguard import Policy, SSRFGuardError
 from ssrfguard.requests import Session
 
 from hub.receipts import raw_bytes
-from hub.web import hub_here
+from hub.web import harmless, hub_here
 from inbox.mailhtml import cleaned_html, page, pictured
 from inbox.session import viewer
 from inbox.thread import PREVIEWED
@@ -27,7 +25,6 @@ from storage.receipts import Receipt
 PICTURE_SECONDS = 3600  # how long an address of a picture inside a mail stays good
 PICTURE_BYTES = 5_000_000
 FETCH_SECONDS = 8
-LOCKED = "default-src 'none'; sandbox"
 
 
 def register(blueprint: Blueprint) -> None:
@@ -58,8 +55,8 @@ def attachment(number: int) -> ResponseReturnValue:
     except FileNotFoundError:
         raise NotFound("The bytes of this file are missing from the data directory.") from None
     if request.args.get("preview") and file.content_type in PREVIEWED:
-        return _harmless(data, file.content_type, "inline", file.name)
-    return _harmless(data, "application/octet-stream", "attachment", file.name)
+        return harmless(data, file.content_type, "inline", file.name)
+    return harmless(data, "application/octet-stream", "attachment", file.name)
 
 
 def mail_html(number: int) -> ResponseReturnValue:
@@ -95,19 +92,17 @@ def picture(token: str) -> ResponseReturnValue:
             file = tx.get(Attachment, int(wanted["file"]))
         if file is None or file.content_type not in PREVIEWED or not file.sha256:
             raise NotFound("There is no such picture.")
-        return _harmless(hub_here().blobs.get(file.sha256), file.content_type, "inline", file.name)
+        return harmless(hub_here().blobs.get(file.sha256), file.content_type, "inline", file.name)
     content_type, data = _fetched(str(wanted["url"]))
-    return _harmless(data, content_type, "inline", "picture")
+    return harmless(data, content_type, "inline", "picture")
 
 
 def raw(number: int) -> ResponseReturnValue:
-    """The bytes of something that could not be read, as a text file to save."""
+    """What arrived, exactly as it arrived, as a file to save."""
     hub = hub_here()
     with hub.store.read() as tx:
         receipt = receipt_for(tx, viewer().actor, number)
-    if receipt.state != "quarantined":
-        raise NotFound(f"There is no unreadable item {number}.")
-    return _harmless(raw_bytes(hub, receipt), "text/plain", "attachment", f"receipt-{number}.txt")
+    return harmless(raw_bytes(hub, receipt), "application/octet-stream", "attachment", f"receipt-{number}.txt")
 
 
 def message_raw(number: int) -> ResponseReturnValue:
@@ -118,7 +113,7 @@ def message_raw(number: int) -> ResponseReturnValue:
         receipt = tx.get(Receipt, message.receipt_id) if message.receipt_id else None
     if receipt is None:
         raise NotFound("This message was not received from outside.")
-    return _harmless(raw_bytes(hub, receipt), "text/plain", "attachment", f"message-{number}.txt")
+    return harmless(raw_bytes(hub, receipt), "text/plain", "attachment", f"message-{number}.txt")
 
 
 def _message_for(tx: Tx, number: int) -> Message:
@@ -127,16 +122,6 @@ def _message_for(tx: Tx, number: int) -> Message:
         raise NotFound(f"There is no message {number}.")
     conversation_for(tx, viewer().actor, message.conversation_id)
     return message
-
-
-def _harmless(data: bytes, content_type: str, how: str, name: str) -> Response:
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().replace('"', "").replace("\\", "")
-    response = Response(data, content_type=content_type)
-    # RFC 6266 4.3: both names, for browsers that know only one.
-    response.headers["Content-Disposition"] = f"{how}; filename=\"{plain or 'file'}\"; filename*=UTF-8''{quote(name)}"
-    response.headers["Content-Security-Policy"] = LOCKED
-    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin" if how == "inline" else "same-origin"
-    return response
 
 
 def _signer() -> URLSafeTimedSerializer:

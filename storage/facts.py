@@ -299,6 +299,14 @@ class ReceiptQuarantined(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class ReceiptsReplayed(Fact):
+    """Somebody had receipts read again that had become no message."""
+
+    number: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeskChanged(Fact):
     """Channels, queues, skills, rules or people were changed by hand or by `app.py apply`."""
 

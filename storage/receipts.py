@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Index, LargeBinary, TextClause, UniqueConstraint, text
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Index, LargeBinary, UniqueConstraint, literal_column, text
 from sqlmodel import Field, SQLModel
 
 from storage.columns import BigId, json, key, ref, utc
@@ -77,9 +78,9 @@ class Receipt(SQLModel, table=True):
     dropped_at: datetime | None = utc(nullable=True)
 
 
-def still_open() -> TextClause:
+def still_open() -> ColumnElement[bool]:
     """The condition that lets SQLite find unread and quarantined receipts by their index; said beside the state."""
-    return text(f"receipt.{OPEN}")
+    return literal_column(f"receipt.{OPEN}", Boolean)
 
 
 def seen_again(tx: Tx, channel_id: int, dedupe_key: str) -> int:
@@ -114,6 +115,15 @@ def begin_try(tx: Tx, receipt_id: int, attempts: int) -> bool:
         receipt_id, attempts,
     )  # fmt: skip
     return counted.rowcount == 1
+
+
+def reopen(tx: Tx, numbers: Sequence[int]) -> int:
+    """Have receipts read again that nothing could be made of; their tries begin anew. How many there are."""
+    marks = ",".join("?" * len(numbers))
+    opened = tx.sql(
+        f"UPDATE receipt SET state = 'received', why = '', attempts = 0 WHERE id IN ({marks}) AND {OPEN}", *numbers
+    )
+    return opened.rowcount
 
 
 class MailCursor(SQLModel, table=True):

@@ -56,7 +56,7 @@ def test_unread_receipts_are_found_without_reading_the_others(desk: Desk) -> Non
 
     with desk.hub.store.read() as tx:
         plan = tx.sql(
-            f"EXPLAIN QUERY PLAN SELECT count(*) FROM receipt WHERE state = ? AND {still_open().text}", "quarantined"
+            f"EXPLAIN QUERY PLAN SELECT count(*) FROM receipt WHERE state = ? AND {still_open()}", "quarantined"
         ).fetchall()
     assert "ix_receipt_open" in str([tuple(row) for row in plan])
 
