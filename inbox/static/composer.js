@@ -106,7 +106,9 @@ document.addEventListener("click", ({ target }) => {
   if (!named) return;
   const copies = named.form.elements.cc;
   copies.value = [copies.value.trim().replace(/,$/, ""), named.dataset.address].filter(Boolean).join(", ");
+  const offered = named.parentElement;
   named.remove();
+  if (!offered.querySelector("button")) offered.remove();
 });
 for (const name of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(name, (event) => {

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from hub.replies import reply
 from inbox import assets
 from tests.browser.room import PASSWORD, application, served
 from tests.browser.scene import available, furnish, rich_mail
@@ -63,6 +64,23 @@ def sign_in(page: Page, address: str) -> None:
     page.fill("#password", PASSWORD)
     page.click("button.primary")
     expect(page.locator("#rows")).to_be_attached()
+
+
+def test_somebody_who_joined_is_copied_with_one_click(browser: Browser, desk: Desk, address: str) -> None:
+    mara = "From: Mara Lindqvist <mara.lindqvist@example.com>\r\nTo: support@desk.example\r\nSubject: Lamp\r\n"
+    number = desk.raw_mail(f"{mara}Cc: nora@example.com\r\n\r\nHas it left?\r\n".encode()).conversation_id or 0
+    with desk.hub.store.write() as tx:
+        sent = reply(tx, desk.jonas, number, text="Today.", tokens=desk.hub.tokens, undo_seconds=0)
+    desk.mail("Re: Lamp", "I know!", sender="Eve Adler <eve@elsewhere.example>", answers=sent.external_id)
+    with visit(browser, address) as page:
+        page.goto(f"{address}/inbox/c/{number}?view=all")
+        expect(page.locator("#also li")).to_have_count(2)
+        page.get_by_role("button", name="Copy to Eve Adler").click()
+        expect(page.locator("#cc")).to_have_value("nora@example.com, eve@elsewhere.example")
+        expect(page.locator(".offered")).to_have_count(0)
+        page.fill("#reply", "It left.")
+        page.get_by_role("button", name="Send", exact=False).last.click()
+        expect(page.locator("article.out").last).to_contain_text("cc nora@example.com, eve@elsewhere.example")
 
 
 def test_jonas_works_through_his_list_by_keyboard(browser: Browser, desk: Desk, address: str) -> None:
