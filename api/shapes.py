@@ -121,7 +121,7 @@ class Message(BaseModel):
     flags: list[str] = Field(
         description="What a reader should know. A sender who could be taken for somebody else: `spoofed_colleague`, "
         "`named_colleague:` and whose name it is, `named_address:` and which address of ours is shown as the name, "
-        "`looks_like_us:` or `looks_like_customer:` and the domain that the sender's resembles."
+        "`looks_like_us:`, `looks_like_customer:` or `looks_like_contact:` and the domain that the sender's resembles."
     )
     authenticity: dict[str, str] = Field(
         description="Inbound mail: verdict, spf, dkim, dmarc, arc (pass, fail, none, temperror, permerror), whose word "

@@ -10,6 +10,7 @@ from channels.base import ContactPoint, Sender
 from storage import Tx
 from storage.facts import ContactChanged, ContactCreated
 
+MAX_NAME = 200  # characters: an index takes no endless ones
 FIND = (
     "SELECT i.id, i.contact_id, p.id, i.strength, p.name, p.attributes, p.language, EXISTS (SELECT 1 FROM "
     "suppression s WHERE s.kind = i.kind AND s.value = i.value AND s.reason = 'bounce') FROM identity i "
@@ -36,6 +37,7 @@ class Known:
     language: str
     strength: int
     bounced: bool = False  # nothing is sent there, because mail came back
+    new: bool = False  # seen for the first time
 
 
 def identify(tx: Tx, sender: Sender) -> Known:
@@ -86,7 +88,8 @@ def _find_again(tx: Tx, point: ContactPoint) -> Known | None:
 
 
 def _create(tx: Tx, sender: Sender, first: ContactPoint) -> Known:
-    contact_id = int(tx.sql(NEW_CONTACT, sender.name, tx.now).fetchall()[0][0])
+    name = sender.name[:MAX_NAME]
+    contact_id = int(tx.sql(NEW_CONTACT, name, tx.now).fetchall()[0][0])
     tx.hold("person", contact_id)
     tx.sql("UPDATE contact SET person_id = id WHERE id = ?", contact_id)
     identity_id = _add(tx, contact_id, first)
@@ -97,7 +100,7 @@ def _create(tx: Tx, sender: Sender, first: ContactPoint) -> Known:
         assert known is not None
         return known
     tx.emit(ContactCreated(contact_id))
-    return Known(identity_id, contact_id, contact_id, sender.name, {}, "", int(first.strength))
+    return Known(identity_id, contact_id, contact_id, name, {}, "", int(first.strength), new=True)
 
 
 def _add(tx: Tx, contact_id: int, point: ContactPoint) -> int | None:
@@ -113,5 +116,5 @@ def _learn(tx: Tx, known: Known, point: ContactPoint, name: str) -> None:
         tx.sql("UPDATE identity SET strength = ? WHERE id = ?", int(point.strength), known.identity_id)
         tx.emit(ContactChanged(known.contact_id, "identity"))
     if name and not known.name and point.strength >= known.strength:
-        tx.sql("UPDATE contact SET name = ? WHERE id = ? AND name = ''", name, known.person_id)
+        tx.sql("UPDATE contact SET name = ? WHERE id = ? AND name = ''", name[:MAX_NAME], known.person_id)
         tx.emit(ContactChanged(known.person_id, "name"))

@@ -34,7 +34,7 @@ from hub.reading import ReadingFailed, ReadingStopped
 from hub.receipts import keep_ignored, new_receipt, note_receipt, raw_bytes, shelve
 from hub.suppression import lift
 from hub.threads import Thread, thread
-from hub.trust import compared, weighed
+from hub.trust import beside_namesakes, compared, weighed
 from routing.work import Arrival, enqueue
 from storage import Interleaved, Tx, outages
 from storage.access import Actor, Conflict, NotFound, receipt_for
@@ -191,6 +191,8 @@ def receive(
     stranger = not customer and is_stranger(tx, inbound, conversation_id)
     if stranger and found is not None:
         inbound = compared(tx, inbound, found.person_id)
+    elif found is None:
+        inbound = beside_namesakes(tx, inbound, sender)
     message_id = _write(tx, opened, sender, inbound, conversation_id, receipt_id, why, stranger)
     note_participants(tx, inbound, conversation_id, sender, customer=customer, stranger=stranger)
     for stored in files:

@@ -5,13 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 from channels.base import Authenticates, Inbound, Raw
-from channels.mail.lookalikes import looks_like
+from channels.mail.lookalikes import looks_like, names_of
 from hub.bounces import traced
 from hub.hub import Hub, Opened
+from hub.identity import Known
 from hub.recipients import untagged
 from storage import Tx
 
 LOOKS_LIKE_CUSTOMER = "looks_like_customer:"  # a flag, followed by the customer's domain
+LOOKS_LIKE_CONTACT = "looks_like_contact:"  # the same, for the domain of a person of the same name
+NAMESAKES = (
+    "SELECT i.value FROM contact c JOIN identity i ON i.contact_id = c.id "
+    "WHERE c.name = ? AND c.id <> ? AND i.kind = 'email' LIMIT 50"
+)
 ADDRESSES = (
     "SELECT i.value FROM identity i JOIN contact c ON c.id = i.contact_id WHERE c.person_id = ? AND i.kind = 'email'"
 )
@@ -44,6 +50,19 @@ def _flagged(hub: Hub, inbound: Inbound) -> Inbound:
     if unproved and untagged(point.value) in ours.addresses:
         flags.append("spoofed_colleague")
     return replace(inbound, flags=(*inbound.flags, *flags)) if flags else inbound
+
+
+def beside_namesakes(tx: Tx, inbound: Inbound, sender: Known) -> Inbound:
+    """The first mail of somebody new, marked where a known person of the same name writes from a domain that looks
+    like his: letters of one customer's twin begin so."""
+    point = inbound.sender.points[0]
+    if not sender.new or point.kind != "email" or not names_of(sender.name):
+        return inbound
+    domain = point.value.rpartition("@")[2]
+    rows = tx.sql(NAMESAKES, sender.name, sender.contact_id).fetchall()
+    known = sorted({str(value).rpartition("@")[2] for (value,) in rows})
+    like = next((each for each in known if looks_like(domain, each)), "")
+    return replace(inbound, flags=(*inbound.flags, f"{LOOKS_LIKE_CONTACT}{like}")) if like else inbound
 
 
 def compared(tx: Tx, inbound: Inbound, person_id: int) -> Inbound:

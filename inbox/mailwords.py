@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from channels.mail.lookalikes import shown
 from hub.ours import LOOKS_LIKE_US, NAMED_ADDRESS, NAMED_COLLEAGUE
-from hub.trust import LOOKS_LIKE_CUSTOMER
+from hub.trust import LOOKS_LIKE_CONTACT, LOOKS_LIKE_CUSTOMER
 from storage.conversations import Message
 
 READ = {
@@ -32,6 +32,8 @@ RESEMBLES = {
     LOOKS_LIKE_US: "The sender's domain {domain} looks like our own {twin}, but is another one: be careful.",
     LOOKS_LIKE_CUSTOMER: "The sender's domain {domain} looks like the customer's {twin}, but is another one: "
     "be careful.",
+    LOOKS_LIKE_CONTACT: "The sender's domain {domain} looks like {twin}, from where somebody of the same name has "
+    "written, but is another one: be careful.",
 }
 METHODS = {"REQUEST": "Invitation", "CANCEL": "Cancelled", "REPLY": "Answer to an invitation", "COUNTER": "Other time"}
 

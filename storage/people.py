@@ -21,7 +21,7 @@ class Contact(SQLModel, table=True):
 
     id: int | None = key()
     person_id: int | None = ref("contact.id", nullable=True, index=True)
-    name: str = ""
+    name: str = Field(default="", index=True)  # at most 200 characters
     language: str = ""
     company: str = ""
     attributes: dict[str, Any] = json()

@@ -15,6 +15,7 @@ from hub.ours import ours_of
 from inbox.session import Viewer
 from inbox.thread import Entry, thread
 from storage.desk import touch_desk
+from storage.people import Contact
 from tests.desk import MARA_MAIL, Desk
 
 LABELS = st.text("abcdefghijkmnopqrstuvwxyz023456789", min_size=5, max_size=20)
@@ -210,3 +211,24 @@ def test_a_stranger_who_joins_from_a_twin_of_the_customers_domain_is_named(desk:
     assert f"The sender's domain exаmple.com looks like the customer's {domain}, but is another one: be careful." in (
         remarks(desk, first.conversation_id or 0)
     )
+
+
+def test_a_new_sender_with_a_known_name_and_a_twin_of_its_domain_is_named(desk: Desk) -> None:
+    desk.mail("Order", "One lamp is missing")
+    [twin] = desk.messages(
+        desk.mail("Refund", "To here!", sender="Mara Lindqvist <m@examp1e.com>").conversation_id or 0
+    )
+    assert twin.flags == ["looks_like_contact:example.com"]
+    assert remarks(desk, twin.conversation_id) == [
+        "The sender's domain examp1e.com looks like example.com, from where somebody of the same name has written, "
+        "but is another one: be careful."
+    ]
+    for honest in ("Mara Lindqvist <mara@work.example>", "Otto Berg <otto@examp1e.com>", "Mara <x@exampie.com>"):
+        [message] = desk.messages(desk.mail("Hello", "Hi", sender=honest).conversation_id or 0)
+        assert message.flags == []
+
+
+def test_a_name_without_end_is_cut_where_it_is_stored(desk: Desk) -> None:
+    taken = desk.chat("Hello", claims={"name": "x" * 5000, "email": "long@example.com"})
+    with desk.hub.store.read() as tx:
+        assert len(tx.get_one(Contact, taken.contact_id).name) <= 200
