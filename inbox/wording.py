@@ -120,7 +120,7 @@ def span(length: timedelta) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Pill:
-    """A small mark for time pressure: `colour` is red, amber or clock."""
+    """A small mark: `colour` is red, amber, green, clock or plain."""
 
     text: str
     colour: str
@@ -136,6 +136,20 @@ def due(moment: datetime | None, now: datetime) -> Pill | None:
     return Pill(span(left), "amber" if left <= SOON else "clock")
 
 
+BECAME = {
+    "received": Pill("To be read", "amber"),
+    "accepted": Pill("Accepted", "green"),
+    "duplicate": Pill("Duplicate", "plain"),
+    "ignored": Pill("Ignored", "plain"),
+    "quarantined": Pill("Not readable", "red"),
+}
+
+
+def became(state: str) -> Pill:
+    """What became of something that arrived."""
+    return BECAME[state]
+
+
 def first_name(name: str) -> str:
     """What a colleague is called in a row."""
     return name.split()[0] if name.split() else name
@@ -144,5 +158,5 @@ def first_name(name: str) -> str:
 def register(blueprint: Blueprint) -> None:
     """Make the words known to every template."""
     blueprint.add_app_template_global(uuid4, "new_id")
-    for word in (kind, initials, hue, size, address, clock, day, at, full, span, due, first_name):
+    for word in (kind, initials, hue, size, address, clock, day, at, full, span, due, became, first_name):
         blueprint.add_app_template_filter(word)

@@ -100,6 +100,11 @@ def pages(address: str, mara: int) -> dict[str, Callable[[Page], object]]:
         page.wait_for_selector("#rows")
         page.goto(f"{address}/inbox/unreadable")
 
+    def receipt(page: Page) -> None:
+        page.goto(f"{address}/inbox/ledger?state=quarantined")
+        page.click(".entry")
+        page.wait_for_selector(".receipt-props")
+
     def help_open(page: Page) -> None:
         page.goto(f"{address}/inbox/mine")
         page.keyboard.press("?")
@@ -129,6 +134,9 @@ def pages(address: str, mara: int) -> dict[str, Callable[[Page], object]]:
         "not-here": lambda page: page.goto(f"{address}/inbox/c/99999"),
         "help": help_open,
         "unreadable": unreadable,
+        "ledger": lambda page: page.goto(f"{address}/inbox/ledger"),
+        "receipt": receipt,
+        "replay": lambda page: page.goto(f"{address}/inbox/ledger/replay"),
         "sign-in-wrong": wrong,
     }
 

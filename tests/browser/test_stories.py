@@ -58,9 +58,9 @@ def _is_problem(text: str, kind: str) -> bool:
     return kind == "error" and "409" not in text
 
 
-def sign_in(page: Page, address: str) -> None:
+def sign_in(page: Page, address: str, email: str = "jonas@desk.example") -> None:
     page.goto(f"{address}/sign-in")
-    page.fill("#email", "jonas@desk.example")
+    page.fill("#email", email)
     page.fill("#password", PASSWORD)
     page.click("button.primary")
     expect(page.locator("#rows")).to_be_attached()
@@ -287,6 +287,10 @@ def test_every_page_can_be_used_by_everybody(browser: Browser, desk: Desk, addre
         leave(page.context)
         page.goto(f"{address}/sign-in")
         assert violations(page) == []
+        sign_in(page, address, "ines@desk.example")
+        for path in ("/inbox/ledger", "/inbox/ledger/1", "/inbox/ledger/replay"):
+            page.goto(address + path)
+            assert violations(page) == [], path
 
 
 def leave(context: BrowserContext) -> None:
