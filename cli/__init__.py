@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy.exc import DBAPIError
 
 MOST_DAYS = 36_500
+MOST_ROWS = 1000
 
 AppFactory = Callable[[Settings], Any]
 
@@ -65,6 +66,8 @@ def parser() -> argparse.ArgumentParser:
     past.add_argument("--folder", help="one folder, also one that is not read otherwise (default: the channel's)")
     past.add_argument("--dry-run", action="store_true", help="only say how many mails, how large, how many known")
 
+    _receipts(command("receipts", "Look at what arrived, and have it read again."))
+
     apply = command("apply", "Make the desk what a file says: shows the differences, then asks.")
     apply.add_argument("file", type=Path)
     apply.add_argument("--yes", action="store_true", help="apply without asking")
@@ -91,6 +94,28 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _receipts(receipts: argparse.ArgumentParser) -> None:
+    actions = receipts.add_subparsers(dest="action", required=True, metavar="ACTION")
+    shown = actions.add_parser("list", help="What arrived, newest first, with what became of it.")
+    shown.add_argument("--limit", type=_limit, default=50, help="at most so many (default: 50)")
+    shown.add_argument("--before", type=_number, metavar="ID", help="only older ones than this receipt")
+    one = actions.add_parser("show", help="One receipt, or its raw bytes.")
+    one.add_argument("id", type=_number)
+    one.add_argument("--save", type=Path, metavar="FILE", help="write what arrived, to the byte, into a file")
+    again = actions.add_parser("retry", help="Read one again that became no message.")
+    again.add_argument("id", type=_number)
+    every = actions.add_parser("replay", help="Read again what became no message; says how many, then asks.")
+    every.add_argument("--yes", action="store_true", help="without asking")
+    every.add_argument("--dry-run", action="store_true", help="only say how many")
+    for action in (shown, every):
+        action.add_argument("--channel", help="only of this channel")
+        action.add_argument("--state", choices=("received", "accepted", "duplicate", "ignored", "quarantined"))
+        action.add_argument("--kind", choices=("message", "callback"))
+        action.add_argument("--since", type=_day, metavar="DAY", help="received on that day (UTC) or later")
+        action.add_argument("--until", type=_day, metavar="DAY", help="received on that day (UTC) or earlier")
+        action.add_argument("--words", help="that stand in its reason, ids or sender")
+
+
 def _name(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("a name can't be empty")
@@ -107,6 +132,18 @@ def _day(text: str) -> date:
 def _days(text: str) -> int:
     if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= MOST_DAYS:
         raise argparse.ArgumentTypeError(f"days must be a whole number from 1 to {MOST_DAYS}")
+    return int(text)
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,15}", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError("a receipt's id is a whole number from 1")
+    return int(text)
+
+
+def _limit(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= MOST_ROWS:
+        raise argparse.ArgumentTypeError(f"the limit must be a whole number from 1 to {MOST_ROWS}")
     return int(text)
 
 
@@ -166,6 +203,10 @@ def _dispatch(given: argparse.Namespace, settings: Settings, create_app: AppFact
         from cli.backfill import bring_in
 
         return bring_in(settings, given.name, given.folder, given.since, dry_run=given.dry_run)
+    if given.command == "receipts":
+        from cli.receipts import receipts
+
+        return receipts(settings, given)
     if given.command == "channel" and given.action == "authorise":
         from cli.authorise import authorise
 

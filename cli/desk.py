@@ -65,7 +65,7 @@ def apply_file(settings: Settings, file: Path, *, ask: bool, dry_run: bool) -> i
             return 0
         if dry_run:
             return 0
-        if ask and not _agreed(f"Apply these {len(changes)} changes? [y/N] "):
+        if ask and not agreed(f"Apply these {len(changes)} changes? [y/N] "):
             print("Nothing was changed.")
             return 1
         with store.write() as tx:
@@ -112,6 +112,15 @@ def create_user(settings: Settings, name: str, email: str, role: str, queues: li
     return 0
 
 
+def agreed(question: str) -> bool:
+    """Ask at the terminal. Raises SettingsError where nobody is there."""
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        print()
+        raise SettingsError("Nothing was changed: give --yes where nobody can be asked.") from None
+
+
 def _queues(tx: Tx, names: list[str]) -> list[str]:
     known = list(tx.exec(select(Queue.name).where(col(Queue.active))))
     for name in names:
@@ -127,14 +136,6 @@ def _ask_password() -> str:
     if first != getpass.getpass("Again: "):
         raise SettingsError("The two passwords differ; nothing was changed.")
     return first
-
-
-def _agreed(question: str) -> bool:
-    try:
-        return input(question).strip().lower() in ("y", "yes")
-    except EOFError:
-        print()
-        raise SettingsError("Nothing was changed: give --yes where nobody can be asked.") from None
 
 
 def _preview(store: Store, document: dict[str, object], private: bool) -> list[desk.Change]:
