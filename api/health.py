@@ -9,6 +9,7 @@ from hub.hub import Hub
 from hub.intake import OUTAGES
 from hub.web import hub_here
 from storage.migrations import is_current
+from storage.receipts import stuck
 
 
 def create_blueprint() -> Blueprint:
@@ -28,7 +29,8 @@ def readyz() -> Response:
     """Requests may come: the database answers and has the shape this code knows. 503 otherwise.
 
     `duties` tells whether somebody matches work. It does not decide, because web processes go on taking messages
-    in while the worker is being replaced.
+    in while the worker is being replaced. `receipts` tells what is stuck and does not decide either: a restart reads
+    nothing.
     """
     checks = _checks(hub_here())
     ready = checks["database"] == checks["schema"] == "ok"
@@ -41,9 +43,12 @@ def readyz() -> Response:
 def _checks(hub: Hub) -> dict[str, str]:
     try:
         with hub.store.read() as tx:
+            unread, unseen = stuck(tx)
             leads = tx.sql("SELECT 1 FROM lease WHERE name = 'router' AND expires_at > ?", tx.now).fetchone()
         fits = is_current(hub.store)
     except (*OUTAGES, SQLAlchemyError) as error:
         return {"database": f"does not answer ({type(error).__name__})", "schema": "unknown", "duties": "unknown"}
     schema = "ok" if fits else "old: run `python app.py db upgrade`"
-    return {"database": "ok", "schema": schema, "duties": "running" if leads else "nobody matches work"}
+    duties = "running" if leads else "nobody matches work"
+    late = f"{unread} unread, {unseen} unreadable and not looked at" if unread or unseen else "ok"
+    return {"database": "ok", "schema": schema, "duties": duties, "receipts": late}

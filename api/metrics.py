@@ -31,6 +31,7 @@ from storage import Tx
 from storage.columns import moment
 from storage.conversations import Message
 from storage.facts import FactRow
+from storage.receipts import stuck
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -59,6 +60,7 @@ class Figures(Collector):
             yield from _outbox(tx)
             yield from _troubles(tx)
             yield from _mailboxes(self._hub, tx)
+        yield from _writer(self._hub)
         streams = GaugeMetricFamily("switchyard_streams", "Open live streams of this process.")
         streams.add_metric([], self._hub.pump.open_streams)
         yield streams
@@ -176,6 +178,14 @@ def _outbox(tx: Tx) -> Iterator[Metric]:
     yield age
 
 
+def _writer(hub: Hub) -> Iterator[Metric]:
+    depth = GaugeMetricFamily("switchyard_writer_queue", "Calls of this process that wait to be stored.")
+    depth.add_metric([], hub.store.writer.waiting)
+    behind = GaugeMetricFamily("switchyard_writer_seconds", "How long such calls have waited for a writer.")
+    behind.add_metric([], hub.store.writer.behind)
+    yield from (depth, behind)
+
+
 def _mailboxes(hub: Hub, tx: Tx) -> Iterator[Metric]:
     labels = ["channel", "folder"]
     up = GaugeMetricFamily("switchyard_mailbox_up", "1 for a folder that is read without a problem.", labels=labels)
@@ -202,6 +212,11 @@ def _troubles(tx: Tx) -> Iterator[Metric]:
     ).fetchall():
         unread.add_metric([state], count)
     yield unread
+    late = GaugeMetricFamily("switchyard_receipts_stuck", "Must be 0: what is not read for too long, "
+                             "and what can't be read and nobody has looked at.", labels=["why"])  # fmt: skip
+    for why, count in zip(("unread", "unreadable"), stuck(tx), strict=True):
+        late.add_metric([why], count)
+    yield late
     drift = GaugeMetricFamily("switchyard_load_drift", "Agents whose load is not the weight of their work.")
     drift.add_metric([], len(load_drift(tx)))
     yield drift

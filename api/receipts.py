@@ -10,7 +10,7 @@ from api import shapes
 from api.routes import BYTES, Part, aware
 from api.tokens import actor_here
 from hub.intake import retry_receipt
-from hub.receipts import raw_bytes
+from hub.receipts import leave, raw_bytes
 from hub.replay import plan_replay, replay
 from hub.web import harmless, hub_here
 from storage.access import receipt_for
@@ -55,6 +55,16 @@ def retry_one(receipt_id: int) -> dict[str, Any]:
         return _shown(entry(tx, actor, receipt_id))
 
 
+@part.post("/receipts/<int:receipt_id>/leave", gives=shapes.Receipt, refuses=(409,))
+def leave_one(receipt_id: int) -> dict[str, Any]:
+    """Say that a person has looked at what can't be read: it counts as stuck no more."""
+    actor = actor_here()
+    with hub_here().store.write() as tx:
+        leave(tx, actor, receipt_id)
+        tx.flush()
+        return _shown(entry(tx, actor, receipt_id))
+
+
 @part.post("/receipts/replay", body=shapes.ReplayIn, gives=shapes.Replayed, refuses=(403,))
 def replay_receipts(asked: shapes.ReplayIn) -> dict[str, Any]:
     """Have all receipts of a filter read again that became no message. Counts only, unless `dry_run` is false.
@@ -91,5 +101,5 @@ def _shown(found: Entry) -> dict[str, Any]:
         "attempts": found.attempts, "seen": found.seen, "seen_at": found.seen_at, "received_at": found.received_at,
         "content_type": found.content_type, "size": found.size, "key": found.key, "external_id": found.external_id,
         "sender": found.sender, "message_id": found.message_id, "conversation_id": found.conversation_id,
-        "raw": found.kept,
+        "raw": found.kept, "looked_at": found.looked_at,
     }  # fmt: skip

@@ -371,7 +371,8 @@ class Replayed(BaseModel):
 
 class Receipt(BaseModel):
     """One raw thing that arrived. `state` is received (still to be read), accepted, duplicate, ignored or quarantined;
-    `seen` is how often it was delivered; `key` is what made it one thing; `raw` says whether its bytes are kept."""
+    `seen` is how often it was delivered; `key` is what made it one thing; `raw` says whether its bytes are kept;
+    at `looked_at` a person left it in quarantine."""
 
     id: int
     channel: Named | None
@@ -389,6 +390,7 @@ class Receipt(BaseModel):
     sender: str
     message_id: int | None
     conversation_id: int | None
+    looked_at: datetime | None
     raw: bool
 
 

@@ -16,6 +16,7 @@ from inbox import assets
 from routing.agents import load_drift
 from storage.access import NotFound
 from storage.migrations import HEAD, current, is_current
+from storage.receipts import STUCK_AFTER, stuck
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
         if at < HEAD:
             return
         yield _drift(hub)
-        yield from _quarantined(hub)
+        yield from _stuck(hub)
         for opened in hub.channels():
             yield _channel(opened)
         yield from _mail(hub)
@@ -121,11 +122,14 @@ def _drift(hub: Hub) -> Finding:
     return Finding("agents' load", not drift, told, "Please report this with the log of the last day.")
 
 
-def _quarantined(hub: Hub) -> Iterator[Finding]:
+def _stuck(hub: Hub) -> Iterator[Finding]:
     with hub.store.read() as tx:
-        row = tx.sql("SELECT count(*) FROM receipt WHERE state = 'quarantined'").fetchone()
-    told = f"{row[0]} could not be read" if row[0] else ""
-    yield Finding("receipts", row[0] == 0, told, "Open Unreadable in the inbox: each has its reason and a Retry.")
+        unread, unseen = stuck(tx)
+    told = f"{unread} have waited for {STUCK_AFTER.seconds // 60} minutes" if unread else ""
+    yield Finding("unread receipts", not unread, told, "Does a hub or a worker run, and is their channel switched on?")
+    told = f"nobody has looked at {unseen}" if unseen else ""
+    mend = "Open Could not be read in the inbox: each has its reason, a Retry, and Leave it."
+    yield Finding("unreadable receipts", not unseen, told, mend)
 
 
 def _mail(hub: Hub) -> Iterator[Finding]:

@@ -7,7 +7,8 @@ import json
 from channels.base import Ignored, Raw
 from hub.hub import Hub, Opened
 from storage import Tx
-from storage.access import NotFound
+from storage.access import Actor, Conflict, NotFound, receipt_for
+from storage.facts import ReceiptLeft
 from storage.receipts import INLINE_BYTES, NEW_RECEIPT, Receipt, seen_again
 from storage.store import Rows
 
@@ -43,6 +44,20 @@ def keep_ignored(hub: Hub, opened: Opened, heard: Ignored) -> tuple[str, int]:
         return "ignored", int(receipt[0])
 
     return hub.store.submit(unit)
+
+
+def leave(tx: Tx, actor: Actor, receipt_id: int) -> None:
+    """A person has looked at what can't be read: it stays in the ledger and asks for nobody any more.
+
+    Raises NotFound, or Conflict when it is not in quarantine.
+    """
+    receipt = receipt_for(tx, actor, receipt_id)
+    if receipt.state != "quarantined":
+        raise Conflict(f"This one is {receipt.state}; only what can't be read is left as it is.")
+    if receipt.looked_at is None:
+        receipt.looked_at = tx.now
+        tx.add(receipt)
+        tx.emit(ReceiptLeft(receipt_id, by=actor.by))
 
 
 def raw_bytes(hub: Hub, receipt: Receipt) -> bytes:

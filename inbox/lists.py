@@ -19,7 +19,7 @@ from storage.access import visible, visible_receipt
 from storage.conversations import Conversation, Draft, Message, Reading
 from storage.desk import ChannelAccount, Queue
 from storage.people import Agent, Contact, Identity
-from storage.receipts import Receipt, still_open
+from storage.receipts import Receipt, is_unseen
 
 PAGE = 40
 MOST = 400  # rows that one page may ask for again after loading more
@@ -205,7 +205,7 @@ def counts(tx: Tx, who: Viewer) -> Counts:
         tally["unassigned"] += number if owner == "none" else 0
         channels[channel] += number
         queues[queue_id or 0] += number
-    spoiled = (Receipt.state == "quarantined", still_open(), visible_receipt(who.actor))
+    spoiled = (is_unseen(), visible_receipt(who.actor))
     tally["unreadable"] = tx.exec(select(func.count()).select_from(Receipt).where(*spoiled)).one()
     return Counts(dict(tally), _channels(tx, channels), _queues(tx, who, queues), _unread(tx, who))
 

@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 from sqlmodel import col, select
 
 from hub.intake import retry_receipt
+from hub.receipts import leave
 from hub.web import hub_here
 from inbox.answers import Toast, fragment
 from inbox.lists import counts
@@ -19,7 +20,7 @@ from inbox.thread import note_reading
 from storage import Tx
 from storage.access import NotFound, conversation_for, person_for, visible_receipt
 from storage.desk import ChannelAccount
-from storage.receipts import Receipt, still_open
+from storage.receipts import Receipt, is_unseen
 from storage.search import index_new_messages
 
 RECEIPTS = 100
@@ -32,6 +33,7 @@ def register(blueprint: Blueprint) -> None:
     add("/inbox", endpoint="mine", view_func=lambda: redirect(url_for("inbox.view_page", view="mine")))
     add("/inbox/unreadable", view_func=unreadable)
     add("/inbox/receipts/<int:number>/retry", view_func=retry, methods=["POST"])
+    add("/inbox/receipts/<int:number>/leave", view_func=leave_unreadable, methods=["POST"])
     add("/inbox/live", view_func=live)
     add("/inbox/<view>", view_func=view_page)
     add("/inbox/c/<int:number>", view_func=conversation_page)
@@ -129,14 +131,27 @@ def retry(number: int) -> ResponseReturnValue:
     """Read a quarantined receipt again."""
     hub, who = hub_here(), viewer()
     taken = retry_receipt(hub, who.actor, number)
-    if not wants_fragment():
-        return redirect(url_for("inbox.unreadable"), 303)
-    with hub.store.read() as tx:
-        rows, tally = _quarantined(tx, who), counts(tx, who)
     if taken.state == "quarantined":
         toast = Toast("It still can't be read; the reason is beside it.", seconds=8, alarm=True)
     else:
         toast = Toast("It is read now and in the list.")
+    return _still_unreadable(toast)
+
+
+def leave_unreadable(number: int) -> ResponseReturnValue:
+    """Somebody has looked at it and leaves it as it is; the ledger keeps it."""
+    hub, who = hub_here(), viewer()
+    with hub.store.write() as tx:
+        leave(tx, who.actor, number)
+    return _still_unreadable(Toast("It stays in the ledger and is not counted any more."))
+
+
+def _still_unreadable(toast: Toast) -> ResponseReturnValue:
+    hub, who = hub_here(), viewer()
+    if not wants_fragment():
+        return redirect(url_for("inbox.unreadable"), 303)
+    with hub.store.read() as tx:
+        rows, tally = _quarantined(tx, who), counts(tx, who)
     return fragment(
         "inbox/_receipts.html", receipts=rows, toasts=[toast], counts=tally, who=who, place=Place("unreadable")
     )
@@ -150,7 +165,7 @@ def _quarantined(tx: Tx, who: Viewer) -> list[tuple[Receipt, ChannelAccount]]:
     query = (
         select(Receipt, ChannelAccount)
         .join(ChannelAccount, col(ChannelAccount.id) == col(Receipt.channel_id))
-        .where(Receipt.state == "quarantined", still_open(), visible_receipt(who.actor))
+        .where(is_unseen(), visible_receipt(who.actor))
         .order_by(col(Receipt.id).desc())
         .limit(RECEIPTS)
     )

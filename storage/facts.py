@@ -299,6 +299,14 @@ class ReceiptQuarantined(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class ReceiptLeft(Fact):
+    """Somebody looked at what can't be read and left it as it is."""
+
+    receipt_id: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReceiptsReplayed(Fact):
     """Somebody had receipts read again that had become no message."""
 

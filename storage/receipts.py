@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, Index, LargeBinary, UniqueConstraint, literal_column, text
-from sqlmodel import Field, SQLModel
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Index,
+    LargeBinary,
+    UniqueConstraint,
+    and_,
+    literal_column,
+    text,
+)
+from sqlmodel import Field, SQLModel, col, func, select
 
 from storage.columns import BigId, json, key, ref, utc
 from storage.store import Tx
 
+STUCK_AFTER = timedelta(minutes=10)  # longer than all tries at reading something take
 INLINE_BYTES = 64 * 1024  # larger bodies are blobs
 
 # No row comes back when it was here before: the unique key is the judge.
@@ -47,7 +58,7 @@ class Receipt(SQLModel, table=True):
     The unique key is the only judge of "already seen"; `seen` counts how often it came and `seen_at` is when it came
     again last. `body` is null when the bytes are the blob `sha256`, or when they were dropped at `dropped_at`.
     `origin` is message, status (of our message `message_id`) or press (of a button in Slack, of no channel).
-    `attempts` counts the tries at reading it, each before it begins.
+    `attempts` counts the tries at reading it, each before it begins. At `looked_at` a person left it in quarantine.
     """
 
     __table_args__ = (
@@ -76,6 +87,7 @@ class Receipt(SQLModel, table=True):
     seen_at: datetime | None = utc(nullable=True)
     message_id: int | None = Field(default=None, sa_type=BigId)
     dropped_at: datetime | None = utc(nullable=True)
+    looked_at: datetime | None = utc(nullable=True)
 
 
 def still_open() -> ColumnElement[bool]:
@@ -115,6 +127,20 @@ def begin_try(tx: Tx, receipt_id: int, attempts: int) -> bool:
         receipt_id, attempts,
     )  # fmt: skip
     return counted.rowcount == 1
+
+
+def is_unseen() -> ColumnElement[bool]:
+    """The condition on what can't be read and nobody has looked at yet."""
+    return and_(col(Receipt.state) == "quarantined", still_open(), col(Receipt.looked_at).is_(None))
+
+
+def stuck(tx: Tx) -> tuple[int, int]:
+    """How many receipts are unread for too long, and how many unreadable wait for a person: 0 and 0 is healthy."""
+    late = and_(col(Receipt.state) == "received", still_open(), col(Receipt.received_at) <= tx.now - STUCK_AFTER)
+    unread, unseen = (
+        tx.exec(select(func.count()).select_from(Receipt).where(condition)).one() for condition in (late, is_unseen())
+    )
+    return unread, unseen
 
 
 def reopen(tx: Tx, numbers: Sequence[int]) -> int:

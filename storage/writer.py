@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -59,6 +60,7 @@ class Writer:
         self._patience = patience
         self._queue: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
         self._door = threading.Lock()  # nothing enters the queue behind the mark that ends it
+        self._since = time.monotonic()
         self._closed = False
         self._wanted = threads
         self._threads: list[threading.Thread] = []
@@ -73,6 +75,8 @@ class Writer:
                 raise Busy("the program is ending; try again in a few seconds")
             if not self._threads:
                 self._start()
+            if self._queue.empty():
+                self._since = time.monotonic()
             self._queue.put(jobs)
         for job in jobs:
             if not job.done.acquire(timeout=self._patience):
@@ -88,6 +92,11 @@ class Writer:
     def waiting(self) -> int:
         """Calls that no writer has taken up yet."""
         return self._queue.qsize()
+
+    @property
+    def behind(self) -> float:
+        """Seconds that the calls at the head have waited since a writer last took some up; 0 when none wait."""
+        return time.monotonic() - self._since if self.waiting else 0.0
 
     def close(self) -> None:
         """Finish what is queued, refuse what comes later, end the threads."""
@@ -121,6 +130,7 @@ class Writer:
                     ending = True
                     break
                 jobs += more
+            self._since = time.monotonic()
             wanted = [job for job in jobs if not job.abandoned]
             for start in range(0, len(wanted), self._batch):
                 batch = wanted[start : start + self._batch]

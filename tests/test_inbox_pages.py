@@ -332,6 +332,17 @@ def test_what_could_not_be_read_is_listed_saved_and_tried_again(ines: Browser, d
     assert ines.post(f"/inbox/receipts/{receipt}/retry", hx=True).status_code == 409
 
 
+def test_what_nobody_can_mend_is_left_and_asks_for_nobody_any_more(ines: Browser, desk: Desk) -> None:
+    with desk.hub.store.write() as tx:
+        receipt = quarantine(tx, b"?", "It names no sender.")
+    ines.page("/inbox/unreadable")
+    left = ines.post(f"/inbox/receipts/{receipt}/leave", hx=True)
+    assert left.status_code == 200 and "stays in the ledger" in left.text
+    assert ines.page("/inbox/unreadable").css(".receipt") == []
+    assert not any("Could not be read" in link for link in words(ines.page("/inbox/mine"), "#nav-views a"))
+    assert "left as it is" in words(ines.page(f"/inbox/ledger/{receipt}"), ".props dd")[0]
+
+
 def test_what_could_not_be_read_is_kept_from_those_who_do_not_see_everything(jonas: Browser, desk: Desk) -> None:
     with desk.hub.store.write() as tx:
         receipt = quarantine(tx, b"Subject: Salary of Tomas\n\n?", "It names no sender.")
@@ -340,7 +351,8 @@ def test_what_could_not_be_read_is_kept_from_those_who_do_not_see_everything(jon
     assert page.css(".receipt") == [] and "supervisors and admins" in words(page, ".lead")[0]
     assert not any("Could not be read" in link for link in words(jonas.page("/inbox/mine"), "#nav-views a"))
     assert jonas.get(f"/inbox/receipts/{receipt}/raw").status_code == 404
-    assert jonas.post(f"/inbox/receipts/{receipt}/retry", hx=True).status_code == 404
+    for verb in ("retry", "leave"):
+        assert jonas.post(f"/inbox/receipts/{receipt}/{verb}", hx=True).status_code == 404
     assert desk.conversations() == []
 
 

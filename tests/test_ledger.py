@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
@@ -11,15 +12,18 @@ import pytest
 
 from channels.base import DeliveryState, DeliveryUpdate, Raw
 from channels.form import FormChannel
+from cli.doctor import _stuck
 from hub.delivery import settle_update
 from hub.intake import Taken, take_in
 from hub.mailboxes import file_left_over
 from storage import ledger
 from storage.access import SYSTEM, Actor
 from storage.ledger import Filter, entries
+from storage.writer import Writer
 from tests.browser.scene import quarantine
 from tests.desk import MARA_MAIL, OUR_NUMBER, Desk
 from tests.doors import Client, compose, served
+from tests.processes import until
 from tests.test_api import Program, refused
 
 
@@ -215,6 +219,56 @@ def test_a_channel_that_is_switched_off_holds_nobody_up(desk: Desk, crm: Program
     assert crm.post("/receipts/replay", {}).json()["to_read"] == 1
     assert file_left_over(desk.hub) == 1
     assert [crm.get(f"/receipts/{number}")["state"] for number in (waits, ghost)] == ["received", "accepted"]
+
+
+def test_what_is_stuck_is_a_number_that_must_be_0(desk: Desk, crm: Program) -> None:
+    desk.text("hello")
+    late = spoiled(desk, b"From: a@example.com\n\nHello", "A bug of ours.", "late")
+    ghost = spoiled(desk, b"?", "It names no sender.", "ghost")
+    with desk.hub.store.write() as tx:
+        tx.sql("UPDATE receipt SET state = 'received' WHERE id = ?", late)
+
+    def stuck() -> tuple[list[str], bool, str]:
+        metrics = crm.server.get("/metrics").text.splitlines()
+        lines = [line.partition("_stuck")[2] for line in metrics if line.startswith("switchyard_receipts_stuck{")]
+        ready = crm.server.get("/readyz")
+        assert (ready.status_code, crm.server.get("/healthz").status_code) == (200, 200)
+        findings = [finding for finding in _stuck(desk.hub) if not finding.well]
+        return sorted(lines), not findings, ready.json()["checks"]["receipts"]
+
+    assert stuck()[0] == ['{why="unread"} 0.0', '{why="unreadable"} 1.0']
+    desk.clock.forward(minutes=10)
+    told = "1 unread, 1 unreadable and not looked at"
+    assert stuck() == (['{why="unread"} 1.0', '{why="unreadable"} 1.0'], False, told)
+    file_left_over(desk.hub)
+    left = crm.post(f"/receipts/{ghost}/leave")
+    assert (left.status_code, left.json()["state"], bool(left.json()["looked_at"])) == (200, "quarantined", True)
+    assert stuck() == (['{why="unread"} 0.0', '{why="unreadable"} 0.0'], True, "ok")
+    refused(crm.post(f"/receipts/{late}/leave"), 409, "conflict")
+
+
+def test_how_much_waits_for_the_writer_is_told(crm: Program) -> None:
+    told = dict(line.rsplit(" ", 1) for line in crm.server.get("/metrics").text.splitlines() if line[:1] != "#")
+    assert (told["switchyard_writer_queue"], told["switchyard_writer_seconds"]) == ("0.0", "0.0")
+
+    begun, go_on = threading.Event(), threading.Event()
+
+    def run(units: Sequence[Callable[[Any], Any]]) -> list[Any]:
+        begun.set()
+        go_on.wait(30)
+        return [unit(None) for unit in units]
+
+    writer = Writer(run)
+    callers = [threading.Thread(target=writer.submit_all, args=([lambda _: None],)) for _ in range(2)]
+    callers[0].start()
+    begun.wait(30)
+    callers[1].start()
+    until(lambda: writer.waiting == 1 and writer.behind > 0, "a call to wait")
+    go_on.set()
+    for caller in callers:
+        caller.join(30)
+    assert (writer.waiting, writer.behind) == (0, 0)
+    writer.close()
 
 
 @pytest.mark.parametrize(
