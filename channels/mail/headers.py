@@ -23,6 +23,7 @@ MAX_LIST = 256_000  # bytes of References
 MAX_ADDRESSES = 64_000  # bytes of To or Cc
 MAX_IDS = 200
 MAX_ID = 998
+FIELDS = "_fields_by_name"
 
 WORD = re.compile(rb"=\?([^?\s]{1,60})\?([bBqQ])\?(.{0,8000}?)\?=(?=[^A-Za-z0-9+/]|$)", re.S)
 FOLD = re.compile(rb"\r?\n[ \t]*|\r[ \t]*")
@@ -33,9 +34,16 @@ MESSAGE_ID = re.compile(r"<([^<>\s]{1,996})>")
 
 
 def values(message: Message, name: str) -> list[bytes]:
-    """Every field of that name, unfolded, as the bytes that arrived."""
-    wanted = name.lower()
-    return [FOLD.sub(b" ", _bytes(value)).strip() for field, value in message.raw_items() if field.lower() == wanted]
+    """Every field of that name, unfolded, as the bytes that arrived.
+
+    Reading a mail asks some sixty times, so its fields are sorted by name once and kept with it.
+    """
+    fields: dict[str, list[object]] | None = message.__dict__.get(FIELDS)
+    if fields is None:
+        fields = message.__dict__[FIELDS] = {}
+        for field, content in message.raw_items():
+            fields.setdefault(field.lower(), []).append(content)
+    return [FOLD.sub(b" ", _bytes(content)).strip() for content in fields.get(name.lower(), ())]
 
 
 def value(message: Message, name: str) -> bytes:
