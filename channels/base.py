@@ -351,8 +351,12 @@ class Folder(Protocol):
         """UIDVALIDITY, and the UIDs of what arrived on that day or later."""
         ...
 
+    def present(self, uids: Sequence[int]) -> set[int]:
+        """Those that are still there."""
+        ...
+
     def sizes(self, uids: Sequence[int]) -> dict[int, int]:
-        """Bytes of each, as the server announces them."""
+        """Bytes of each, as far as the server can tell."""
         ...
 
     def fetch(
@@ -361,7 +365,7 @@ class Folder(Protocol):
         """These mails again. `substitutes` takes what the server gives in place of a mail that it can't read."""
         ...
 
-    def settle(self, uids: Sequence[int]) -> None:
+    def settle(self, uidvalidity: int, uids: Sequence[int]) -> None:
         """What the settings ask for once a mail is durable: flags, labels, moves."""
         ...
 

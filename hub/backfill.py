@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -18,7 +19,10 @@ from storage.access import Conflict
 from storage.leases import drop_lease, take_lease
 from storage.mailboxes import cursor_of, seen_mails
 
+logger = logging.getLogger(__name__)
+
 LEASE_SECONDS = 120.0
+BREAKS = 5  # of the line at one place; before that a mail which it breaks under is left out
 
 Tell = Callable[[int, int], object]
 
@@ -66,7 +70,7 @@ def backfill(hub: Hub, opened: Opened, folder: str, since: date, tell: Tell = la
         with closing(follow(opened, folder)) as line:
             wanted = _plan(hub, opened, line, since)
             count = done = 0
-            arrivals = _as_history(line.fetch(wanted.uidvalidity, wanted.uids)) if wanted.uids else iter(())
+            arrivals = _as_history(_insisted(line, wanted.uidvalidity, wanted.uids)) if wanted.uids else iter(())
             for batch in in_batches(arrivals):
                 stored = store_mails(hub, opened, batch, settles=False, guard=lead)
                 read_first(hub, opened, whole(hub, stored))
@@ -95,6 +99,21 @@ def _plan(hub: Hub, opened: Opened, line: Folder, since: date) -> Plan:
     wanted = tuple(uid for uid in past if uid not in seen)
     size = sum(line.sizes(wanted).values()) if wanted else 0
     return Plan(line.name, uidvalidity, len(past), len(past) - len(wanted), wanted, size)
+
+
+def _insisted(line: Folder, uidvalidity: int, uids: tuple[int, ...]) -> Iterator[tuple[Raw | None, Cursor]]:
+    """All of them over as many connections as it takes, as long as it goes on. Raises the channel's own error."""
+    done = broken = 0
+    while done < len(uids):
+        try:
+            for found in line.fetch(uidvalidity, uids[done:]):
+                done, broken = done + 1, 0
+                yield found
+        except Exception:
+            broken += 1
+            if broken == BREAKS:
+                raise
+            logger.warning("the line broke after %s of %s mails; going on from there", done, len(uids))
 
 
 def _as_history(arrivals: Iterator[tuple[Raw | None, Cursor]]) -> Iterator[tuple[Raw | None, Cursor]]:

@@ -140,7 +140,7 @@ class Mailbox:
         if at is None or not uids:
             return
         try:
-            self._line.settle(uids)
+            self._line.settle(at.uidvalidity, uids)
         except Exception as error:
             logger.warning("mailbox %s: mails stay as they are there: %s", self.lease, error)
             return
@@ -164,7 +164,7 @@ class Mailbox:
             at = cursor_of(tx, self.opened.id, self.folder)
             known = seen_mails(tx, self.opened.id, self.folder, uidvalidity)
             missing = missing_mails(tx, self.opened.id, self.folder, uidvalidity)
-        there = self._line.sizes(sorted(missing)) if missing else {}
+        there = self._line.present(sorted(missing)) if missing else set()
         count = 0
         if at is not None and at.uidvalidity == uidvalidity:  # else the next poll reads everything
             wanted = [uid for uid in listed if uid <= at.uid and uid not in known] + sorted(there)
@@ -176,7 +176,7 @@ class Mailbox:
                         count += self._store(batch, advance=False)
             if count:
                 logger.warning("mailbox %s: %s mails were missing and are here now", self.lease, count)
-        gone = set(missing) - set(there)
+        gone = set(missing) - there
 
         def unit(tx: Tx) -> None:
             note_reconciled(tx, self.opened.id, self.folder)
@@ -245,17 +245,23 @@ def lease_name(account: str, folder: str) -> str:
 
 
 def in_batches(arrivals: Iterator[tuple[Raw | None, Cursor]]) -> Iterator[Batch]:
-    """At most 50 mails or 8 MB, unless a single mail is larger."""
+    """At most 50 mails or 8 MB, unless a single mail is larger; what came before an error comes before it."""
     batch: Batch = []
     size = 0
-    for raw, here in arrivals:
-        batch.append((raw, here))
-        size += len(raw.body) + raw.file_size if raw else 0
-        if len(batch) >= BATCH or size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
+    broken: Exception | None = None
+    try:
+        for raw, here in arrivals:
+            batch.append((raw, here))
+            size += len(raw.body) + raw.file_size if raw else 0
+            if len(batch) >= BATCH or size >= BATCH_BYTES:
+                yield batch
+                batch, size = [], 0
+    except Exception as error:
+        broken = error
     if batch:
         yield batch
+    if broken is not None:
+        raise broken
 
 
 def store_mails(

@@ -13,8 +13,8 @@ from sqlmodel import select
 
 from channels.mail import ConnectionLost
 from cli import main
-from hub.backfill import backfill, plan
-from hub.mailboxes import Mailbox
+from hub.backfill import _insisted, backfill, plan
+from hub.mailboxes import Mailbox, follow
 from storage.access import Conflict
 from storage.conversations import Conversation
 from storage.facts import FactRow
@@ -96,16 +96,44 @@ def test_a_backfill_that_was_cut_goes_on_where_it_ended(office: Office, server: 
     file_old(server, user, 70)
     channel = hub.channel_named("support-mail")
 
-    def cut(done: int, of: int) -> None:
-        if done < of:
-            server.kick(user)
+    def switched_off(done: int, of: int) -> None:
+        raise KeyboardInterrupt
 
-    with pytest.raises(ConnectionLost):
-        backfill(hub, channel, "INBOX", SINCE, cut)
+    with pytest.raises(KeyboardInterrupt):
+        backfill(hub, channel, "INBOX", SINCE, switched_off)
     assert len(messages(hub)) == 50
     assert plan(hub, channel, "INBOX", SINCE).known == 50
     assert backfill(hub, channel, "INBOX", SINCE) == 20
     assert len(messages(hub)) == 70
+
+
+def test_a_backfill_survives_a_cut_line_and_a_mail_under_which_it_breaks(
+    office: Office, server: Dovecot, user: str
+) -> None:
+    hub = office.hub
+    file_old(server, user, 70)
+    channel = hub.channel_named("support-mail")
+    files = [each for each in server.folder.joinpath("mail", user).rglob("*") if each.parent.name in ("cur", "new")]
+    [broken] = [each for each in files if b"Subject: old-30" in each.read_bytes()]
+    broken.chmod(0)
+    cuts = []
+
+    def cut(done: int, of: int) -> None:
+        if done < of:
+            cuts.append(done)
+            server.kick(user)
+
+    assert backfill(hub, channel, "INBOX", SINCE, cut) == 69
+    assert cuts
+    assert len(messages(hub)) == 69
+
+
+def test_a_backfill_gives_up_on_a_server_that_is_gone(office: Office, server: Dovecot, user: str) -> None:
+    channel = office.hub.channel_named("support-mail")
+    file_old(server, user, 1)
+    wanted = plan(office.hub, channel, "INBOX", SINCE)
+    with closing(follow(channel, "INBOX")) as line, pytest.raises(ConnectionLost, match="new numbers"):
+        list(_insisted(line, wanted.uidvalidity + 1, wanted.uids))
 
 
 def test_old_mail_is_told_from_new_or_nothing_is_done(

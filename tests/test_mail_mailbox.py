@@ -65,6 +65,11 @@ def subjects(found: list[tuple[Raw | None, Cursor]]) -> list[str]:
     return [EmailChannel.parse(raw).subject if raw else "gone" for raw, _ in found]
 
 
+def numbered(channel: Mailbox) -> int:
+    """The folder's UIDVALIDITY."""
+    return channel.listing((datetime.now(UTC) - timedelta(days=2)).date())[0]
+
+
 def other_client(server: Dovecot, user: str) -> IMAPClient:
     client = IMAPClient(server.host, server.imap_port, ssl=False, timeout=5)
     client.login(user, PASSWORD)
@@ -231,6 +236,54 @@ def test_a_line_cut_between_two_batches_loses_nothing(server: Dovecot, user: str
         assert subjects(found) == [str(number) for number in range(60)]
 
 
+def test_a_mail_under_which_the_server_hangs_up_is_left_out_and_the_others_come(server: Dovecot, user: str) -> None:
+    """Dovecot says BYE over a file that it can't read, whatever else it was asked for."""
+    for number in range(60):
+        server.deliver(user, mail(number))
+    files = server.folder.joinpath("mail", user, "new").iterdir()
+    [broken] = [each for each in files if b"Subject: 57\r" in each.read_bytes()]
+    broken.chmod(0)
+    found: list[tuple[Raw | None, Cursor]] = []
+    with closing(open_channel(server, user)) as channel:
+        for _ in range(mailbox_module.ALONE_TRIES + 1):
+            with pytest.raises(ConnectionLost):
+                found += channel.poll(found[-1][1] if found else START)
+        found += channel.poll(found[-1][1])
+        assert len(found) == 60
+        assert subjects(found).count("gone") == 1
+        numbers = [cursor.uid for _, cursor in found]
+        assert numbers == list(range(1, 61))
+        [(_, here)] = [each for each in found if each[0] is None]
+        assert channel.listing((datetime.now(UTC) - timedelta(days=2)).date())[1] == numbers
+        assert channel.present([here.uid, 99]) == {here.uid}
+        assert channel.sizes(numbers).keys() == set(numbers) - {here.uid}
+        broken.chmod(0o644)
+        [(raw, _)] = channel.fetch(here.uidvalidity, [here.uid])
+        assert raw is not None
+
+
+def test_an_answer_that_the_library_cannot_read_drops_the_line(server: Dovecot, user: str) -> None:
+    server.deliver(user, mail(0))
+    told = re.compile(rb"RFC822\.SIZE \d+")
+    for lie in (b"RFC822.SIZE many", b"RFC822.SIZE NIL"):
+        with (
+            liar(server.imap_port, lambda line, lie=lie: told.sub(lie, line)) as port,  # type: ignore[misc]
+            closing(open_channel(server, user, imap_port=port)) as channel,
+        ):
+            with pytest.raises(ConnectionLost):
+                list(channel.poll(START))
+            assert channel._client is None
+
+
+def test_mails_of_a_folder_with_new_numbers_are_left_alone(server: Dovecot, user: str) -> None:
+    server.deliver(user, mail(0))
+    with closing(open_channel(server, user, delete_after=True)) as channel:
+        [(_, cursor)] = channel.poll(START)
+        with pytest.raises(Refused, match="new numbers"):
+            channel.settle(cursor.uidvalidity + 1, [1])
+    assert in_folder(server, user, "INBOX") == ["0"]
+
+
 def test_a_server_that_stops_answering_is_given_up_after_the_timeout(server: Dovecot, user: str) -> None:
     with closing(open_channel(server, user, timeout=0.5)) as channel:
         assert list(channel.poll(START)) == []
@@ -253,8 +306,8 @@ def test_mails_are_marked_as_seen_only_when_asked_and_only_those_that_are_kept(s
         assert channel.settles
         assert len(list(channel.poll(START))) == 3
         assert server.flags(user) == ["", "", ""]
-        channel.settle([1, 2])
-        channel.settle([1, 2])  # again, as after a crash
+        channel.settle(numbered(channel), [1, 2])
+        channel.settle(numbered(channel), [1, 2])  # again, as after a crash
     assert server.flags(user) == ["S", "S", ""]
 
 
@@ -270,7 +323,7 @@ def test_kept_mails_are_moved_with_or_without_the_server_s_own_move(user: str, c
             plain.deliver(user, mail(number))
         with closing(open_channel(plain, user, move_to="Processed")) as channel:
             found = list(channel.poll(START))
-            channel.settle([1, 3])
+            channel.settle(numbered(channel), [1, 3])
             plain.deliver(user, mail(4))
             assert subjects(list(channel.poll(found[-1][1]))) == ["4"]  # the cursor goes on after a move
         assert in_folder(plain, user, "Processed") == ["0", "2"]
@@ -283,12 +336,12 @@ def test_kept_mails_get_a_keyword_or_are_deleted(server: Dovecot, user: str) -> 
         server.deliver(user, mail(number))
     with closing(open_channel(server, user, add_label="Switchyard")) as channel:
         list(channel.poll(START))
-        channel.settle([1])
+        channel.settle(numbered(channel), [1])
     with other_client(server, user) as client:
         assert client.search(["KEYWORD", "Switchyard"]) == [1]
     with closing(open_channel(server, user, delete_after=True)) as channel:
         list(channel.poll(START))
-        channel.settle([2])
+        channel.settle(numbered(channel), [2])
     assert in_folder(server, user, "INBOX") == ["0"]
 
 
@@ -297,7 +350,7 @@ def test_a_label_that_the_server_does_not_take_leaves_the_line_usable(server: Do
     with closing(open_channel(server, user, move_to="a/" * 200)) as channel:
         [(_, cursor)] = channel.poll(START)
         with pytest.raises(Refused, match="Check the channel"):
-            channel.settle([1])
+            channel.settle(numbered(channel), [1])
         server.deliver(user, mail(1))
         assert subjects(list(channel.poll(cursor))) == ["1"]
 
@@ -358,7 +411,7 @@ def test_at_gmail_a_label_is_put_on_and_its_own_number_is_kept(server: Dovecot, 
     ):
         [(raw, _)] = channel.poll(START)
         assert raw is not None and raw.headers["gm_msgid"] == "1278455344230334865"
-        channel.settle([1])
+        channel.settle(numbered(channel), [1])
     with other_client(server, user) as client:
         assert client.search(["KEYWORD", "Support/Done"]) == [1]
 

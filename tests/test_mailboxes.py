@@ -150,9 +150,9 @@ def test_what_is_done_with_kept_mails_is_done_after_the_commit_and_again_after_a
         with closing(office.box()) as box:
             settle = box._line.settle
 
-            def cut_short(uids: Sequence[int]) -> None:
+            def cut_short(uidvalidity: int, uids: Sequence[int]) -> None:
                 server.kick(user)
-                settle(uids)
+                settle(uidvalidity, uids)
 
             box._line.settle = cut_short  # type: ignore[method-assign]
             assert box.read_new() == 3

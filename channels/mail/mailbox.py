@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 # Routers forget silent connections after some ten minutes; a dead one is noticed when IDLE ends.
 IDLE_SECONDS = 240.0
+SOME_UIDS = 500  # that one command names
+ALONE_TRIES = 3  # at a mail under whose fetching the line breaks; then it is left out, and asked for again later
 
 
 class ConnectionLost(Exception):
@@ -61,6 +63,9 @@ class Mailbox:
         self._closing = threading.Event()
         self._busy = threading.Lock()
         self._keywords = False  # whether the folder takes flags of our own (Exchange does not)
+        # Mails that the line broke under, and how often it did under each alone: a server may hang up over one that
+        # it can't read.
+        self._breaking: dict[int, int] = {}
 
     @property
     def settles(self) -> bool:
@@ -96,12 +101,31 @@ class Mailbox:
         with self._line(connecting=True) as client:
             return self._select(client), sorted(client.search(["SINCE", since]))
 
-    def sizes(self, uids: Sequence[int]) -> dict[int, int]:
-        """Bytes of each mail, as the server announces them. Raises ConnectionLost."""
-        found: dict[int, int] = {}
-        for start in range(0, len(uids), 500):
+    def present(self, uids: Sequence[int]) -> set[int]:
+        """Those that are still there, after a `listing`. Raises ConnectionLost."""
+        found: set[int] = set()
+        for start in range(0, len(uids), SOME_UIDS):
             with self._line() as client:
-                found |= {uid: each.size for uid, each in envelopes(client, list(uids)[start : start + 500]).items()}
+                found.update(client.search(["UID", ",".join(map(str, uids[start : start + SOME_UIDS]))]))
+        return found & set(uids)
+
+    def sizes(self, uids: Sequence[int]) -> dict[int, int]:
+        """Bytes of each mail, as the server announces them; without those that it can't even measure.
+
+        Raises ConnectionLost.
+        """
+        found: dict[int, int] = {}
+        groups = [uids[start : start + SOME_UIDS] for start in range(0, len(uids), SOME_UIDS)]
+        while groups:
+            group = groups.pop()
+            with self._line(connecting=True) as client:
+                self._select(client)
+            try:
+                with self._line() as client:
+                    found |= {uid: each.size for uid, each in envelopes(client, group).items()}
+            except ConnectionLost:
+                half = len(group) // 2
+                groups += [group[:half], group[half:]] if half else []
         return found
 
     def fetch(
@@ -125,20 +149,53 @@ class Mailbox:
     def _fetched(
         self, uidvalidity: int, uids: Sequence[int], *, substitutes: bool
     ) -> Iterator[tuple[Raw | None, Cursor]]:
-        for start in range(0, len(uids), BATCH_MAILS):
-            chunk = uids[start : start + BATCH_MAILS]
+        for chunk in self._chunks(uids):
+            if len(chunk) == 1 and self._breaking.get(chunk[0], 0) >= ALONE_TRIES:
+                del self._breaking[chunk[0]]
+                yield None, Cursor(self.name, uidvalidity, chunk[0])
+                continue
+            done = 0
+            try:
+                for found in self._fetched_chunk(uidvalidity, chunk, substitutes):
+                    self._breaking.pop(chunk[done], None)
+                    done += 1
+                    yield found
+            except ConnectionLost:
+                if not self._closing.is_set():
+                    for uid in chunk[done:]:
+                        self._breaking[uid] = self._breaking.get(uid, 0) + (len(chunk) == 1)
+                raise
+
+    def _chunks(self, uids: Sequence[int]) -> Iterator[list[int]]:
+        """Neighbours that are asked for together; mails that the line broke under come alone."""
+        chunk: list[int] = []
+        for uid in uids:
+            doubtful = uid in self._breaking
+            if chunk and (doubtful or len(chunk) == BATCH_MAILS):
+                yield chunk
+                chunk = []
+            if doubtful:
+                yield [uid]
+            else:
+                chunk.append(uid)
+        if chunk:
+            yield chunk
+
+    def _fetched_chunk(
+        self, uidvalidity: int, chunk: list[int], substitutes: bool
+    ) -> Iterator[tuple[Raw | None, Cursor]]:
+        with self._line() as client:
+            known = envelopes(client, chunk)
+        for batch in batches(chunk, known):
             with self._line() as client:
-                known = envelopes(client, chunk)
-            for batch in batches(chunk, known):
-                with self._line() as client:
-                    bodies = small(client, [known[uid] for uid in batch if uid in known])
-                for uid in batch:
-                    here = Cursor(self.name, uidvalidity, uid)
-                    content = self._content(known[uid], bodies.pop(uid, None)) if uid in known else None
-                    if content is None or (not substitutes and SUBSTITUTE.search(content.body[:4000])):
-                        yield None, here
-                    else:
-                        yield self._raw(known[uid], content, here), here
+                bodies = small(client, [known[uid] for uid in batch if uid in known])
+            for uid in batch:
+                here = Cursor(self.name, uidvalidity, uid)
+                content = self._content(known[uid], bodies.pop(uid, None)) if uid in known else None
+                if content is None or (not substitutes and SUBSTITUTE.search(content.body[:4000])):
+                    yield None, here
+                else:
+                    yield self._raw(known[uid], content, here), here
 
     def _content(self, envelope: Envelope, body: bytes | None) -> Content | None:
         if body is None and envelope.size <= WHOLE_BYTES:
@@ -203,12 +260,15 @@ class Mailbox:
                     return True
         return False
 
-    def settle(self, uids: Sequence[int]) -> None:
+    def settle(self, uidvalidity: int, uids: Sequence[int]) -> None:
         """Mark, label, move or delete these mails as the settings say. Doing it again is harmless.
 
-        Raises ConnectionLost or Refused: then it is to be tried again.
+        Raises ConnectionLost or Refused: then it is to be tried again. Refused also when the folder has other numbers
+        by now, under which somebody else's mail would be deleted.
         """
         with self._line(connecting=True) as client:
+            if self._select(client) != uidvalidity:
+                raise Refused(f"The folder {self.name} was given new numbers; the next poll reads it again.")
             try:
                 self._settle(client, uids)
             except imaplib.IMAP4.abort:
@@ -220,7 +280,6 @@ class Mailbox:
 
     def _settle(self, client: IMAPClient, uids: Sequence[int]) -> None:
         after = self._settings
-        self._select(client)
         if after.mark_seen:
             client.add_flags(uids, [SEEN], silent=True)
         if after.add_label and client.has_capability("X-GM-EXT-1"):
@@ -250,7 +309,7 @@ class Mailbox:
 
     @contextmanager
     def _line(self, *, connecting: bool = False) -> Iterator[IMAPClient]:
-        """The connection; dropped on any error of it, which becomes ConnectionLost."""
+        """The connection; dropped on any error, which becomes ConnectionLost."""
         with self._busy:
             try:
                 if self._client is None and connecting:
@@ -260,7 +319,9 @@ class Mailbox:
                         f"The connection to {self._settings.imap.host} was closed; the next poll opens it."
                     )
                 yield self._client
-            except LINE_ERRORS as error:
+            except (ConnectionLost, Refused):
+                raise
+            except Exception as error:  # the library's own reader breaks over what no server should say
                 self._drop(polite=False)
                 raise ConnectionLost(explain(self._settings.imap, error)) from error
 
