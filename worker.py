@@ -31,6 +31,7 @@ from hub.media import fetch_waiting
 from hub.outbound import file_copy, reconcile_message, send_message
 from hub.pacing import forget_old_turns
 from hub.people import forget_old_failures
+from hub.retention import drop_old
 from routing.retire import is_stranded, take_up_stranded
 from routing.router import Router
 from storage.leases import drop_all_leases
@@ -83,6 +84,7 @@ class Worker:
         self._every(43_200, lambda: warn_of_secrets(hub))
         self._every(3600, lambda: hub.store.submit(forget_old_failures))
         self._every(3600, lambda: hub.store.submit(forget_old_turns))
+        self._scheduler.add_job(lambda: drop_old(hub, self.holder), "cron", hour=3)
         self._scheduler.start()
         self._watch_mailboxes()
 

@@ -60,6 +60,22 @@ class Settings:
     )
     reading_memory_mb: int = _setting(768, "Most memory for reading one mail, in megabytes.", between=(256, 16_384))
     languages: str = _setting("", "Languages that mail is told apart by (`en de sv`); empty means some thirty.")
+    keep_callbacks_days: int = _setting(
+        180, "Days that raw bytes of callbacks and of what was ignored or a duplicate are kept; 0 means for ever.",
+        between=(0, 36_500),
+    )  # fmt: skip
+    keep_deliveries_days: int = _setting(
+        180, "Days that outgoing webhooks stay in their log; 0 means for ever.", between=(0, 36_500)
+    )
+    keep_keys_days: int = _setting(
+        30, "Days that an Idempotency-Key of the API counts; 0 means for ever.", between=(0, 36_500)
+    )
+    keep_mail_copies_days: int = _setting(
+        1095, "Days that a later copy of a mail is known as one; 0 means for ever.", between=(0, 36_500)
+    )
+    keep_orphans_days: int = _setting(
+        30, "Days that files are kept that nothing names any more; 0 means for ever.", between=(0, 36_500)
+    )
     twilio_account_sid: str = _setting("", "Account for channels of kind sms that name none themselves.")
     twilio_auth_token: str = _setting("", "Signs and authorises Twilio's requests.", secret=True)
     twilio_base_url: str = _setting("", "A local double of Twilio; never set in production.")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,6 +14,8 @@ from storage.failpoints import step
 from storage.outages import Outage, Watch
 
 PIECE_BYTES = 1024 * 1024
+DIGEST_CHARS = 64
+ASIDE = ".aside"
 
 
 class Unkept(Outage):
@@ -76,8 +80,39 @@ class Blobs:
             raise BadBlob(f"The bytes are damaged: {path} is not what was stored; restore it from a backup.")
         return data
 
+    def older_than(self, before: datetime) -> Iterator[str]:
+        """The names of files that nobody has stored since; what writers left unfinished before that is removed."""
+        for path in self.folder.glob("??/*"):
+            with suppress(FileNotFoundError):
+                if path.name.endswith(ASIDE):  # a crash came between taking it away and looking at it
+                    path = path.rename(path.with_name(path.name.strip(".").removesuffix(ASIDE)))
+                if path.stat().st_mtime >= before.timestamp():
+                    continue
+                if len(path.name) == DIGEST_CHARS:
+                    yield path.name
+                else:
+                    path.unlink()
+
+    def remove_old(self, digest: str, before: datetime) -> bool:
+        """Remove a file that no row names; False when somebody has stored the same bytes since.
+
+        It is taken out of their sight first: who stores them from then on writes them anew, and who did so a moment
+        before has made the file look new.
+        """
+        path = self._path(digest)
+        aside = path.with_name(f".{digest}{ASIDE}")
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            return False
+        if aside.stat().st_mtime >= before.timestamp():
+            aside.rename(path)
+            return False
+        aside.unlink()
+        return True
+
     def _path(self, digest: str) -> Path:
-        if len(digest) != 64 or not all(c in "0123456789abcdef" for c in digest):
+        if len(digest) != DIGEST_CHARS or not all(c in "0123456789abcdef" for c in digest):
             raise BadBlob(f"not a blob name: {digest[:80]!r}")
         return self.folder / digest[:2] / digest
 

@@ -45,6 +45,8 @@ NEW_RECEIPT_OF_NONE = (
 )
 # SQLite uses a partial index only where the query says the index's own condition in the same words.
 OPEN = "state IN ('received','quarantined')"
+# What may lose its bytes after a while. A message's own never do; what is to be read still needs them.
+DROPPABLE = "dropped_at IS NULL AND (origin <> 'message' OR state IN ('ignored','duplicate'))"
 IN_BLOB = "sha256 <> ''"
 
 
@@ -65,6 +67,7 @@ class Receipt(SQLModel, table=True):
         UniqueConstraint("channel_id", "dedupe_key"),
         _partial("uq_receipt_of_none", "dedupe_key", where="channel_id IS NULL", unique=True),
         _partial("ix_receipt_open", "state", "id", where=OPEN),
+        _partial("ix_receipt_droppable", "received_at", where=DROPPABLE),
         _partial("ix_receipt_blob", "sha256", where=IN_BLOB),
         _partial("ix_receipt_message", "message_id", where="message_id IS NOT NULL"),
         Index("ix_receipt_received_at", "received_at"),
