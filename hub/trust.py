@@ -56,12 +56,14 @@ def beside_namesakes(tx: Tx, inbound: Inbound, sender: Known) -> Inbound:
     """The first mail of somebody new, marked where a known person of the same name writes from a domain that looks
     like his: letters of one customer's twin begin so."""
     point = inbound.sender.points[0]
-    if not sender.new or point.kind != "email" or not names_of(sender.name):
+    if not sender.new or point.kind != "email" or not sender.name:
+        return inbound
+    rows = tx.sql(NAMESAKES, sender.name, sender.contact_id).fetchall()
+    if not rows or not names_of(sender.name):
         return inbound
     domain = point.value.rpartition("@")[2]
-    rows = tx.sql(NAMESAKES, sender.name, sender.contact_id).fetchall()
-    known = sorted({str(value).rpartition("@")[2] for (value,) in rows})
-    like = next((each for each in known if looks_like(domain, each)), "")
+    known = {str(value).rpartition("@")[2] for (value,) in rows} - {domain}
+    like = next((each for each in sorted(known) if looks_like(domain, each)), "")
     return replace(inbound, flags=(*inbound.flags, f"{LOOKS_LIKE_CONTACT}{like}")) if like else inbound
 
 

@@ -117,7 +117,8 @@ def evaluated(body: bytes, domain: str, lookups: Lookups, client: Client | None 
         policy = None
         passed = [signer for signer, result in results.items() if result == "pass" and aligned(signer, domain)]
         sent = envelope if spf == "pass" and aligned(envelope, domain) else ""
-        if not ({domain} & {*passed, sent}):  # only a look at its policy tells whether a relative will do
+        undecided = passed or sent or own == "fail" or client is not None
+        if undecided and domain not in (*passed, sent):  # its policy tells whether a relative will do, and what fails
             policy = _policy(domain, lookups)
         passed = [signer for signer in passed if signer == domain or not (policy and policy.get("adkim") == "s")]
         sent = sent if sent == domain or not (policy and policy.get("aspf") == "s") else ""
