@@ -6,7 +6,6 @@ in the environment change it. Settings: https://docs.gunicorn.org/en/stable/sett
 
 from __future__ import annotations
 
-import gc
 import os
 from pathlib import Path
 from typing import Any
@@ -57,11 +56,9 @@ def post_fork(server: Any, worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Start the threads that a web process needs, in the process that serves."""
-    # What is loaded by now stays until the end: looking through it for garbage again and again takes a seventh of the
-    # CPU of a request.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    from config.collector import spare_what_is_loaded  # found once gunicorn has this folder on its path
+
+    spare_what_is_loaded()
     start = getattr(_hub(worker), "start_web", None)
     if start:
         start()

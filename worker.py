@@ -19,6 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from chatops import notices
 from config import Settings, SettingsError, load
+from config.collector import spare_what_is_loaded
 from config.logs import set_up_logging
 from hub import Hub, Opened
 from hub.authorise import renew_due
@@ -179,6 +180,7 @@ def run(settings: Settings) -> int:
         return 0 if done.is_set() else 2
     worker = Worker(hub)
     worker.start()
+    spare_what_is_loaded()
     logger.info("worker %s is at work", worker.holder)
     done.wait()
     worker.stop()

@@ -41,7 +41,7 @@ NUMBERS = 3
 # are searched, so a machine that writes all day costs no more than anybody.
 BY_ANSWER = (
     "SELECT m.conversation_id FROM message m JOIN (SELECT v.id FROM conversation v JOIN contact c "
-    "ON c.id = v.contact_id WHERE c.person_id = ? AND v.state = 'open' ORDER BY v.id DESC LIMIT 20) recent "
+    "ON c.id = v.contact_id WHERE c.person_id = ? AND v.state = 'open' ORDER BY v.id DESC LIMIT 5) recent "
     "ON recent.id = m.conversation_id WHERE CAST(m.refs AS TEXT) LIKE ? ESCAPE '!' ORDER BY m.id DESC LIMIT 1"
 )
 
