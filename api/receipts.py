@@ -11,6 +11,7 @@ from api.routes import BYTES, Part, aware
 from api.tokens import actor_here
 from hub.intake import retry_receipt
 from hub.receipts import leave, raw_bytes
+from hub.redaction import MASKED
 from hub.replay import plan_replay, replay
 from hub.web import harmless, hub_here
 from storage.access import receipt_for
@@ -102,4 +103,5 @@ def _shown(found: Entry) -> dict[str, Any]:
         "content_type": found.content_type, "size": found.size, "key": found.key, "external_id": found.external_id,
         "sender": found.sender, "message_id": found.message_id, "conversation_id": found.conversation_id,
         "raw": found.kept, "looked_at": found.looked_at,
+        "masked_cards": int(found.headers.get(MASKED, 0)),
     }  # fmt: skip

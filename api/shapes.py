@@ -391,6 +391,7 @@ class Receipt(BaseModel):
     message_id: int | None
     conversation_id: int | None
     looked_at: datetime | None
+    masked_cards: int = Field(description="Card numbers that were masked in its bytes before they were stored.")
     raw: bool
 
 

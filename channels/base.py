@@ -68,7 +68,8 @@ class File:
 class Raw:
     """One thing exactly as it arrived, with the key under which the provider would send it again.
 
-    What is too large for memory comes as an open `file` of `file_size` bytes; then `body` is empty.
+    What is too large for memory comes as an open `file` of `file_size` bytes; then `body` is empty. Where something
+    was masked in `body`, `original` is what came; it is never stored.
     """
 
     dedupe_key: str
@@ -77,6 +78,7 @@ class Raw:
     headers: Mapping[str, str] = field(default_factory=dict)
     file: BinaryIO | None = field(default=None, repr=False, compare=False)
     file_size: int = 0
+    original: bytes | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

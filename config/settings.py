@@ -60,6 +60,9 @@ class Settings:
     )
     reading_memory_mb: int = _setting(768, "Most memory for reading one mail, in megabytes.", between=(256, 16_384))
     languages: str = _setting("", "Languages that mail is told apart by (`en de sv`); empty means some thirty.")
+    redact_cards: bool = _setting(
+        False, "Mask numbers of payment cards but for their last four digits before anything is stored."
+    )
     keep_callbacks_days: int = _setting(
         180, "Days that raw bytes of callbacks and of what was ignored or a duplicate are kept; 0 means for ever.",
         between=(0, 36_500),

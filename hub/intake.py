@@ -32,6 +32,7 @@ from hub.optout import note_command
 from hub.participants import is_stranger, note_participants
 from hub.reading import ReadingFailed, ReadingStopped
 from hub.receipts import keep_ignored, new_receipt, note_receipt, raw_bytes, shelve
+from hub.redaction import redacted, redacted_message
 from hub.suppression import lift
 from hub.threads import Thread, thread
 from hub.trust import beside_namesakes, compared, weighed
@@ -132,8 +133,9 @@ def take_in(hub: Hub, opened: Opened, raw: Raw) -> Taken:
 
     What can't be read is kept as a quarantined receipt. Raises only OUTAGES: then nothing was stored.
     """
+    raw = redacted(hub, raw)
     try:
-        inbound = weighed(hub, opened, raw, hub.reading.read(opened.must(), raw))
+        inbound = _read(hub, opened, raw)
         files = store_files(hub, inbound)
     except Exception as error:
         if outages.is_outage(error):
@@ -293,10 +295,14 @@ def read_first(hub: Hub, opened: Opened, arrived: Iterable[tuple[int, Raw]]) -> 
         _file(hub, opened, work)
 
 
+def _read(hub: Hub, opened: Opened, raw: Raw) -> Inbound:
+    return weighed(hub, opened, raw, redacted_message(hub, raw, hub.reading.read(opened.must(), raw)))
+
+
 def _understood(hub: Hub, opened: Opened, receipt_id: int, raw: Raw, attempt: int) -> Callable[[Tx], Taken]:
     """Read what is stored; the unit that files it, sets it aside, or leaves it for another try."""
     try:
-        inbound = weighed(hub, opened, raw, hub.reading.read(opened.must(), raw))
+        inbound = _read(hub, opened, raw)
         if raw.headers.get(HISTORY):
             inbound = replace(inbound, flags=(*inbound.flags, HISTORY))
         files = store_files(hub, inbound)

@@ -17,6 +17,7 @@ from channels.base import Cursor, Folder, Polls, Raw
 from hub.hub import Hub, Opened
 from hub.intake import read_first, read_receipt
 from hub.receipts import note_receipt, shelve
+from hub.redaction import redacted
 from storage import Tx
 from storage.access import NotFound
 from storage.desk import ChannelAccount
@@ -272,6 +273,7 @@ def store_mails(
     `guard` raises in the unit when it must not happen any more. `behind` is how many are still to come after these;
     without it the cursor stays where it is.
     """
+    batch = [(raw and redacted(hub, raw), here) for raw, here in batch]
     kept = [(raw, *_shelved(hub, raw)) for raw, _ in batch if raw is not None]
     reached = batch[-1][1]
 

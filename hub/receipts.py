@@ -6,6 +6,7 @@ import json
 
 from channels.base import Ignored, Raw
 from hub.hub import Hub, Opened
+from hub.redaction import redacted
 from storage import Tx
 from storage.access import Actor, Conflict, NotFound, receipt_for
 from storage.facts import ReceiptLeft
@@ -32,7 +33,7 @@ def note_receipt(tx: Tx, opened: Opened, raw: Raw, body: bytes | None, digest: s
 
 def keep_ignored(hub: Hub, opened: Opened, heard: Ignored) -> tuple[str, int]:
     """A receipt with the reason why this call is no message; its bytes only when they were meant for us."""
-    raw = heard.raw
+    raw = redacted(hub, heard.raw)
     body, digest = (None, "") if heard.private else shelve(hub, raw.body)
 
     def unit(tx: Tx) -> tuple[str, int]:

@@ -10,6 +10,7 @@ from hub.bounces import traced
 from hub.hub import Hub, Opened
 from hub.identity import Known
 from hub.recipients import untagged
+from hub.redaction import as_it_came
 from storage import Tx
 
 LOOKS_LIKE_CUSTOMER = "looks_like_customer:"  # a flag, followed by the customer's domain
@@ -34,8 +35,8 @@ def weighed(hub: Hub, opened: Opened, raw: Raw, inbound: Inbound) -> Inbound:
         return replace(inbound, automatic="own", report=None)
     # The kind is asked first: asking a protocol costs as much as reading a text message.
     channel: object = opened.channel
-    if opened.account.kind == "email" and isinstance(channel, Authenticates):
-        inbound = channel.authenticate(raw, inbound)
+    if opened.account.kind == "email" and isinstance(channel, Authenticates) and (came := as_it_came(raw)):
+        inbound = channel.authenticate(came, inbound)
     return _flagged(hub, traced(tokens, inbound))
 
 

@@ -48,6 +48,7 @@ AUTOMATIC = {
 FLAGS = {
     "multi_from": "The sender line names several people.",
     "too_many_parts": "Only the first parts of this mail are shown.",
+    "masked_cards": "A card number was masked before this was stored.",
     "new_participant": "This sender has not written in this conversation before.",
     "history": "Brought in afterwards, from before this desk.",
     "spoofed_colleague": "The sender uses one of our own addresses, and nothing proves it: be careful.",

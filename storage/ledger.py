@@ -62,6 +62,7 @@ class Entry:
     seen: int
     seen_at: datetime | None
     looked_at: datetime | None
+    headers: dict[str, str]
     kept: bool  # whether the bytes are still here
     external_id: str  # of the message: the provider's id or the Message-ID
     sender: str  # the address it came from, as far as a message could be made
@@ -185,9 +186,9 @@ def _rows() -> Any:
             col(Receipt.id), col(Receipt.channel_id), _or_empty(ChannelAccount.name), _or_empty(ChannelAccount.kind),
             _or_empty(ChannelAccount.address), col(Receipt.origin), col(Receipt.dedupe_key), col(Receipt.state),
             col(Receipt.why), col(Receipt.attempts), col(Receipt.content_type), col(Receipt.size),
-            col(Receipt.received_at), col(Receipt.seen), col(Receipt.seen_at), col(Receipt.looked_at), kept,
-            _or_empty(_made.external_id), _or_empty(Identity.value), _or_empty(Contact.name),
-            func.coalesce(_made.id, Receipt.message_id),
+            col(Receipt.received_at), col(Receipt.seen), col(Receipt.seen_at), col(Receipt.looked_at),
+            col(Receipt.headers), kept, _or_empty(_made.external_id), _or_empty(Identity.value),
+            _or_empty(Contact.name), func.coalesce(_made.id, Receipt.message_id),
             func.coalesce(_made.conversation_id, _about.conversation_id),
         )
         .outerjoin_from(Receipt, ChannelAccount, col(ChannelAccount.id) == col(Receipt.channel_id))
