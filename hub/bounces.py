@@ -10,6 +10,7 @@ from channels.base import DeliveryState, Inbound
 from channels.reports import Failing, Failure
 from hub.delivery import move_message
 from hub.lifecycle import reopen, wake
+from hub.recipients import MAIL_KINDS
 from hub.suppression import suppress
 from hub.tokens import Tokens
 from routing.locks import held
@@ -20,7 +21,7 @@ from storage.facts import DeliveryChanged
 from storage.people import Agent
 
 SENT = (
-    "SELECT id, conversation_id, channel, to_address, cc, agent_id FROM message "
+    "SELECT id, conversation_id, channel, to_address, cc, bcc, agent_id FROM message "
     "WHERE kind = 'outbound' AND {column} = ?"
 )
 COLUMNS = ("id", "uuid", "external_id")  # how a report may name a message of ours
@@ -42,12 +43,12 @@ TOLD = {
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The outgoing message that a report is about."""
+    """The outgoing message that a report is about; `copies` are open and blind ones."""
 
     id: int
     conversation_id: int
     to: str
-    cc: tuple[str, ...]
+    copies: tuple[str, ...]
     agent_id: int | None
 
 
@@ -67,9 +68,10 @@ def reported_on(tx: Tx, inbound: Inbound) -> Sent | None:
     for column, value in inbound.report.ours if inbound.report else ():
         if column in COLUMNS:
             row = tx.sql(SENT.format(column=column), value).fetchone()
-            if row is not None and row[2] == "email":
-                cc = json.loads(row[4]) if isinstance(row[4], str) else row[4]  # SQLite hands JSON back as text
-                return Sent(row[0], row[1], row[3], tuple(cc), row[5])
+            if row is not None and row[2] in MAIL_KINDS:
+                # SQLite hands JSON back as text.
+                copies = [json.loads(each) if isinstance(each, str) else each for each in row[4:6]]
+                return Sent(row[0], row[1], row[3], (*copies[0], *copies[1]), row[6])
     return None
 
 
@@ -79,7 +81,7 @@ def note_report(tx: Tx, sent: Sent, inbound: Inbound, channel: str) -> None:
     Only an address that this very message went to is ever suppressed, and only for good reasons.
     """
     for failure in inbound.report.failures if inbound.report else ():
-        ours = next((each for each in failure.addresses if each in (sent.to, *sent.cc)), "")
+        ours = next((each for each in failure.addresses if each in (sent.to, *sent.copies)), "")
         why = _told(failure, ours or sent.to)
         if ours and failure.kind in (Failing.ADDRESS, Failing.COMPLAINT):
             reason = "bounce" if failure.kind is Failing.ADDRESS else "complaint"
@@ -88,7 +90,7 @@ def note_report(tx: Tx, sent: Sent, inbound: Inbound, channel: str) -> None:
             _inform(tx, sent, why)
         elif ours and ours != sent.to:
             _inform(tx, sent, f"In copy: {why}")
-        elif ours or not sent.cc:  # one that was forwarded fails under an address that we don't know
+        elif ours or not sent.copies:  # one that was forwarded fails under an address that we don't know
             _bring_back(tx, sent, why)
 
 

@@ -80,8 +80,6 @@ FORWARD = (
     "UPDATE message SET state = ?, state_why = ?, state_at = ? "
     "WHERE id = ? AND kind = 'outbound' AND state IN ({lower}) RETURNING conversation_id"
 )
-
-
 REMARK = (
     "UPDATE message SET state_why = ? WHERE id = ? AND state IN ('sent','delivered','read') "
     "RETURNING conversation_id, state"
@@ -375,7 +373,7 @@ def settle_uncertain(tx: Tx, delivery: Delivery, why: str) -> None:
 
 
 def _wait(tx: Tx, delivery: Delivery, asked: timedelta | None) -> timedelta | None:
-    """How long until the next try; None when the schedule is through."""
+    """How long until the next try; None when the schedule is through. Nobody who asks for less uses it up sooner."""
     name = delivery.sender
     if name == "channel":
         row = tx.sql("SELECT channel FROM message WHERE id = ?", delivery.message_id).fetchone()
@@ -383,7 +381,8 @@ def _wait(tx: Tx, delivery: Delivery, asked: timedelta | None) -> timedelta | No
     schedule = SCHEDULES[name]
     if delivery.attempts > len(schedule):
         return None
-    return asked or timedelta(seconds=schedule[delivery.attempts - 1] * random.uniform(0.8, 1.2))
+    planned = timedelta(seconds=schedule[delivery.attempts - 1] * random.uniform(0.8, 1.2))
+    return max(asked or planned, planned)
 
 
 def _note_rest(tx: Tx, delivery: Delivery, rest: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from sqlmodel import col, select
@@ -20,6 +20,7 @@ from channels.base import (
 )
 from hub.delivery import SendOpen, SendResult
 from hub.hub import Hub, Opened
+from hub.recipients import MAIL_KINDS
 from hub.suppression import refusal
 from hub.unsubscribe import has_left, unsubscribe_url
 from storage import Tx
@@ -40,6 +41,7 @@ def send_message(hub: Hub, delivery: Delivery) -> SendResult:
     """
     opened, outbound = _prepared(hub, delivery, delivery.message_id)
     channel = opened.must()
+    outbound, closed = _without_closed(hub, outbound) if opened.account.kind in MAIL_KINDS else (outbound, {})
     step("message.prepared")
     try:
         accepted = channel.send(outbound)
@@ -49,7 +51,7 @@ def send_message(hub: Hub, delivery: Delivery) -> SendResult:
         raise
     step("message.taken")
     return SendResult(
-        accepted.external_id, accepted.state, refused=accepted.refused, waiting=accepted.waiting,
+        accepted.external_id, accepted.state, refused={**closed, **accepted.refused}, waiting=accepted.waiting,
         copy=isinstance(channel, FilesCopies) and channel.files_copies,
     )  # fmt: skip
 
@@ -131,6 +133,21 @@ def _prepared(hub: Hub, delivery: Delivery, message_id: int | None, *, leaving: 
         bounce_token=hub.tokens.issue_bounce(message.id or 0),
     )  # fmt: skip
     return opened, outbound
+
+
+def _without_closed(hub: Hub, outbound: Outbound) -> tuple[Outbound, dict[str, str]]:
+    """The mail without those who may not be written to since it was, and what is told of them. Raises SendFailed."""
+    everybody = list(dict.fromkeys((*outbound.to, *outbound.cc, *outbound.bcc)))
+    with hub.store.read() as tx:
+        refused = {address: why for address in everybody if (why := refusal(tx, "email", address))}
+    wanted = outbound.only or everybody
+    if outbound.to[0] in wanted and outbound.to[0] in refused:
+        raise SendFailed(refused[outbound.to[0]], permanent=True)
+    closed = {address: f"{address} was left out. {refused[address]}" for address in wanted if address in refused}
+    left = tuple(address for address in wanted if address not in closed)
+    if not left:
+        raise SendFailed(" ".join(closed.values()), permanent=True)
+    return (replace(outbound, only=left), closed) if closed else (outbound, closed)
 
 
 def _quoted(tx: Tx, message: Message) -> Quoted | None:

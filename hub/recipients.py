@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlmodel import col, select
 
-from channels.mail.headers import normalised
+from channels.mail.headers import normalised, sendable
 from hub.suppression import refusal
 from storage import Tx
 from storage.access import Conflict
@@ -31,16 +31,19 @@ def reply_all(tx: Tx, conversation_id: int, identity: Identity) -> Recipients:
     """Whom an answer to this contact point goes to unless its author says otherwise.
 
     The newest mail between this person and us decides: theirs by its Reply-To, To and Cc, ours by its copies. A
-    stranger who joined by a forwarded mail is left out, as are our own addresses and those nothing may be sent to.
+    stranger who joined by a forwarded mail is left out, as are our own addresses and those nothing can or may be sent
+    to.
     """
     ours = own_addresses(tx)
     newest = _newest(tx, conversation_id, identity.id or 0)
     to = identity.value
     if newest is not None and newest.kind == "inbound":
         asked = normalised(newest.fields.get("reply_to", ""))
-        to = asked if asked and untagged(asked) not in ours and not refusal(tx, "email", asked) else to
+        to = asked if sendable(asked) and untagged(asked) not in ours and not refusal(tx, "email", asked) else to
     copies = _distinct(newest.cc if newest is not None else (), {to, identity.value})
-    open_ = [each for each in copies if untagged(each) not in ours and not refusal(tx, "email", each)]
+    open_ = [
+        each for each in copies if sendable(each) and untagged(each) not in ours and not refusal(tx, "email", each)
+    ]
     return Recipients(to, tuple(open_[:MAX_COPIES]))
 
 
@@ -52,7 +55,7 @@ def checked(tx: Tx, to: str, written: Sequence[str], known: Iterable[str] = ()) 
     addresses, ours = [], own_addresses(tx)
     for each in written:
         address = normalised(each)
-        if not address or not address.isascii():
+        if not sendable(address):
             raise Conflict(f"{each[:100]!r} is no e-mail address. Correct it or remove it from the copies.")
         if untagged(address) in ours:
             raise Conflict(f"{address} is one of our own mailboxes. Remove it from the copies.")

@@ -222,6 +222,16 @@ def test_a_colleague_in_copy_who_can_t_be_reached_does_not_fail_the_mail(room: M
     assert suppressions(room) == [("paul@example.com", "bounce")]
 
 
+def test_a_blind_copy_that_can_t_be_delivered_does_not_fail_the_mail(room: Mailroom) -> None:
+    number = asked(room)
+    message = room.answer(room.desk.jonas, number, bcc=["audit@example.com"], then="resolve")
+    room.desk.raw_mail(returned(room.sink.taken[0], "5.1.1", GONE, recipient="audit@example.com"))
+    message = room.message(message.id)
+    assert message.state == "sent"
+    assert message.state_why.startswith("In copy: audit@example.com takes no mail")
+    assert conversation(room, number).state == "resolved"
+
+
 def test_a_server_that_rewrote_the_message_id_is_understood_by_our_mark(room: Mailroom) -> None:
     number = asked(room)
     message = room.answer(room.desk.jonas, number)

@@ -12,6 +12,7 @@ from storage.access import Conflict
 from storage.conversations import Message
 from storage.people import Identity
 from tests.desk import MARA_MAIL, Desk
+from tests.support.mailroom import mailroom
 
 NORA, OTTO = "nora@example.com", "otto@example.com"
 
@@ -51,6 +52,17 @@ def test_a_reply_to_that_leads_nowhere_is_not_followed(desk: Desk, asked: str) -
     assert (sent.to_address, sent.cc) == (MARA_MAIL, [])
 
 
+@pytest.mark.parametrize(
+    "odd", ["jürgen@example.com", "nora@otto@example.com", r'"no\"ra"@example.com', "=?utf-8?q?otto?=@example.com"]
+)
+def test_an_address_that_no_mail_reaches_keeps_no_answer_back(desk: Desk, odd: str) -> None:
+    """Servers refuse such an address, or read another one out of it."""
+    with mailroom(desk) as room:
+        sent = room.answer(desk.ines, arrives(desk, cc=f"{odd}, {NORA}", more=f"Reply-To: {odd}\r\n"))
+        assert (sent.state, sent.to_address, sent.cc) == ("sent", MARA_MAIL, [NORA])
+        assert [each.recipients for each in room.sink.taken] == [[MARA_MAIL, NORA]]
+
+
 def test_a_second_answer_keeps_the_copies_of_the_first(desk: Desk) -> None:
     number = arrives(desk, cc=NORA)
     answer(desk, number, cc=[OTTO])
@@ -75,6 +87,7 @@ def test_what_is_written_into_the_copies_is_checked_and_named(desk: Desk) -> Non
     for wrong, sentence in (
         (["nora"], "'nora' is no e-mail address"),
         (["a@x\r\nBcc: evil@x"], "no e-mail address"),
+        (['no"ra@example.com'], "no e-mail address"),
         (["support+1@desk.example"], "one of our own mailboxes"),
         ([f"p{n}@example.com" for n in range(60)], "at most 50"),
     ):

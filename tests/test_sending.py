@@ -13,6 +13,7 @@ from hub.delivery import SCHEDULES, Courier
 from hub.outbound import file_copy, reconcile_message, send_message
 from hub.pacing import forget_old_turns
 from hub.replies import reply, retry
+from hub.suppression import suppress
 from storage.conversations import Message
 from storage.deliveries import Delivery, Pacing
 from storage.desk import ChannelAccount, touch_desk
@@ -140,6 +141,38 @@ def test_mail_is_tried_for_days_and_then_given_up_with_the_reason(desk: Desk, si
     assert told.state == "failed"
     assert "452 4.3.1 disk full" in told.state_why
     assert "not tried again" in told.state_why
+
+
+def test_a_server_that_always_says_in_a_minute_is_tried_for_days_too(desk: Desk, sink: Sink) -> None:
+    connect(desk, sink)
+    sink.recipient_answers[MARA_MAIL] = "450 4.7.1 temporarily deferred, try again in 60 seconds"
+    sent, carrier, began = answer(desk), courier(desk), desk.clock()
+    while delivery(desk, sent).state == "queued":
+        desk.clock.moment = max(desk.clock(), delivery(desk, sent).due_at)
+        carrier.run_once()
+    assert desk.clock() - began > timedelta(days=3.5)
+    assert now(desk, sent).state == "failed"
+
+
+def test_who_may_not_be_written_to_since_then_is_left_out_and_named(desk: Desk, sink: Sink) -> None:
+    connect(desk, sink)
+    sent = answer(desk, cc=[JONAS_CC], bcc=[AUDIT])
+    waits = answer(desk, cc=[JONAS_CC])
+    sink.recipient_answers[JONAS_CC] = "450 4.3.2 not now"
+    with desk.hub.store.write() as tx:
+        tx.sql("UPDATE delivery SET due_at = ? WHERE message_id = ?", tx.now + timedelta(days=1), sent.id)
+    carrier = courier(desk)
+    carrier.run_once()
+    with desk.hub.store.write() as tx:
+        suppress(tx, "email", JONAS_CC, reason="complaint", source="a report")
+    desk.clock.forward(days=2)
+    del sink.recipient_answers[JONAS_CC]
+    carrier.run_once()
+    assert [each.recipients for each in sink.taken] == [[MARA_MAIL], [MARA_MAIL, AUDIT]]
+    for each in (sent, waits):
+        assert now(desk, each).state == "sent"
+        assert f"{JONAS_CC} was left out. This person reported" in now(desk, each).state_why
+        assert delivery(desk, each).state in ("sent", "failed")
 
 
 def test_a_cut_after_the_content_waits_for_a_person_and_keeps_its_message_id(desk: Desk, sink: Sink) -> None:

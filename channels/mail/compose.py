@@ -14,7 +14,7 @@ from typing import Any, cast
 from channels.base import File, Outbound, SendFailed
 from channels.mail.automatic import LOOP_HEADER
 from channels.mail.filenames import PLAIN_BYTES, safe_name, safe_type
-from channels.mail.headers import line, normalised
+from channels.mail.headers import line, normalised, sendable
 from channels.mail.letter import Style, letter
 
 MAX_REFERENCES = 10  # besides the first, which starts the thread
@@ -150,7 +150,7 @@ def _title(written: str) -> str:
 def _address(name: str, written: str) -> Address:
     address = normalised(written)
     local, _, domain = address.rpartition("@")
-    if not address or not local.isascii() or any(ord(each) < 33 for each in local):
+    if not sendable(address):
         raise SendFailed(
             f"{written[:100]!r} is no address that mail can be sent to; correct it in the contact.", permanent=True
         )

@@ -30,6 +30,8 @@ FOLD = re.compile(rb"\r?\n[ \t]*|\r[ \t]*")
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
 PARAMETER = re.compile(r'(?:^|[; ]) ?([\w.\-]+)(\*\d{0,6}\*?)? ?= ?("(?:[^"\\]|\\.)*"?|[^; ][^;]*)')
+# RFC 5322 3.2.3. What needs quotes, or SMTPUTF8 (RFC 6531), is another address to many a server on the way.
+LOCAL = re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~.\-]{1,256}", re.I)
 MESSAGE_ID = re.compile(r"<([^<>\s]{1,996})>")
 
 
@@ -257,6 +259,12 @@ def normalised(address: str) -> str:
     except (idna.IDNAError, UnicodeError):
         return ""
     return f"{local}@{domain}" if re.fullmatch(r"[a-z0-9._\-]+|\[[a-f0-9.:ipv]+\]", domain) else ""
+
+
+def sendable(address: str) -> bool:
+    """Whether mail to a normalised address reaches it, and nobody else, by the servers that there are."""
+    local = address.rpartition("@")[0]
+    return LOCAL.fullmatch(local) is not None and "=?" not in local
 
 
 def message_id(message: Message) -> str:
