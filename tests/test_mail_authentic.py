@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator
 
 import dkim
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from dkim.canonicalization import Relaxed as Original
 
 from channels.base import Authenticity, Inbound, Raw, Strength
 from channels.mail.authentic import Trusted, authenticated, read_results
+from channels.mail.bounded import Relaxed
 from channels.mail.lookups import Lookups
 from channels.mail.parse import parse
 from channels.mail.relays import read_relays
@@ -78,6 +81,58 @@ def test_a_name_server_that_is_silent_leaves_it_open(names: NameServer) -> None:
     inbound = judged(signed(), names)
     assert inbound.authenticity.verdict == "none" and inbound.authenticity.dkim == "temperror"
     assert inbound.sender.points[0].strength == Strength.MAIL
+
+
+def test_the_bounds_around_the_library_change_no_verdict() -> None:
+    bodies = [
+        b"",
+        b"\r\n",
+        b" \r\n\r\n",
+        b"a \t b\t\r\n \r\nc  d",
+        b"x \n y\r\n\r\n\r\n",
+        b"\t",
+        b"a\r b \r\n",
+        b"q \r\r\n",
+    ]
+    for body in bodies:
+        assert Relaxed.canonicalize_body(body) == Original.canonicalize_body(body)
+
+
+@pytest.mark.parametrize(
+    "spread",
+    ["body", "tag", "field", "lines", "key"],
+    ids=["spaces", "odd tag", "long field", "many lines", "huge key"],
+)
+def test_a_stranger_s_signature_costs_no_more_than_its_size(names: NameServer, spread: str) -> None:
+    """With dkimpy alone each of these takes from minutes to days, and the whole process with it."""
+    mail = dkim.sign(PLAIN, b"s1", b"example.com", PRIVATE, canonicalize=(b"relaxed", b"relaxed")) + PLAIN
+    if spread == "body":
+        mail += b" " * 2_000_000 + b"x\r\n"
+    elif spread == "tag":
+        mail = re.sub(rb"(?<=[\s;])b=", b"b=" + b"\r\n " * 60_000, mail, count=1)
+    elif spread == "field":
+        mail = re.sub(rb"(?<=[\s;])h=", b"h=" + b"x :" * 60_000, mail, count=1)
+    elif spread == "lines":
+        mail = b"X: y\r\n" + b" z\r\n" * 80_000 + mail
+    else:
+        huge = rsa_record((1 << 100_000) - 1, (1 << 100_000) - 3)
+        names.texts["s1._domainkey.example.com"] = huge
+    assert judged(mail, names).authenticity.dkim != "pass"
+
+
+def rsa_record(modulus: int, exponent: int) -> str:
+    """A key's record (RFC 6376 3.6.1) that no library of today would write."""
+    numbers = b"".join(
+        der(0x02, b"\x00" + each.to_bytes((each.bit_length() + 7) // 8, "big")) for each in (modulus, exponent)
+    )
+    algorithm = bytes.fromhex("300d06092a864886f70d0101010500")
+    spki = der(0x30, algorithm + der(0x03, b"\x00" + der(0x30, numbers)))
+    return f"v=DKIM1; k=rsa; p={base64.b64encode(spki).decode()}"
+
+
+def der(tag: int, content: bytes) -> bytes:
+    """One element of ASN.1, with a length of four bytes."""
+    return bytes([tag, 0x84]) + len(content).to_bytes(4, "big") + content
 
 
 RECEIVED = (

@@ -14,6 +14,7 @@ from typing import Any
 import dkim
 
 from channels.base import Authenticity, Inbound, Raw, Strength
+from channels.mail.bounded import MAX_HEAD, MAX_KEY, verifiable
 from channels.mail.lookalikes import registrable
 from channels.mail.lookups import Lookups, Unanswered
 from channels.mail.relays import NO_RELAYS, Client, Relays, client_of
@@ -26,7 +27,6 @@ METHOD = re.compile(r"\s*(?:x-)?(spf|dkim|dmarc|arc)\s*=\s*([a-z]+)", re.I)
 PROPERTY = re.compile(r"([a-z]+\.[a-z_\-]+)\s*=\s*\"?([^\s;\"]+)", re.I)
 TAG = re.compile(r"([A-Za-z]{1,10})\s*=\s*([^;\s]*)")
 MAX_SIGNATURES, MAX_SEALS = 5, 10
-MAX_HEAD = 256_000
 STRENGTHS = {"pass": Strength.MAIL_PROVED, "fail": Strength.DOUBTED}
 
 
@@ -146,7 +146,7 @@ def sealed(found: Authenticity, body: bytes, domain: str, sealers: frozenset[str
 
     Its word counts where the chain holds and everybody who sealed after it is trusted as well.
     """
-    if not _has(body, b"arc-seal"):
+    if not _has(body, b"arc-seal") or not verifiable(body):
         return found
     holds, sets = _chain(body, lookups)
     if not holds:
@@ -199,7 +199,7 @@ class _Answers:
     def __call__(self, name: bytes, timeout: int = 5) -> bytes | None:
         asked = name.decode("ascii", "replace")
         try:
-            return self._lookups.text(asked).encode() or None
+            return self._lookups.text(asked).encode()[:MAX_KEY] or None
         except Unanswered:
             self.away.append(asked)
             return None
@@ -208,7 +208,7 @@ class _Answers:
 def _signatures(body: bytes, lookups: Lookups) -> list[tuple[str, str]]:
     """The signing domain and result of each signature; whatever the library stumbles over is a permerror."""
     found = []
-    count = len(re.findall(rb"(?im)^dkim-signature[ \t]*:", body[:MAX_HEAD]))
+    count = len(re.findall(rb"(?im)^dkim-signature[ \t]*:", body[:MAX_HEAD])) if verifiable(body) else 0
     for index in islice(range(count), MAX_SIGNATURES):
         signature, answers = dkim.DKIM(body, timeout=5), _Answers(lookups)
         try:
