@@ -14,6 +14,7 @@ T = TypeVar("T")
 
 RETRY_STATES = {"40P01", "40001"}  # PostgreSQL: deadlock detected, serialization failure
 TRIES = 5
+GATHER_SECONDS = 0.0003
 
 
 class Busy(Outage):
@@ -120,17 +121,8 @@ class Writer:
             jobs = self._queue.get()
             if jobs is None:
                 return
-            jobs, ending = list(jobs), False
-            while len(jobs) < self._batch:
-                try:
-                    more = self._queue.get_nowait()
-                except queue.Empty:
-                    break  # never wait to fill a batch: under load it fills itself
-                if more is None:
-                    ending = True
-                    break
-                jobs += more
-            self._since = time.monotonic()
+            jobs = list(jobs)
+            ending = self._gather(jobs)
             wanted = [job for job in jobs if not job.abandoned]
             for start in range(0, len(wanted), self._batch):
                 batch = wanted[start : start + self._batch]
@@ -139,6 +131,27 @@ class Writer:
                     job.done.release()
             if ending:
                 return
+
+    def _gather(self, jobs: list[Job]) -> bool:
+        """Add what is queued, and what comes while more keeps coming; True at the mark that ends the loop.
+
+        A call that comes alone never waits. Among many, a moment's sleep lets the others get as far as the queue:
+        they need the interpreter, which a batch would give back to them statement by statement.
+        """
+        size = len(jobs)
+        while len(jobs) < self._batch:
+            try:
+                more = self._queue.get_nowait()
+            except queue.Empty:
+                if len(jobs) == size:
+                    return False
+                size = len(jobs)
+                time.sleep(GATHER_SECONDS)
+                continue
+            if more is None:
+                return True
+            jobs += more
+        return False
 
     def _commit(self, jobs: list[Job]) -> None:
         try:
