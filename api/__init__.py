@@ -6,6 +6,7 @@ from flask import Blueprint, request
 
 from api import contacts, conversations, errors, events, health, metrics, openapi, receipts, webhook_endpoints
 from api.tokens import authenticate
+from hub.web import hub_here
 from storage.access import NotFound
 
 PARTS = (conversations.part, contacts.part, events.part, receipts.part, webhook_endpoints.part)
@@ -26,11 +27,18 @@ def _v1() -> Blueprint:
     v1 = Blueprint("v1", __name__, url_prefix=openapi.PREFIX)
     v1.before_request(authenticate)
     v1.before_request(_know_ids)
+    v1.before_request(_have_room)
     errors.register(v1)
     for part in PARTS:
         v1.register_blueprint(part.blueprint)
     v1.add_url_rule("/<path:rest>", "nowhere", errors.nowhere, methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
     return v1
+
+
+def _have_room() -> None:
+    """Writes stand back for what customers send, also those that don't go through the queue. Raises Busy: 503."""
+    if request.method not in ("GET", "HEAD"):
+        hub_here().store.writer.must_have_room()
 
 
 def _know_ids() -> None:

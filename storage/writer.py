@@ -68,8 +68,7 @@ class Writer:
 
     def submit_all(self, units: Sequence[Callable[[Any], T]]) -> list[T]:
         """Queue the units and wait until each is durable or has failed. Raises Busy, or the first unit's error."""
-        if self.waiting > self._limit:
-            raise Busy("too much is waiting to be stored; try again in a few seconds")
+        self.must_have_room()
         jobs = [Job(unit) for unit in units]
         with self._door:
             if self._closed:
@@ -88,6 +87,11 @@ class Writer:
             if job.error is not None:
                 raise job.error
         return [job.result for job in jobs]
+
+    def must_have_room(self) -> None:
+        """Raises Busy when so much waits that nothing more is taken."""
+        if self.waiting > self._limit:
+            raise Busy("too much is waiting to be stored; try again in a few seconds")
 
     @property
     def waiting(self) -> int:
