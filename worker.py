@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy.exc import OperationalError
@@ -85,7 +86,9 @@ class Worker:
         self._every(43_200, lambda: warn_of_secrets(hub))
         self._every(3600, lambda: hub.store.submit(forget_old_failures))
         self._every(3600, lambda: hub.store.submit(forget_old_turns))
-        self._scheduler.add_job(lambda: drop_old(hub, self.holder), "cron", hour=3)
+        # Daily, and soon after a start: a hub that is switched off every evening has to drop things as well.
+        soon = hub.store.clock() + timedelta(minutes=10)
+        self._scheduler.add_job(lambda: drop_old(hub, self.holder), "interval", hours=24, next_run_time=soon)
         self._scheduler.start()
         self._watch_mailboxes()
 

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     ColumnElement,
     Index,
     LargeBinary,
@@ -95,7 +94,7 @@ class Receipt(SQLModel, table=True):
 
 def still_open() -> ColumnElement[bool]:
     """The condition that lets SQLite find unread and quarantined receipts by their index; said beside the state."""
-    return literal_column(f"receipt.{OPEN}", Boolean)
+    return literal_column(f"receipt.{OPEN}")  # without a type: of a boolean SQLAlchemy makes "… = 1", no index's words
 
 
 def seen_again(tx: Tx, channel_id: int, dedupe_key: str) -> int:

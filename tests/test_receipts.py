@@ -6,6 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import and_, func
+from sqlmodel import col, select
 
 from channels.base import DeliveryState, DeliveryUpdate, Raw
 from hub.delivery import settle_update
@@ -13,7 +15,8 @@ from hub.intake import retry_receipt
 from hub.receipts import raw_bytes
 from storage.access import SYSTEM, NotFound
 from storage.blobs import BadBlob, Blobs
-from storage.receipts import INLINE_BYTES, Receipt
+from storage.ledger import Filter, _rows, conditions
+from storage.receipts import INLINE_BYTES, Receipt, is_unseen, still_open
 from tests.desk import Desk
 
 
@@ -52,13 +55,17 @@ def test_a_status_told_twice_is_one_receipt_that_names_its_message(desk: Desk) -
 def test_unread_receipts_are_found_without_reading_the_others(desk: Desk) -> None:
     if not desk.hub.settings.embedded:
         return  # PostgreSQL proves the index's condition by itself
-    from storage.receipts import still_open
-
+    waits = and_(col(Receipt.state) == "received", still_open())
+    queries = [
+        select(func.count()).select_from(Receipt).where(is_unseen()),
+        select(Receipt.id).where(waits).order_by(col(Receipt.id)).limit(200),
+        _rows().where(*conditions(Filter(state="quarantined")), col(Receipt.id) < 9).order_by(col(Receipt.id).desc()),
+    ]
     with desk.hub.store.read() as tx:
-        plan = tx.sql(
-            f"EXPLAIN QUERY PLAN SELECT count(*) FROM receipt WHERE state = ? AND {still_open()}", "quarantined"
-        ).fetchall()
-    assert "ix_receipt_open" in str([tuple(row) for row in plan])
+        for query in queries:
+            told = query.compile(tx.connection(), compile_kwargs={"literal_binds": True})
+            plan = tx.sql(f"EXPLAIN QUERY PLAN {told}").fetchall()
+            assert "ix_receipt_open" in str([tuple(row) for row in plan]), str(told)
 
 
 def test_a_large_mail_whose_file_is_damaged_is_quarantined_with_the_files_name(desk: Desk) -> None:

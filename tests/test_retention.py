@@ -191,6 +191,14 @@ def test_many_go_in_small_units_and_one_node_does_it(desk: Desk, monkeypatch: py
     assert run(desk) == Dropped(receipts=5)
 
 
+def test_what_is_old_is_found_without_reading_everything(desk: Desk) -> None:
+    if not desk.hub.settings.embedded:
+        return  # PostgreSQL chooses by its statistics, and there is nothing to read here
+    with desk.hub.store.read() as tx:
+        plan = tx.sql(f"EXPLAIN QUERY PLAN {retention.OLD_BYTES}", tx.now).fetchall()
+    assert "ix_receipt_droppable" in str([tuple(row) for row in plan])
+
+
 def test_what_lost_its_bytes_is_not_tried_again(desk: Desk) -> None:
     number = desk.form(email="mara@example.com", message="hi").receipt_id or 0
     with desk.hub.store.write() as tx:
