@@ -157,7 +157,8 @@ def take_in(hub: Hub, opened: Opened, raw: Raw) -> Taken:
         return filed
 
     try:
-        taken = hub.store.submit(Interleaved(unit))
+        # A report moves work by the ORM, which sees nothing of what still waits to be sent.
+        taken = hub.store.submit(unit if inbound.report else Interleaved(unit))
         step("intake.durable")
         return taken
     except Exception as error:

@@ -50,5 +50,6 @@ def page(cleaned: str, text: str) -> str:
         "<title>Mail</title><style>:root{color-scheme:light}body{margin:12px 14px;background:#fff;color:#1b1c1f;"
         "font:14px/1.5 ui-sans-serif,system-ui,sans-serif;overflow-wrap:anywhere}img{max-width:100%;height:auto}"
         "pre{white-space:pre-wrap;font:inherit}blockquote{margin:8px 0 8px 2px;padding-left:10px;"
-        "border-left:2px solid #ddd;color:#55575e}table{max-width:100%}</style></head><body>" + body + "</body></html>"
+        "border-left:2px solid #ddd;color:#55575e}table{max-width:100%}td,th{overflow-wrap:break-word}"
+        "</style></head><body>" + body + "</body></html>"
     )

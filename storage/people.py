@@ -55,6 +55,11 @@ class Identity(SQLModel, table=True):
         """Whether more than a claim or a cookie stands behind it."""
         return self.strength >= 60
 
+    @property
+    def proved(self) -> bool:
+        """Whether somebody vouches for it: a network, a sender's domain, a signed token. A bare From does not."""
+        return self.strength >= 75
+
 
 class Merge(SQLModel, table=True):
     """One merge by hand: the records whose `person_id` moved, so that exactly those move back."""

@@ -211,6 +211,10 @@ def test_what_a_form_claims_is_shown_as_unverified(jonas: Browser, desk: Desk) -
 
     assert "unverified" in claimed[0]
     assert "unverified" not in proved[0] and "verified" in proved[0]
+    written = words(
+        jonas.page(f"/inbox/c/{desk.mail('Hi', 'there', sender='nora@example.com').conversation_id}"), ".ids li"
+    )
+    assert "verified" not in written[0]  # anybody can write any sender
 
 
 def test_why_it_came_is_told_in_sentences(jonas: Browser, desk: Desk) -> None:

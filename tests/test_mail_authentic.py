@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 import dkim
+import dns.resolver
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -81,6 +82,15 @@ def test_a_name_server_that_is_silent_leaves_it_open(names: NameServer) -> None:
     inbound = judged(signed(), names)
     assert inbound.authenticity.verdict == "none" and inbound.authenticity.dkim == "temperror"
     assert inbound.sender.points[0].strength == Strength.MAIL
+
+
+def test_a_machine_without_name_servers_still_reads_mail(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(self: object, _file: object) -> None:
+        raise dns.resolver.NoResolverConfiguration
+
+    monkeypatch.setattr(dns.resolver.Resolver, "read_resolv_conf", missing)
+    raw = Raw("x", signed())
+    assert authenticated(raw, parse(raw), Trusted(), Lookups()).authenticity.dkim == "temperror"
 
 
 def test_the_bounds_around_the_library_change_no_verdict() -> None:

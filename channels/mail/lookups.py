@@ -23,7 +23,10 @@ class Lookups:
     """
 
     def __init__(self, server: str = "", seconds: float = SECONDS):
-        self._resolver = dns.resolver.Resolver(configure=not server)
+        try:
+            self._resolver = dns.resolver.Resolver(configure=not server)
+        except dns.resolver.NoResolverConfiguration:  # no /etc/resolv.conf: nobody answers
+            self._resolver = dns.resolver.Resolver(configure=False)
         if server:
             host, _, port = server.partition(":")
             self._resolver.nameservers = [host]
