@@ -127,6 +127,7 @@ class Writer:
                 return
             jobs = list(jobs)
             ending = self._gather(jobs)
+            self._since = time.monotonic()
             wanted = [job for job in jobs if not job.abandoned]
             for start in range(0, len(wanted), self._batch):
                 batch = wanted[start : start + self._batch]
