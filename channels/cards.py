@@ -1,8 +1,9 @@
 """Numbers of payment cards made unreadable but for their last four digits, in whatever a message arrives in.
 
-A number counts as a card's when it has 13 to 19 digits, begins with 2 to 6 as those of all international schemes do
-(ISO/IEC 7812), is written in one piece or in groups of three and more with spaces or hyphens between, and passes the
-Luhn check. Masked bytes are as long as they were wherever that is possible, so that what is around them still fits.
+A number counts as a card's when it has 13 to 19 digits, begins as those of the international schemes do (ISO/IEC 7812:
+3 to 6; 2200-2204 and 2221-2720 with 16 digits, which keeps out moments written as 20261124100000), is written in one
+piece or in groups of three and more with spaces or hyphens between, and passes the Luhn check. Masked bytes are as long
+as they were wherever that is possible, so that what is around them still fits.
 
 Files stay as they are, and so does text that is not ASCII-compatible (UTF-16) or encoded twice; of JSON the strings are
 looked at as they are written, without their escapes.
@@ -26,7 +27,7 @@ MOST_HEADER = 256 * 1024  # bytes; what has more before its first empty line is 
 ADDRESSES = (b"From", b"To", b"WaId")  # of Twilio's: numbers of telephones
 WHOLE_MAILS = ("email", "body-mime")  # form fields in which SendGrid and Mailgun post a mail as it came
 _GAP = rb"(?:[ -]|\xc2\xa0|&nbsp;|&#160;)"
-_RUN = re.compile(rb"(?<![0-9A-Za-z+@_.])[0-9]{3,19}(?:" + _GAP + rb"[0-9]{3,19})*(?![0-9A-Za-z@_]|[.][0-9])")
+_RUN = re.compile(rb"(?<![0-9A-Za-z+@_.<])[0-9]{3,19}(?:" + _GAP + rb"[0-9]{3,19})*(?![0-9A-Za-z@_]|[.][0-9])")
 _GROUP = re.compile(rb"[0-9]+")
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
 _SUBJECT = re.compile(rb"^subject:.*(?:\r?\n[ \t].*)*", re.IGNORECASE | re.MULTILINE)
@@ -90,9 +91,15 @@ def _card_from(text: bytes, groups: list[list[int]]) -> int:
         digits += "".join(chr(text[place]) for place in group)
         if len(digits) > 19:
             break
-        if len(digits) >= 13 and digits[0] in "23456" and _passes(digits):
+        if len(digits) >= 13 and _begins_like_one(digits) and _passes(digits):
             best = number
     return best
+
+
+def _begins_like_one(digits: str) -> bool:
+    if digits[0] == "2":
+        return len(digits) == 16 and ("2200" <= digits[:4] <= "2204" or "2221" <= digits[:4] <= "2720")
+    return digits[0] in "3456"
 
 
 def _passes(digits: str) -> bool:
