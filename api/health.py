@@ -50,5 +50,5 @@ def _checks(hub: Hub) -> dict[str, str]:
         return {"database": f"does not answer ({type(error).__name__})", "schema": "unknown", "duties": "unknown"}
     schema = "ok" if fits else "old: run `python app.py db upgrade`"
     duties = "running" if leads else "nobody matches work"
-    late = f"{unread} unread, {unseen} unreadable and not looked at" if unread or unseen else "ok"
+    late = "some are stuck: `python app.py doctor` tells which" if unread or unseen else "ok"
     return {"database": "ok", "schema": schema, "duties": duties, "receipts": late}
