@@ -13,14 +13,13 @@ from datetime import timedelta
 
 from sqlmodel import col, select
 
-from channels.base import Cursor, Folder, Polls, Raw
+from channels.base import Cursor, Folder, NotConfigured, Polls, Raw
 from hub.hub import Hub, Opened
 from hub.intake import read_first, read_receipt
 from hub.receipts import note_receipt, shelve
 from hub.redaction import redacted
 from storage import Tx
 from storage.access import NotFound
-from storage.desk import ChannelAccount
 from storage.failpoints import step
 from storage.leases import drop_lease, take_lease
 from storage.mailboxes import (
@@ -330,18 +329,18 @@ def file_receipts(hub: Hub, numbers: Iterable[int]) -> None:
             continue
         try:
             read_receipt(hub, hub.channel(receipt.channel_id or 0), receipt)
-        except NotFound:
-            logger.warning("receipt %s waits: its channel is switched off", number)
+        except (NotFound, NotConfigured):
+            logger.warning("receipt %s waits: its channel is switched off or can't be opened", number)
 
 
 def file_left_over(hub: Hub, older_than_seconds: float = 30.0, channel_id: int | None = None) -> int:
     """Receipts (of one channel) that a crash left between stored and understood; how many were taken up."""
+    # Those of a channel that is switched off or can't be opened wait for it, and nothing else waits behind them.
+    working = [opened.id for opened in hub.channels() if opened.channel is not None]
     with hub.store.read() as tx:
         before = tx.now - timedelta(seconds=older_than_seconds)
         query = select(Receipt.id).where(Receipt.state == "received", still_open(), Receipt.received_at <= before)
-        # Those of a channel that is switched off wait for it, and nothing else waits behind them.
-        query = query.join(ChannelAccount, col(ChannelAccount.id) == col(Receipt.channel_id))
-        query = query.where(col(ChannelAccount.active))
+        query = query.where(col(Receipt.channel_id).in_(working))
         if channel_id is not None:
             query = query.where(Receipt.channel_id == channel_id)
         left = list(tx.exec(query.order_by(col(Receipt.id)).limit(200)))

@@ -206,17 +206,21 @@ def test_a_form_that_was_taken_for_spam_is_believed_by_a_person_alone(desk: Desk
     assert [message.text for message in desk.messages(desk.only_conversation().id or 0)] == ["Where is order 48213?"]
 
 
-def test_a_channel_that_is_switched_off_holds_nobody_up(desk: Desk, crm: Program) -> None:
+@pytest.mark.parametrize(
+    "change", ["active = ?", "settings = ?, active = true"], ids=["switched off", "settings that don't work"]
+)
+def test_a_channel_that_does_not_work_holds_nobody_up(desk: Desk, crm: Program, change: str) -> None:
     raw = Raw("SM1", f"MessageSid=SM1&From=%2B46701740605&To=%2B{OUR_NUMBER[1:]}&Body=hi&NumMedia=0".encode())
     waits = take_in(desk.hub, desk.hub.channel_named("support-sms"), raw).receipt_id
     ghost = spoiled(desk, b"From: a@example.com\n\nHello", "A bug of ours.")
     with desk.hub.store.write() as tx:
         tx.sql("UPDATE receipt SET state = 'received' WHERE id IN (?, ?)", waits, ghost)
-        tx.sql("UPDATE channel SET active = ? WHERE name = 'support-sms'", False)
+        value = {"no": "such setting"} if "settings" in change else False
+        tx.sql(f"UPDATE channel SET {change} WHERE name = 'support-sms'", value)
         tx.sql("UPDATE desk_version SET version = version + 1")
     desk.hub.look_again()
     desk.clock.forward(minutes=1)
-    assert crm.post("/receipts/replay", {}).json()["to_read"] == 1
+    assert crm.post("/receipts/replay", {}).json()["to_read"] == (2 if "settings" in change else 1)
     assert file_left_over(desk.hub) == 1
     assert [crm.get(f"/receipts/{number}")["state"] for number in (waits, ghost)] == ["received", "accepted"]
 

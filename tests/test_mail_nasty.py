@@ -46,6 +46,7 @@ NASTY: dict[str, bytes] = {
     "a lone surrogate": mail(b"+2AA-x", b"Content-Type: text/plain; charset=utf-7"),
     "an unknown charset": mail(b"\xe9\xe8", b'Content-Type: text/plain; charset="x-klingon"'),
     "a codec that is no charset": mail(b"4142zz", b"Content-Type: text/plain; charset=hex"),
+    "a cipher that is no charset": mail(b"Uryyb \xe9", b"Content-Type: text/plain; charset=rot13"),
     "a charset with NUL": mail(b"x", b'Content-Type: text/plain; charset="utf-8\x00"'),
     "no boundary": mail(b"--X\r\n\r\nbody\r\n--X--", b"Content-Type: multipart/mixed"),
     "a boundary that never comes": mail(b"body text", b"Content-Type: multipart/mixed; boundary=never"),

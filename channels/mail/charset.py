@@ -36,7 +36,7 @@ ALIASES: dict[str, str | None] = {
 }
 # Codecs of Python that are no charset, or that compute instead of decoding.
 REFUSED = frozenset(
-    ("base64", "hex", "quopri", "rot13", "bz2", "zlib", "uu", "idna", "punycode", "charmap")
+    ("base64", "hex", "quopri", "rot-13", "bz2", "zlib", "uu", "idna", "punycode", "charmap")
 ) | frozenset(
     ("mbcs", "oem", "undefined", "unicode_escape", "unicode-escape", "raw_unicode_escape", "raw-unicode-escape")
 )
