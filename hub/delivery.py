@@ -331,12 +331,14 @@ def _settle_found(tx: Tx, delivery: Delivery, result: SendResult) -> None:
     Decided here, in the unit, because the twin may have left while the provider was asked. Of several in doubt the
     oldest takes what was found first.
     """
+    # In this order: a twin that is settled between the two looks is seen by the second one.
+    twin = tx.sql(TWIN, delivery.message_id, delivery.id, delivery.id).fetchone()
     taken = tx.sql(
         "SELECT 1 FROM message WHERE external_id = ? AND channel_id = "
         "(SELECT channel_id FROM message WHERE id = ?) AND id <> ?",
         result.external_id, delivery.message_id, delivery.message_id,
     ).fetchone()  # fmt: skip
-    if taken or tx.sql(TWIN, delivery.message_id, delivery.id, delivery.id).fetchone():
+    if twin or taken:
         _ask_later(tx, delivery, "The same words are being sent to the same person; we ask again.", ASK_AGAIN)
     else:
         settle_sent(tx, delivery, result)

@@ -14,10 +14,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlmodel import select
 
 from channels.base import Accepted, DeliveryState, DeliveryUpdate, File, Outbound, Raw, SendFailed, SendUncertain
 from hub import Hub
-from hub.delivery import SCHEDULES, Courier, SendResult, deliver, settle_update
+from hub.delivery import SCHEDULES, Courier, SendResult, _settle_found, deliver, settle_update
 from hub.followers import Followers
 from hub.media import TRIES, fetch_waiting
 from hub.outbound import reconcile_message
@@ -291,6 +292,30 @@ def test_of_two_equal_texts_in_doubt_each_has_its_own_at_the_provider_or_is_sent
     with desk.hub.store.read() as tx:
         assert len({tx.get_one(Message, each.id).external_id for each in pair}) == 2
     assert post.taken.total() == 1
+
+
+def test_a_twin_that_is_settled_between_two_looks_keeps_what_was_found(desk: Desk, texts: Texts) -> None:
+    first, second = two_in_doubt(desk)
+    with desk.hub.store.write() as tx:
+        tx.sql("UPDATE delivery SET in_doubt = true")
+    with desk.hub.store.read() as tx:
+        rows = {row.message_id: row for row in tx.exec(select(Delivery))}
+    found, done = SendResult("SM-one"), threading.Event()
+
+    def settle_second() -> None:
+        with desk.hub.store.write() as tx:
+            _settle_found(tx, rows[second.id], found)
+        done.set()
+
+    with desk.hub.store.write() as tx:
+        if not desk.hub.store.embedded:  # whoever looks at deliveries waits, whoever looks at messages does not
+            tx.sql("LOCK TABLE delivery IN ACCESS EXCLUSIVE MODE")
+        _settle_found(tx, rows[first.id], found)
+        thread = threading.Thread(target=settle_second)
+        thread.start()
+        done.wait(1)
+    thread.join(PATIENCE)
+    assert [state(desk, each)[0] for each in (first, second)] == ["sent", "sending"]
 
 
 def test_a_text_that_left_while_the_provider_was_asked_is_not_taken_for_its_twin(desk: Desk, texts: Texts) -> None:
