@@ -84,6 +84,17 @@ def test_a_name_server_that_is_silent_leaves_it_open(names: NameServer) -> None:
     assert inbound.sender.points[0].strength == Strength.MAIL
 
 
+def test_many_silent_name_servers_do_not_hold_up_the_next_mail(names: NameServer) -> None:
+    mail = PLAIN
+    for number in range(5):
+        names.silent.add(f"s1._domainkey.slow{number}.net")
+        mail = signed(mail, b"slow%d.net" % number)
+    raw = Raw("x", mail)
+    found = authenticated(raw, parse(raw), Trusted(), Lookups(names.address, 0.5))
+    assert found.authenticity.dkim == "temperror"
+    assert len({each for each in names.asked if each.startswith("s1.")}) == 2
+
+
 def test_a_machine_without_name_servers_still_reads_mail(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(self: object, _file: object) -> None:
         raise dns.resolver.NoResolverConfiguration

@@ -27,6 +27,7 @@ METHOD = re.compile(r"\s*(?:x-)?(spf|dkim|dmarc|arc)\s*=\s*([a-z]+)", re.I)
 PROPERTY = re.compile(r"([a-z]+\.[a-z_\-]+)\s*=\s*\"?([^\s;\"]+)", re.I)
 TAG = re.compile(r"([A-Za-z]{1,10})\s*=\s*([^;\s]*)")
 MAX_SIGNATURES, MAX_SEALS = 5, 10
+MAX_SILENT = 2  # name servers that are waited for: a mail with many slow ones would hold up those behind it
 STRENGTHS = {"pass": Strength.MAIL_PROVED, "fail": Strength.DOUBTED}
 
 
@@ -220,6 +221,8 @@ def _signatures(body: bytes, lookups: Lookups) -> list[tuple[str, str]]:
             result = "permerror"
         signer = (signature.domain or b"").decode("ascii", "replace").lower()
         found.append((signer, "temperror" if answers.away else result))
+        if sum(each == "temperror" for _, each in found) == MAX_SILENT:
+            break
     return found
 
 
