@@ -13,12 +13,13 @@ T = TypeVar("T")
 
 SQLITE_CONNECTIONS = 40  # they cost a file handle each
 # A network that swallows packets is noticed in about ten seconds, a row that somebody holds is not waited for longer
-# than a web server's caller has patience. Source: postgresql.org/docs/current/libpq-connect.html
+# than a web server's caller has patience, and no statement takes longer than callers of the writer wait.
+# Source: postgresql.org/docs/current/libpq-connect.html
 POSTGRES_CONNECTION: dict[str, Any] = {
     "connect_timeout": 3, "tcp_user_timeout": 8000, "keepalives_idle": 4, "keepalives_interval": 2,
-    "keepalives_count": 2, "options": "-c timezone=UTC -c lock_timeout=5000 -c statement_timeout=20000",
+    "keepalives_count": 2, "options": "-c timezone=UTC -c lock_timeout=5000 -c statement_timeout=8000",
 }  # fmt: skip
-ANSWER_SECONDS = 22.0  # a little longer than a server that is well takes to cancel a statement
+ANSWER_SECONDS = 9.0  # a little longer than a server that is well takes to cancel a statement
 
 
 def sqlite(url: sqlalchemy.URL) -> Engine:

@@ -31,7 +31,6 @@ FACT_LOCK = 7_316_001  # pg_advisory_xact_lock: facts are inserted under it, so 
 FACT_CHANNEL = "switchyard_facts"
 
 POSTGRES_WRITERS = 2  # one computes while the other waits for the server
-BATCH_LIMIT = "SET LOCAL statement_timeout = 8000"  # less than callers of the writer wait
 
 INSERT_FACT = "INSERT INTO fact(name, at, conversation_id, contact_id, data) VALUES(?, ?, ?, ?, ?)"
 # One document: an array of each column costs psycopg seven times as much to escape.
@@ -118,9 +117,12 @@ class Tx(Session):
             return
         written = [(type(fact).__name__, fact.data()) for fact in self.facts]
         if self.dialect == "postgresql":
-            self.sql(f"SELECT pg_advisory_xact_lock({FACT_LOCK}), pg_notify('{FACT_CHANNEL}', '')")
-            # One document: psycopg takes seven times as long to escape an array for each column.
-            self.sql(INSERT_FACTS, self.now, [{"name": name, "data": data} for name, data in written])
+            if self._driver is None:
+                self._open_driver()
+            with self._driver.connection.pipeline():  # one trip for both
+                self.sql(f"SELECT pg_advisory_xact_lock({FACT_LOCK}), pg_notify('{FACT_CHANNEL}', '')")
+                # One document: psycopg takes seven times as long to escape an array for each column.
+                self.sql(INSERT_FACTS, self.now, [{"name": name, "data": data} for name, data in written])
         else:
             if self._driver is None:
                 self._open_driver()
@@ -224,8 +226,6 @@ class Store:
     def _run_batch(self, units: Iterable[Callable[[Tx], Any]]) -> list[Any]:
         results = []
         with self._unit() as tx:
-            if not self.embedded:
-                tx.sql(BATCH_LIMIT)
             for abreast, group in groupby(units, self._may_interleave):
                 for turn in [list(group)] if abreast else ([unit] for unit in group):
                     results += tx.run_interleaved(turn) if abreast else [turn[0](tx)]
