@@ -41,41 +41,49 @@ class Interleaved(Generic[T]):
         return self.unit(tx)
 
 
-class Question:
-    """A statement that waits to be sent, then what came back; read like a driver's cursor."""
+class Answer:
+    """What a psycopg cursor held, to be read whenever; the cursor itself forgets it at its next statement."""
 
-    __slots__ = ("_answered", "_lanes", "_rowcount", "_rows", "statement", "values")
+    __slots__ = ("_rows", "rowcount")
 
-    def __init__(self, lanes: Lanes, statement: str, values: Sequence[Any]):
-        self._lanes = lanes
-        self._rows: deque[Any] = deque()
-        self._rowcount = -1
-        self._answered = False
-        self.statement, self.values = statement, values
-
-    def answer(self, cursor: Any) -> None:
-        """Take what the cursor's present result holds."""
-        if cursor.pgresult.nfields:  # `description` would make an object for each column to say the same
-            self._rows.extend(cursor.fetchall())
-        self._rowcount, self._answered = cursor.rowcount, True
-
-    @property
-    def rowcount(self) -> int:
-        self._wait()
-        return self._rowcount
+    def __init__(self, cursor: Any):
+        # `description` would make an object for each column to say the same.
+        self._rows: deque[Any] = deque(cursor.fetchall() if cursor.pgresult.nfields else ())
+        self.rowcount: int = cursor.rowcount
 
     def fetchone(self) -> Any:
-        self._wait()
         return self._rows.popleft() if self._rows else None
 
     def fetchall(self) -> Sequence[Any]:
-        self._wait()
         rows, self._rows = list(self._rows), deque()
         return rows
 
-    def _wait(self) -> None:
-        if not self._answered:
+
+class Question:
+    """A statement that waits to be sent, then what came back; read like a driver's cursor."""
+
+    __slots__ = ("_lanes", "answer", "statement", "values")
+
+    def __init__(self, lanes: Lanes, statement: str, values: Sequence[Any]):
+        self._lanes = lanes
+        self.answer: Answer | None = None
+        self.statement, self.values = statement, values
+
+    @property
+    def rowcount(self) -> int:
+        return self._answered().rowcount
+
+    def fetchone(self) -> Any:
+        return self._answered().fetchone()
+
+    def fetchall(self) -> Sequence[Any]:
+        return self._answered().fetchall()
+
+    def _answered(self) -> Answer:
+        if self.answer is None:
             self._lanes.let_others_go_on()
+        assert self.answer is not None
+        return self.answer
 
 
 class Lanes:
@@ -154,7 +162,7 @@ class Lanes:
         else:
             self._cursor.executemany(psycopg_statement(statement), values, returning=True)
         for question in bundle:
-            question.answer(self._cursor)
+            question.answer = Answer(self._cursor)
             self._cursor.nextset()
 
     def _let_go(self) -> None:

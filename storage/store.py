@@ -21,7 +21,7 @@ from storage.columns import SQLITE_MOMENT
 from storage.facts import Fact
 from storage.failpoints import step
 from storage.fairlock import FairLock
-from storage.interleaving import Interleaved, Lanes
+from storage.interleaving import Answer, Interleaved, Lanes
 from storage.outages import Watch
 from storage.writer import Writer
 
@@ -71,9 +71,9 @@ class Tx(Session):
     def sql(self, statement: str, *values: Any) -> Rows:
         """Run one statement with `?` marks on the driver's own cursor: the hot paths' way past the ORM.
 
-        Pending ORM work is flushed first. Read the rows before the next statement. Moments, dicts and lists are
-        bound as the columns expect them; read moments back with `storage.columns.moment`. In an interleaved unit the
-        statement is sent when its rows are read, or later with others, in their order.
+        Pending ORM work is flushed first. Moments, dicts and lists are bound as the columns expect them; read moments
+        back with `storage.columns.moment`. In an interleaved unit the statement is sent when its rows are read, or
+        later with others, in their order.
         """
         if not self._is_clean():
             self.flush()
@@ -85,8 +85,8 @@ class Tx(Session):
             bound = [v if type(v) in PLAIN else self._now_text if v is self.now else sqlite_value(v) for v in values]
             rows: Rows = self._driver.execute(statement, bound)
             return rows
-        rows = self._driver.execute(psycopg_statement(statement), psycopg_values(values))
-        return rows
+        self._driver.execute(psycopg_statement(statement), psycopg_values(values))
+        return Answer(self._driver)
 
     def hold(self, *key: Hashable) -> bool:
         """In an interleaved unit, keep something to this unit until it ends; True when another had it until now.
@@ -120,9 +120,10 @@ class Tx(Session):
             if self._driver is None:
                 self._open_driver()
             with self._driver.connection.pipeline():  # one trip for both
-                self.sql(f"SELECT pg_advisory_xact_lock({FACT_LOCK}), pg_notify('{FACT_CHANNEL}', '')")
+                self._driver.execute(f"SELECT pg_advisory_xact_lock({FACT_LOCK}), pg_notify('{FACT_CHANNEL}', '')")
                 # One document: psycopg takes seven times as long to escape an array for each column.
-                self.sql(INSERT_FACTS, self.now, [{"name": name, "data": data} for name, data in written])
+                document = json.dumps([{"name": name, "data": data} for name, data in written])
+                self._driver.execute(psycopg_statement(INSERT_FACTS), [self.now, document])
         else:
             if self._driver is None:
                 self._open_driver()

@@ -199,3 +199,11 @@ def test_first_texts_that_land_in_one_batch_make_one_conversation(desk: Desk) ->
     assert all(len(desk.messages(conversation.id or 0)) == 10 for conversation in conversations)
     with store.read() as tx:
         assert tx.sql("SELECT count(*) FROM work_item").fetchone()[0] == 2
+
+
+def test_rows_may_be_read_after_a_later_statement_in_any_unit(store: Store) -> None:
+    def unit(tx: Tx) -> list[int]:
+        first, second = tx.sql("SELECT 1"), tx.sql("SELECT 2 UNION SELECT 3 ORDER BY 1")
+        return [first.fetchone()[0], *(row[0] for row in second.fetchall())]
+
+    assert store.submit(unit) == store.submit(Interleaved(unit)) == [1, 2, 3]

@@ -14,6 +14,7 @@ from sqlmodel import select
 from twilio.request_validator import RequestValidator
 
 from hub import Hub
+from storage.engines import PatientConnection
 from storage.receipts import Receipt
 from tests.clock import Clock
 from tests.doors import ACCOUNT_SID, AUTH_TOKEN, MARA, OUR_NUMBER, SMS, Client, compose, messages, opened, served
@@ -165,7 +166,7 @@ def test_without_a_database_twilio_is_asked_to_come_again(
             Path(path + suffix).unlink(missing_ok=True)
         Path(path).mkdir()
     else:
-        monkeypatch.setattr(hub.store.engine.dialect, "connect", _gone)
+        monkeypatch.setattr(PatientConnection, "connect", _gone)
     answer = post(twilio, text("second", sid="SM" + "2" * 32))
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) > 0
