@@ -91,7 +91,7 @@ class Demo:
             reply(tx, actor_for(tx, agent), conversation_id, text=text, tokens=self.hub.tokens, undo_seconds=0)
 
 
-def until(look: Callable[[], T | None], seconds: float = 15) -> T:
+def until(look: Callable[[], T | None], seconds: float = 45) -> T:
     """What `look` answers as soon as it is true."""
     end = time.monotonic() + seconds
     while not (found := look()):

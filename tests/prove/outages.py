@@ -265,12 +265,17 @@ def provider_down(ground: Ground, replies: int) -> None:
     texts = [f"{mark} {n}" for n in range(replies)]
     port = int(twilio.url.rpartition(":")[2])
     twilio._wire.stop()  # before any answer went out: a line that is kept open would outlive the listener
-    for n, text in enumerate(texts):
-        ground.reply(asked, text, f"{mark}-{n}")
-    until(lambda: _tries(ground, mark) == [1] * replies and not _busy(ground, mark, "sending"), "nobody to answer")
-    waits = ground.rows("SELECT count(*) FROM delivery WHERE state = 'queued' AND due_at > ?", ground.store.clock())
+    try:
+        for n, text in enumerate(texts):
+            ground.reply(asked, text, f"{mark}-{n}")
+        until(lambda: _tries(ground, mark) == [1] * replies and not _busy(ground, mark, "sending"), "nobody to answer")
+        waits = ground.rows(
+            "SELECT count(*) FROM delivery d JOIN message m ON m.id = d.message_id WHERE m.text LIKE ? "
+            "AND d.state = 'queued' AND d.due_at > d.begun_at", f"{mark}%",
+        )  # fmt: skip
+    finally:
+        twilio._wire.start(port)
     assert waits[0][0] == replies, "all wait their turn"
-    twilio._wire.start(port)
     twilio.moods.extend([Mood(status=503, code=20503)] * replies)
     ground.time_passes()
     until(lambda: _tries(ground, mark) == [2] * replies and not _busy(ground, mark, "sending"), "a refusal of each")
