@@ -126,15 +126,18 @@ def test_units_submitted_together_keep_their_order(store: Store) -> None:
 
 
 def test_a_writer_that_can_not_keep_up_says_so() -> None:
-    held = threading.Event()
+    held, began = threading.Event(), threading.Event()
 
     def run(units: object) -> list[None]:
+        began.set()
         held.wait(10)
         return [None] * len(list(units))  # type: ignore[call-overload]
 
     writer = Writer(run, batch=1, waiting=3)
     with ThreadPoolExecutor(10) as pool:
-        waiting = [pool.submit(writer.submit_all, [lambda tx: None]) for _ in range(5)]
+        waiting = [pool.submit(writer.submit_all, [lambda tx: None])]
+        assert began.wait(5)
+        waiting += [pool.submit(writer.submit_all, [lambda tx: None]) for _ in range(4)]
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline and writer._queue.qsize() < 4:
             time.sleep(0.001)
