@@ -14,9 +14,20 @@ export function move(step) {
   row.click();
 }
 
+// The row that was chosen last and is still on its way: a live refresh that was asked for before must not take it back.
+let going = "";
+
 function choose(row) {
+  going = row.dataset.id;
+  mark(going);
+}
+
+function mark(id) {
+  const row = rows().find((one) => one.dataset.id === id);
+  if (row === current()) return row;
   current()?.removeAttribute("aria-current");
-  row.setAttribute("aria-current", "true");
+  row?.setAttribute("aria-current", "true");
+  return row;
 }
 
 function prefetch(row) {
@@ -51,11 +62,10 @@ let shown = "";
 export function opened() {
   const thread = document.querySelector("#thread[data-id]");
   const id = thread?.dataset.id ?? "";
-  if (id === shown) return;
+  if (id === going) going = "";
+  const row = mark(going || id);
+  if (id === shown || going) return;
   shown = id;
-  const row = rows().find((one) => one.dataset.id === id);
-  current()?.removeAttribute("aria-current");
-  row?.setAttribute("aria-current", "true");
   row?.scrollIntoView({ block: "nearest" });
   document.querySelector("#context:popover-open")?.hidePopover();
   document.querySelector("#nav:popover-open")?.hidePopover();
@@ -79,5 +89,6 @@ export function markRead() {
 }
 
 document.addEventListener("htmx:after:swap", () => setTimeout(opened, 0));
+for (const failed of ["htmx:error", "htmx:response:error"]) document.addEventListener(failed, () => { going = ""; });
 document.addEventListener("visibilitychange", markRead);
 opened();
