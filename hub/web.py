@@ -58,7 +58,8 @@ def signed_request() -> SignedRequest:
 def _headers(environ: Mapping[str, str]) -> dict[str, str]:
     """The header fields by their names in lower case, as CGI passes them on (RFC 3875 section 4.1.18)."""
     headers = {name[5:].replace("_", "-").lower(): environ[name] for name in environ if name.startswith("HTTP_")}
-    headers["content-type"] = environ.get("CONTENT_TYPE", "")
+    if content_type := environ.get("CONTENT_TYPE"):
+        headers["content-type"] = content_type
     return headers
 
 

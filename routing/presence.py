@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from routing.locks import hold, hold_agents
 from routing.moves import cool_down, disown, end_offer, refresh, requeue
 from storage.access import SYSTEM, Actor, Conflict, Forbidden, NotFound
@@ -25,7 +27,7 @@ def set_status(tx: Tx, actor: Actor, agent_id: int, status: str, why: str = "") 
         actor.must_be("supervisor", "admin")
     if status not in STATUSES:
         raise Conflict(f"A status is one of {', '.join(STATUSES)}, not {status!r}.")
-    hold(tx, [row[1] for row in _ringing(tx, agent_id) + _answerable(tx, agent_id)])
+    movable = _hold_with_work(tx, [agent_id])
     freed = ", missed_offers = 0, idle_since = ?" if status == "available" else ""
     moments = (tx.now, tx.now) if status == "available" else (tx.now,)
     changed = tx.sql(
@@ -45,6 +47,8 @@ def set_status(tx: Tx, actor: Actor, agent_id: int, status: str, why: str = "") 
             requeue(tx, item_id, conversation_id)
     if status == "offline":
         for item_id, conversation_id, queue_id in _answerable(tx, agent_id):
+            if conversation_id not in movable:  # the customer wrote a moment ago: that is after the change
+                continue
             disown(tx, conversation_id, "sign_out", actor.by)
             requeue(tx, item_id, conversation_id)
             tx.emit(ConversationQueued(conversation_id, item_id, queue_id, "sign_out", actor.by))
@@ -64,8 +68,7 @@ def expire_offers(tx: Tx) -> int:
         f"ORDER BY expires_at, id LIMIT {BATCH}",
         tx.now,
     ).fetchall()
-    hold(tx, [row[1] for row in rows])
-    hold_agents(tx, [row[2] for row in rows])
+    _hold_with_work(tx, [row[2] for row in rows], [row[1] for row in rows])
     expired = 0
     for item_id, conversation_id, agent_id in rows:
         if end_offer(tx, item_id, "expired", "system") is not None:
@@ -74,6 +77,29 @@ def expire_offers(tx: Tx) -> int:
             _note_missed_offer(tx, agent_id)
             expired += 1
     return expired
+
+
+def _hold_with_work(tx: Tx, agent_ids: Iterable[int], conversation_ids: Iterable[int] = ()) -> set[int]:
+    """Lock agents and, before them, the conversations that a change of their status may move; answers those.
+
+    Nothing new rings at an agent who is locked. What began to ring before that is locked from the start again: whoever
+    waited for it with an agent in hand would wait for one who has it and waits for that agent.
+    """
+    agents = set(agent_ids)
+    tx.flush()
+    while True:
+        wanted = {*conversation_ids, *_movable(tx, agents)}
+        if tx.dialect == "postgresql":
+            tx.sql("SAVEPOINT unlocked")
+        hold(tx, wanted)
+        hold_agents(tx, agents)
+        if _movable(tx, agents) <= wanted:
+            return wanted
+        tx.sql("ROLLBACK TO SAVEPOINT unlocked")
+
+
+def _movable(tx: Tx, agents: Iterable[int]) -> set[int]:
+    return {row[1] for agent_id in agents for row in _ringing(tx, agent_id) + _answerable(tx, agent_id)}
 
 
 def _note_missed_offer(tx: Tx, agent_id: int) -> None:
