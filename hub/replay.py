@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from sqlalchemy import ColumnElement, and_, exists, or_
+from sqlalchemy import ColumnElement, and_, exists
 from sqlmodel import col, select
 
 from hub.hub import Hub
@@ -15,7 +15,7 @@ from storage.access import Actor
 from storage.desk import ChannelAccount
 from storage.facts import ReceiptsReplayed
 from storage.ledger import Filter, ids_after, tally
-from storage.receipts import Receipt, reopen, still_open
+from storage.receipts import Receipt, is_kept, reopen, still_open
 
 BATCH = 200
 
@@ -71,10 +71,9 @@ def _reopen(tx: Tx, numbers: Sequence[int], by: str) -> int:
 
 def readable() -> ColumnElement[bool]:
     """The condition on `Receipt`: a message may still be made of it, because none was and the bytes are here."""
-    kept = and_(col(Receipt.dropped_at).is_(None), or_(col(Receipt.sha256) != "", col(Receipt.body).is_not(None)))
     active = exists(
         select(ChannelAccount.id)
         .where(col(ChannelAccount.id) == col(Receipt.channel_id), col(ChannelAccount.active))
         .correlate(Receipt)
     )
-    return and_(col(Receipt.origin) == "message", still_open(), kept, active)
+    return and_(col(Receipt.origin) == "message", still_open(), is_kept(), active)

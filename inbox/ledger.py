@@ -9,6 +9,7 @@ from flask import Blueprint, make_response, redirect, render_template, request, 
 from flask.typing import ResponseReturnValue
 from sqlmodel import col, select
 
+from hub.hub import Hub
 from hub.intake import DROPPED, retry_receipt
 from hub.replay import plan_replay, replay
 from hub.web import hub_here
@@ -93,7 +94,7 @@ def replay_form() -> ResponseReturnValue:
     return redirect(url_for("inbox.ledger", **given, replayed=done.to_read), 303)
 
 
-def _overseer() -> tuple[Any, Viewer]:
+def _overseer() -> tuple[Hub, Viewer]:
     """Raises Forbidden for those who don't see everything."""
     who = viewer()
     who.actor.must_be("supervisor", "admin")

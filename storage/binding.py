@@ -9,7 +9,7 @@ from typing import Any
 
 from storage.columns import SQLITE_MOMENT
 
-NUMBERS = (int, type(None), bool, float)  # what psycopg binds as it is
+BARE = (int, type(None), bool, float)  # what psycopg binds as it is
 PLAIN = (str, int, type(None), bytes, float)  # what sqlite3 binds as it is
 
 
@@ -24,7 +24,7 @@ def sqlite_value(value: Any) -> Any:
 
 def psycopg_values(values: Sequence[Any]) -> list[Any]:
     """Values as the columns expect them; PostgreSQL's text can't hold NUL."""
-    return [value if type(value) in NUMBERS else _psycopg_value(value) for value in values]
+    return [value if type(value) in BARE else _psycopg_value(value) for value in values]
 
 
 def _psycopg_value(value: Any) -> Any:

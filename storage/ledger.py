@@ -15,7 +15,7 @@ from storage.access import Actor, NotFound, visible_receipt
 from storage.conversations import Message
 from storage.desk import ChannelAccount
 from storage.people import Contact, Identity
-from storage.receipts import Receipt, still_open
+from storage.receipts import Receipt, is_kept, still_open
 from storage.store import Tx
 
 STATES = ("received", "accepted", "duplicate", "ignored", "quarantined")
@@ -180,14 +180,13 @@ def _is_message() -> ColumnElement[bool]:
 
 def _rows() -> Any:
     """What an `Entry` is made of, in its order."""
-    kept = and_(col(Receipt.dropped_at).is_(None), or_(col(Receipt.sha256) != "", col(Receipt.body).is_not(None)))
     return (
         select(
             col(Receipt.id), col(Receipt.channel_id), _or_empty(ChannelAccount.name), _or_empty(ChannelAccount.kind),
             _or_empty(ChannelAccount.address), col(Receipt.origin), col(Receipt.dedupe_key), col(Receipt.state),
             col(Receipt.why), col(Receipt.attempts), col(Receipt.content_type), col(Receipt.size),
             col(Receipt.received_at), col(Receipt.seen), col(Receipt.seen_at), col(Receipt.looked_at),
-            col(Receipt.headers), kept, _or_empty(_made.external_id), _or_empty(Identity.value),
+            col(Receipt.headers), is_kept(), _or_empty(_made.external_id), _or_empty(Identity.value),
             _or_empty(Contact.name), func.coalesce(_made.id, Receipt.message_id),
             func.coalesce(_made.conversation_id, _about.conversation_id),
         )

@@ -13,6 +13,7 @@ from sqlalchemy import (
     UniqueConstraint,
     and_,
     literal_column,
+    or_,
     text,
 )
 from sqlmodel import Field, SQLModel, col, func, select
@@ -129,6 +130,11 @@ def begin_try(tx: Tx, receipt_id: int, attempts: int) -> bool:
         receipt_id, attempts,
     )  # fmt: skip
     return counted.rowcount == 1
+
+
+def is_kept() -> ColumnElement[bool]:
+    """The condition on receipts whose bytes are still here."""
+    return and_(col(Receipt.dropped_at).is_(None), or_(col(Receipt.sha256) != "", col(Receipt.body).is_not(None)))
 
 
 def is_unseen() -> ColumnElement[bool]:
