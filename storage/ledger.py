@@ -24,6 +24,7 @@ SORTS = ("message", "callback")
 SPAN = 50_000  # receipts that one page looks through: a rare word must not read the whole ledger in one request
 MAX_WORDS = 8
 SLACK = timedelta(minutes=10)  # ids follow the moments of their receipts only nearly
+NEIGHBOURS = 500  # receipts that may have come in one moment, or whose nodes' clocks differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,11 +207,12 @@ def _start(tx: Tx, wanted: Filter, before: int | None) -> int:
     """The id below which the page begins."""
     if before is not None:
         return before
-    query = select(col(Receipt.id)).order_by(col(Receipt.id).desc())
+    query = select(func.max(col(Receipt.id)))
     if wanted.until is not None:
-        query = select(col(Receipt.id)).where(col(Receipt.received_at) < wanted.until + SLACK)
-        query = query.order_by(col(Receipt.received_at).desc())
-    return (tx.execute(query.limit(1)).scalar() or 0) + 1
+        newest = select(col(Receipt.id)).where(col(Receipt.received_at) < wanted.until + SLACK)
+        near = newest.order_by(col(Receipt.received_at).desc()).limit(NEIGHBOURS).subquery()
+        query = select(func.max(near.c.id))
+    return (tx.execute(query).scalar() or 0) + 1
 
 
 def _goes_on(tx: Tx, wanted: Filter, floor: int) -> bool:

@@ -81,6 +81,14 @@ def test_a_receipt_is_found_by_channel_state_sort_time_and_words(desk: Desk) -> 
     assert found(desk, words=("100%",)) == []
 
 
+def test_an_end_of_the_range_hides_nothing_of_the_same_moment_or_of_a_node_whose_clock_is_behind(desk: Desk) -> None:
+    first, second = desk.text("one").receipt_id or 0, desk.text("two").receipt_id or 0
+    third = desk.text("three").receipt_id or 0
+    with desk.hub.store.write() as tx:
+        tx.sql("UPDATE receipt SET received_at = ? WHERE id = ?", tx.now - timedelta(seconds=2), third)
+    assert found(desk, until=desk.clock() + timedelta(days=1)) == [third, second, first]
+
+
 def test_a_page_looks_through_a_bounded_part_and_says_where_to_go_on(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
