@@ -58,9 +58,12 @@ DUE = (
     "SELECT sender, target, count(*) FROM delivery WHERE state = ? AND due_at <= ? "
     "GROUP BY sender, target ORDER BY min(due_at), sender, target"
 )
+# Materialized, because PostgreSQL may run a subquery once for every row: each run would skip what the update has taken
+# already and find as many again.
 TAKE = (
-    "UPDATE delivery SET {change}, due_at = ? WHERE id IN (SELECT id FROM delivery WHERE state = ? AND due_at <= ? "
-    "AND sender = ? AND target = ? ORDER BY due_at, id LIMIT ?{lock}) RETURNING id"
+    "WITH due AS MATERIALIZED (SELECT id FROM delivery WHERE state = ? AND due_at <= ? AND sender = ? AND target = ? "
+    "ORDER BY due_at, id LIMIT ?{lock}) "
+    "UPDATE delivery SET {change}, due_at = ? WHERE id IN (SELECT id FROM due) RETURNING id"
 )
 CLAIM = "state = 'sending', claims = claims + 1, attempts = attempts + 1, begun_at = NULL, in_doubt = false"
 ADOPT = "in_doubt = true"
@@ -281,7 +284,7 @@ def _take(
     ids = [
         row[0]
         for sender, target, room in rooms
-        for row in tx.sql(statement, tx.now + lease, state, tx.now, sender, target, room).fetchall()
+        for row in tx.sql(statement, state, tx.now, sender, target, room, tx.now + lease).fetchall()
     ]
     taken = [row for number in sorted(ids) if (row := tx.get(Delivery, number)) is not None]
     taken = in_turn(tx, taken, paces) if paces else taken

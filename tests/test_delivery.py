@@ -122,6 +122,18 @@ def test_only_what_a_thread_is_free_for_is_claimed(desk: Desk) -> None:
     assert slow.taken + fast.taken == Counter(keys)
 
 
+def test_no_more_is_claimed_after_the_database_has_counted_an_almost_empty_queue(desk: Desk) -> None:
+    """PostgreSQL, for one, plans by that count, and ran the choice of what is next once for every row of the queue."""
+    post = Post()
+    intend(desk, "channel", "channel:1", "the first")
+    while Courier(desk.hub, {"channel": post}, unknown).run_once():
+        pass
+    with desk.hub.store.write() as tx:
+        tx.sql("ANALYZE delivery")
+    intend(desk, "channel", "channel:1", *(f"line {n}" for n in range(12)))
+    assert Courier(desk.hub, {"channel": post}, unknown, threads=8).run_once() == 4
+
+
 def test_a_claim_that_was_lost_before_its_hand_over_sends_nothing(desk: Desk) -> None:
     """The process stood still in between, longer than its lease."""
     sent, post = answer(desk), Post()
