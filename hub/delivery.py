@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from hub.hub import Hub
 
 logger = logging.getLogger(__name__)
-
 T = TypeVar("T")
 
 LEASE = timedelta(seconds=120)  # longer than any sender takes
@@ -38,8 +37,7 @@ ASK_AGAIN = timedelta(seconds=60)
 ASKED_FOR = timedelta(days=1)  # after that a hand-over whose provider can't be asked stays uncertain
 SETTLE_AGAIN = 0.5  # seconds
 
-# Seconds to wait after the n-th failed try; after the last one the delivery has failed. Mail is tried for five days
-# (RFC 5321 4.5.4.1), soon at first because a greylisting server lets the second try in.
+# Seconds to wait after the n-th failed try. Mail: for five days (RFC 5321 4.5.4.1), soon at first for greylisting.
 SCHEDULES: dict[str, tuple[int, ...]] = {
     "channel": (5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800, 43200),
     "mail": (15, 60, 300, 900, 1800, 3600, 7200, 10800, 14400, *(21600,) * 18),
@@ -58,8 +56,7 @@ DUE = (
     "SELECT sender, target, count(*) FROM delivery WHERE state = ? AND due_at <= ? "
     "GROUP BY sender, target ORDER BY min(due_at), sender, target"
 )
-# Materialized, because PostgreSQL may run a subquery once for every row: each run would skip what the update has taken
-# already and find as many again.
+# Materialized, because PostgreSQL may run a subquery once for every row: each run would find as many rows again.
 TAKE = (
     "WITH due AS MATERIALIZED (SELECT id FROM delivery WHERE state = ? AND due_at <= ? AND sender = ? AND target = ? "
     "ORDER BY due_at, id LIMIT ?{lock}) "
