@@ -22,10 +22,11 @@ from chatops import notices
 from config import Settings, SettingsError, load
 from config.collector import spare_what_is_loaded
 from config.logs import set_up_logging
-from hub import Hub, Opened
+from hub import Hub, Opened, acknowledge
 from hub.authorise import renew_due
 from hub.delivery import Courier, Sender
 from hub.followers import Follow, Followers
+from hub.gate import forget_old_sends
 from hub.lifecycle import wake_due
 from hub.mailboxes import SILENT_SECONDS, Mailbox, file_left_over, folders_of
 from hub.mailhealth import warn_of_secrets
@@ -49,7 +50,9 @@ OUTAGE_SECONDS = 2
 SENDERS: dict[str, Sender] = {
     "channel": send_message, "copy": file_copy, "slack": notices.send, "webhook": outgoing.send,
 }  # fmt: skip
-FOLLOWERS: dict[str, Follow] = {"slack": notices.follow, "webhooks": outgoing.follow}
+FOLLOWERS: dict[str, Follow] = {
+    "slack": notices.follow, "webhooks": outgoing.follow, "acknowledgements": acknowledge.follow,
+}  # fmt: skip
 
 
 class Worker:
@@ -86,6 +89,7 @@ class Worker:
         self._every(43_200, lambda: warn_of_secrets(hub))
         self._every(3600, lambda: hub.store.submit(forget_old_failures))
         self._every(3600, lambda: hub.store.submit(forget_old_turns))
+        self._every(3600, lambda: hub.store.submit(forget_old_sends))
         # Daily, and soon after a start: a hub that is switched off every evening has to drop things as well.
         soon = hub.store.clock() + timedelta(minutes=10)
         self._scheduler.add_job(lambda: drop_old(hub, self.holder), "interval", hours=24, next_run_time=soon)

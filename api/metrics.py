@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from ipaddress import ip_address
 
 from flask import Blueprint, Response, current_app, g, request
@@ -58,6 +59,7 @@ class Figures(Collector):
             )
             yield self._family("sent", "Changes of outgoing messages.", ("channel", "state"), self._sent)
             yield from _outbox(tx)
+            yield from _automatic(tx)
             yield from _troubles(tx)
             yield from _mailboxes(self._hub, tx)
         yield from _writer(self._hub)
@@ -203,6 +205,17 @@ def _mailboxes(hub: Hub, tx: Tx) -> Iterator[Metric]:
     for secret in secret_ages(hub):
         days.add_metric([secret.channel], secret.days)
     yield from (up, age, behind, withheld, days)
+
+
+def _automatic(tx: Tx) -> Iterator[Metric]:
+    made = GaugeMetricFamily("switchyard_automatic_messages", "What left by itself, or was held, in the last day.",
+                             labels=["kind", "outcome"])  # fmt: skip
+    for kind, held, count in tx.sql(
+        "SELECT kind, held <> '', count(*) FROM automatic_send WHERE at > ? GROUP BY kind, held <> '' ORDER BY kind, 2",
+        tx.now - timedelta(days=1),
+    ).fetchall():
+        made.add_metric([kind, "held" if held else "made"], count)
+    yield made
 
 
 def _troubles(tx: Tx) -> Iterator[Metric]:

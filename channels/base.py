@@ -169,7 +169,7 @@ class Outbound:
     external_id: str = ""  # the Message-ID chosen before the first try
     references: tuple[str, ...] = ()  # oldest first, the last is what this answers
     files: tuple[File, ...] = ()
-    automatic: bool = False
+    automatic: str = ""  # "auto-replied" or "auto-generated" where no person wrote it (RFC 3834 5)
     bcc: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     quoted: Quoted | None = None

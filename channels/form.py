@@ -16,6 +16,7 @@ from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import File as FilePart
 
 from channels import phone
+from channels.acknowledgement import KEYS, read_acknowledgement
 from channels.base import (
     Accepted,
     ContactPoint,
@@ -54,7 +55,7 @@ class FormChannel:
     Settings: `fields` says where `email`, `name`, `phone`, `subject` and `text` are, each by a field's name or a
     JMESPath expression; `honeypot` names a field that people don't see; `redirects` are addresses that a browser may
     be sent on to; `region` is the country of phone numbers without a country code; `title`, `intro`, `thanks` and
-    `origins` are for the door. Raises NotConfigured.
+    `origins` are for the door; `acknowledge…` says what the address is told at once. Raises NotConfigured.
     """
 
     kind: ClassVar[str] = "form"
@@ -62,7 +63,8 @@ class FormChannel:
 
     def __init__(self, *, name: str, address: str, settings: Settings):
         known = ("fields", "honeypot", "redirects", "region", "title", "intro", "thanks", "origins")
-        checked(name, settings, optional=known)
+        checked(name, settings, optional=(*known, *KEYS))
+        self.acknowledgement = read_acknowledgement(name, settings, sends=False)
         self.name, self.address = name, address
         fields: Mapping[str, str] = settings.get("fields") or {}
         for meaning, where in fields.items():

@@ -79,6 +79,14 @@ class Settings:
     keep_orphans_days: int = _setting(
         30, "Days that files are kept that nothing names any more; 0 means for ever.", between=(0, 36_500)
     )
+    automatic_per_recipient: int = _setting(10, "Most acknowledgements to one address in a day.", between=(0, 10_000))
+    automatic_per_subject: int = _setting(
+        3, "Most acknowledgements with one subject to one address in a day.", between=(0, 10_000)
+    )
+    automatic_per_conversation: int = _setting(
+        20, "Most automatic messages about one conversation in an hour.", between=(0, 10_000)
+    )
+    automatic_per_agent: int = _setting(60, "Most mail notices to one agent in an hour.", between=(0, 10_000))
     twilio_account_sid: str = _setting("", "Account for channels of kind sms that name none themselves.")
     twilio_auth_token: str = _setting("", "Signs and authorises Twilio's requests.", secret=True)
     twilio_base_url: str = _setting("", "A local double of Twilio; never set in production.")

@@ -63,6 +63,8 @@ class Followers:
             if row is not None and latest_fact(tx) <= row[0]:
                 return 0
 
+        self.hub.channels()  # looked at here, because nobody may in a unit
+
         def unit(tx: Tx) -> int:
             if take_lease(tx, f"follower:{name}", self.holder, LEASE_SECONDS) is None:
                 return 0

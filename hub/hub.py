@@ -87,6 +87,10 @@ class Hub:
             self.look_again()  # one thread looks, the others go on with what was there a moment ago
         return list(self._opened.values())
 
+    def seen_channels(self) -> dict[int, Opened]:
+        """The accounts as of the last look, by id: for units, in which nobody may look."""
+        return self._opened
+
     def channel(self, channel_id: int) -> Opened:
         """Raises NotFound."""
         for opened in self.channels():

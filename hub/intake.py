@@ -34,7 +34,7 @@ from hub.reading import ReadingFailed, ReadingStopped
 from hub.receipts import keep_ignored, new_receipt, note_receipt, raw_bytes, shelve
 from hub.redaction import redacted, redacted_message
 from hub.suppression import lift
-from hub.threads import Thread, thread
+from hub.threads import BEGAN, Thread, thread
 from hub.trust import beside_namesakes, compared, weighed
 from routing.work import Arrival, enqueue
 from storage import Interleaved, Tx, outages
@@ -189,7 +189,7 @@ def receive(
     if is_history(inbound):
         return _receive_past(tx, opened, inbound, receipt_id, files, sender, found)
     conversation_id = found.conversation_id if found else _open(tx, sender, inbound, kind)
-    why = found.why if found else "new conversation"
+    why = found.why if found else BEGAN
     customer = found is None or found.person_id == sender.person_id
     stranger = not customer and is_stranger(tx, inbound, conversation_id)
     if stranger and found is not None:

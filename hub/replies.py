@@ -349,7 +349,7 @@ def _waited_since(tx: Tx, conversation_id: int, taken_back: int) -> datetime | N
     row = tx.sql(
         "SELECT min(created_at) FROM message WHERE conversation_id = ? AND kind = 'inbound' AND automatic = '' "
         "AND id > COALESCE((SELECT max(id) FROM message WHERE conversation_id = ? AND kind = 'outbound' "
-        "AND state <> 'draft' AND id <> ?), 0)",
+        "AND automatic = '' AND state <> 'draft' AND id <> ?), 0)",
         conversation_id, conversation_id, taken_back,
     ).fetchone()  # fmt: skip
     return moment(row[0]) if row else None

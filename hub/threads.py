@@ -15,6 +15,7 @@ from storage.participants import is_participant
 OPEN_FOR = timedelta(days=14)
 REOPENS_FOR = timedelta(hours=24)
 STRANGERS_FOR = timedelta(days=30)
+BEGAN = "new conversation"  # why a message is where it is that continues nothing
 FREE_FORM = ("sms", "whatsapp", "chat", "slack")  # kinds whose senders can't name a conversation
 
 # Read under the row's lock; whether there is work is asked after it (`hub.intake`): a conversation that is resolved

@@ -32,6 +32,7 @@ TOLD = (
     "ConversationResolved",
     "ConversationReopened",
     "FirstReplyBreached",
+    "AutomationHeld",
 )
 VIA = {
     "offer": "accepted the ring",
@@ -39,12 +40,14 @@ VIA = {
     "claim": "claimed it",
 }
 AUTOMATIC = {
+    "acknowledgement": "Acknowledgement that the message has arrived",
     "vacation": "Out-of-office answer",
     "bounce": "Could not be delivered",
     "bulk": "Sent to many",
     "list": "Mailing list",
     "report": "Delivery report",
 }
+HELD = {"acknowledgement": "The acknowledgement", "notice": "A mail notice"}
 FLAGS = {
     "multi_from": "The sender line names several people.",
     "too_many_parts": "Only the first parts of this mail are shown.",
@@ -262,6 +265,8 @@ def _event(row: FactRow, who: Viewer, agents: dict[int, str], traces: dict[int |
             return event("check", by, "resolved it")
         case "ConversationReopened":
             return event("inbox", "", f"Open again: {data['why']}")
+        case "AutomationHeld":
+            return event("alert", "", f"{HELD.get(data['kind'], 'An automatic message')} was not sent. {data['why']}")
         case "FirstReplyBreached":
             return event("clock", "", "The first reply is late", alarm=True)
     return None

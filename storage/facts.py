@@ -159,6 +159,16 @@ class DeliveryChanged(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class AutomationHeld(Fact):
+    """An automatic message (`kind` is acknowledgement or notice) was not sent; told once a day for each address."""
+
+    conversation_id: int
+    kind: str
+    why: str
+    by: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
 class ConversationQueued(Fact):
     """Work was put into a queue, to be matched with an agent."""
 

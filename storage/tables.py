@@ -3,6 +3,7 @@
 from sqlmodel import SQLModel
 
 from storage import (
+    automatic,
     channel_tokens,
     conversations,
     copies,
@@ -18,6 +19,7 @@ from storage import (
 
 metadata = SQLModel.metadata
 __all__ = [
+    "automatic",
     "channel_tokens",
     "conversations",
     "copies",

@@ -136,7 +136,7 @@ def test_text_html_an_inline_picture_and_a_file_arrive_as_they_were_written() ->
 
 
 def test_an_automatic_answer_says_that_it_is_one() -> None:
-    mail = composed(automatic=True)
+    mail = composed(automatic="auto-replied")
     assert mail["Auto-Submitted"] == "auto-replied"
     assert mail["X-Auto-Response-Suppress"] == "All"
 

@@ -21,6 +21,7 @@ from channels.mail.signing import signed
 from channels.mail.submit import TOTAL_SECONDS, Mail, submit
 
 if TYPE_CHECKING:
+    from channels.acknowledgement import Acknowledgement
     from channels.mail.lookups import Lookups
 
 __all__ = ["ConnectionLost", "EmailChannel"]
@@ -54,6 +55,11 @@ class EmailChannel:
     def secret_expires(self) -> date | None:
         """The day on which a secret of this account runs out, as far as its settings say so."""
         return self._settings.secret_expires
+
+    @property
+    def acknowledgement(self) -> Acknowledgement | None:
+        """What a customer is told at once, if anything."""
+        return self._settings.acknowledgement
 
     def use_tokens(self, fetch: Callable[[], str]) -> None:
         """Log in with what `fetch` gives from now on; it may raise TokenTrouble."""
@@ -91,13 +97,12 @@ class EmailChannel:
             raise SendFailed("The files are larger than 25 MB together; send them by a link.", permanent=True)
         if not message.to:
             raise SendFailed("The mail has no recipient; choose one.", permanent=True)
-        bounces_to = plus_address(self.address, message.bounce_token) if self._settings.plus_addresses else self.address
         data, key = self._composed(message, localtime()), self._settings.outgoing.key
         if key is not None:
             data = signed(data, key)
         everybody = dict.fromkeys(normalised(each) for each in (*message.to, *message.cc, *message.bcc))
         wanted = [each for each in everybody if not message.only or each in message.only]
-        handed = submit(self._lines, Mail(bounces_to, wanted, normalised(message.to[0]), data))
+        handed = submit(self._lines, Mail(self._envelope_sender(message), wanted, normalised(message.to[0]), data))
         return Accepted(own_id(message, self.address), refused=handed.refused, waiting=handed.waiting)
 
     def file_copy(self, message: Outbound, at: datetime) -> str:
@@ -105,6 +110,12 @@ class EmailChannel:
         data = self._composed(message, at, own_copy=True)
         folder = self._settings.outgoing.sent_folder
         return file_copy(self._settings.imap, folder, own_id(message, self.address), data, at)
+
+    def _envelope_sender(self, message: Outbound) -> str:
+        """Where reports go: to an address that names the message, to our own, or nowhere."""
+        if self._settings.plus_addresses and message.bounce_token:
+            return plus_address(self.address, message.bounce_token)
+        return "" if message.automatic and self._settings.outgoing.null_sender else self.address
 
     def _composed(self, message: Outbound, at: datetime, *, own_copy: bool = False) -> bytes:
         reply_to = plus_address(self.address, message.reply_token) if self._settings.plus_addresses else ""

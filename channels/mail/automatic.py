@@ -46,6 +46,11 @@ def automatic(message: Message, sender: str) -> str:
     return _report(message, sender) or _vacation(message) or _bulk(message) or _generated(message, sender)
 
 
+def wants_no_answer(message: Message) -> bool:
+    """Whether it asks machines not to answer it, also where a person wrote it (Microsoft's MS-OXCMAIL)."""
+    return _silenced(message)
+
+
 def marks(message: Message) -> tuple[str, ...]:
     """What the mail says is our mark. Anybody can write one: only the hub can tell whether it is ours."""
     return tuple(each[:100].decode("ascii", "replace") for each in values(message, LOOP_HEADER)[:3])

@@ -100,7 +100,8 @@ def _fields(
         "Message-ID": own_id(message, address),
         "In-Reply-To": chain[-1] if chain else "",
         "References": " ".join(_capped(chain)),
-        "Auto-Submitted": "auto-replied" if message.automatic and not message.bulk else "",
+        "Auto-Submitted": message.automatic,
+        "Precedence": "bulk" if message.automatic else "",  # what older answering machines look at, and only that
         "X-Auto-Response-Suppress": "All" if message.automatic or message.bulk else "",
         LOOP_HEADER: line(message.mark),
         **(_way_out(message) if message.bulk else {}),

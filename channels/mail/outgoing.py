@@ -13,6 +13,7 @@ from channels.mail.signing import SigningKey, read_key
 OPTIONAL = (
     *("signature", "signature_html", "html", "quote_original", "dkim_domain", "dkim_selector", "dkim_key"),
     *("sent_folder", "per_minute", "per_domain_per_minute", "smtp_connections", "smtp_mails_per_connection"),
+    "null_sender",
 )
 CONNECTIONS, MAILS = 4, 50
 # They file what is sent through them by themselves; a second copy would only confuse.
@@ -22,12 +23,17 @@ AUTO, OFF = "auto", "off"
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """`sent_folder` is a folder's name, "auto" for the one that the server calls Sent, or "off"."""
+    """`sent_folder` is a folder's name, "auto" for the one that the server calls Sent, or "off".
+
+    `null_sender` lets what no person wrote leave with an empty envelope sender, so that no report on it comes back
+    (RFC 3834 3.3); some servers refuse it.
+    """
 
     style: Style
     key: SigningKey | None
     pace: Pace
     sent_folder: str
+    null_sender: bool
     connections: int
     mails_per_connection: int
 
@@ -46,13 +52,14 @@ def read_outgoing(
             )
         ),
         sent_folder=_sent_folder(name, settings, hosts),
+        null_sender=settings.get("null_sender", True),
         connections=max(1, int(number("smtp_connections", CONNECTIONS))),
         mails_per_connection=max(1, int(number("smtp_mails_per_connection", MAILS))),
     )
 
 
 def _style(name: str, settings: Settings) -> Style:
-    for key in ("html", "quote_original"):
+    for key in ("html", "quote_original", "null_sender"):
         if not isinstance(settings.get(key, True), bool):
             raise NotConfigured(f"channel {name!r}: {key} is {settings[key]!r}; use true or false.")
     signature, rich = (str(settings.get(key) or "") for key in ("signature", "signature_html"))

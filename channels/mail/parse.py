@@ -9,7 +9,7 @@ from email.message import Message
 from email.parser import BytesHeaderParser
 
 from channels.base import ContactPoint, File, Inbound, Raw, Sender, Strength, Unreadable
-from channels.mail.automatic import automatic, marks
+from channels.mail.automatic import automatic, marks, wants_no_answer
 from channels.mail.bounces import report_of
 from channels.mail.forwarded import original_sender
 from channels.mail.headers import Mailbox, addresses, date, line, message_id, references, text, value, values
@@ -49,6 +49,7 @@ def parse(raw: Raw) -> Inbound:
     subject = text(value(message, "subject"), charset_hint(message))[:MAX_SUBJECT]
     sent_at, odd_date = _sent_at(message, raw)
     machine = automatic(message, address)
+    flags += ["no_auto_answer"] if wants_no_answer(message) and not machine else []
     return Inbound(
         sender=sender,
         text=content,

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from imapclient.exceptions import LoginError
 
+from channels import acknowledgement
 from channels.base import NotConfigured, Settings
 from channels.mail import outgoing
 from channels.mail.oauth import KEYS, Bearer, OAuthClient, TokenTrouble, read_client
@@ -36,6 +37,7 @@ OPTIONAL = (
     *("smtp_port", "smtp_tls", "smtp_username", "smtp_password", "ca_file"),
     *("plus_addresses", "trusted_authserv_ids", "trusted_relays", "trusted_sealers", "check_senders", "dns_server"),
     *outgoing.OPTIONAL,
+    *acknowledgement.KEYS,
 )
 MAX_BYTES = 40 * 1024 * 1024
 MAX_FOLDERS = 10
@@ -87,6 +89,7 @@ class MailSettings:
     trusted_sealers: frozenset[str] = frozenset()  # domains of forwarders and lists whose ARC seals are believed
     check_senders: bool = True  # whether signatures are verified where none of those says anything; asks the DNS
     dns_server: str = ""  # "host:port"; empty means the system's
+    acknowledgement: acknowledgement.Acknowledgement | None = None
     plus_addresses: bool = False  # whether mail to support+anything@ reaches this account
 
 
@@ -119,6 +122,7 @@ def read_settings(name: str, settings: Settings, address: str) -> MailSettings:
         trusted_sealers=frozenset(each.lower().rstrip(".") for each in texts(name, settings, "trusted_sealers")),
         check_senders=_switch(name, {"check_senders": True, **settings}, "check_senders"),
         dns_server=_dns_server(name, settings),
+        acknowledgement=acknowledgement.read_acknowledgement(name, settings, sends=True),
         plus_addresses=_switch(name, settings, "plus_addresses"),
     )  # fmt: skip
 

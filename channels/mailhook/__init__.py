@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import date
 from typing import ClassVar
 
+from channels.acknowledgement import KEYS, read_acknowledgement
 from channels.base import (
     Accepted,
     DeliveryUpdate,
@@ -56,6 +57,7 @@ class MailhookChannel:
         self.name, self.address = name, address
         ours = {key: value for key, value in settings.items() if key in OURS}
         rest = {key: value for key, value in settings.items() if key not in OURS}
+        self.acknowledgement = read_acknowledgement(name, settings, sends="smtp_host" in rest)
         provider = str(ours.get("provider") or "")
         checked(name, ours, required=("provider", *NEEDS.get(provider, ())), optional=OURS)
         if provider not in READERS:
@@ -77,7 +79,7 @@ class MailhookChannel:
             self._out = EmailChannel(name=name, address=address, settings=account)
             self.pace = self._out.pace
         else:
-            checked(name, rest, optional=("smtp_host", *OURS))
+            checked(name, rest, optional=("smtp_host", *OURS, *KEYS))
 
     @property
     def oauth(self) -> OAuthClient | None:
