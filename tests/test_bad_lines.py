@@ -51,6 +51,16 @@ def test_a_calm_line_carries_everything_and_a_rough_one_breaks() -> None:
     assert set(lines.all["echo"].met) == {"cut", "delay", "reset", "truncate"}
 
 
+def test_a_line_that_is_open_at_the_end_is_hung_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, Lines().running() as lines:
+        threading.Thread(target=echo, args=(listener,), daemon=True).start()
+        line = socket.create_connection(("127.0.0.1", lines.through("echo", listener.getsockname()[1])), timeout=10)
+        line.sendall(b"!")
+        assert line.recv(1) == b"!"
+    with line:
+        assert line.recv(1) == b""
+
+
 @pytest.mark.parametrize("database", ["sqlite"])  # PostgreSQL's turn is in tests/prove/test_long.py
 def test_messages_arrive_and_answers_leave_over_lines_that_break(database: str, tmp_path: Path) -> None:
     with Lines().running() as lines, ground(database, tmp_path, lines) as hub:

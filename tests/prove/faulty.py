@@ -12,12 +12,14 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 FAULTS = ("delay", "cut", "truncate", "reset")
 LONGEST_DELAY = 0.4  # seconds; anything longer than a timeout is a cut
 CHUNK = 16 * 1024
 NO_LINGER = struct.pack("ii", 1, 0)  # close() then sends a reset
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -47,17 +49,20 @@ class Line:
             asyncio.create_task(self._carry(reader, thither, dice)),
             asyncio.create_task(self._carry(there, writer, dice)),
         ]
-        done, left = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        for way in left:
-            way.cancel()
-        reset = any(way.result() == "reset" for way in done)
-        for end in (writer, thither):
-            line = end.get_extra_info("socket")
-            if reset and line is not None and line.family == socket.AF_INET:
-                line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
-                end.transport.abort()
-            else:
-                end.close()
+        reset = False
+        try:
+            done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            reset = any(way.result() == "reset" for way in done)
+        finally:
+            for way in ways:
+                way.cancel()
+            for end in (writer, thither):
+                line = end.get_extra_info("socket")
+                if reset and line is not None and line.family == socket.AF_INET:
+                    line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+                    end.transport.abort()
+                else:
+                    end.close()
 
     async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, dice: random.Random) -> str:
         with suppress(OSError, asyncio.CancelledError):
@@ -83,6 +88,7 @@ class Lines:
     def __init__(self, seed: int = 5):
         self.seed = seed
         self.all: dict[str, Line] = {}
+        self._servers: list[asyncio.Server] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="bad-lines", daemon=True)
 
@@ -92,6 +98,7 @@ class Lines:
 
         async def listen() -> int:
             server = await asyncio.start_server(line.take, "127.0.0.1", 0)
+            self._servers.append(server)
             return int(server.sockets[0].getsockname()[1])
 
         line.port = self._run(listen())
@@ -115,8 +122,19 @@ class Lines:
         try:
             yield self
         finally:
+            self._run(self._hang_up())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(5)
+            self._loop.close()
 
-    def _run(self, work: Coroutine[Any, Any, int]) -> int:
+    async def _hang_up(self) -> None:
+        """End every connection that is still carried, so that the loop ends with nothing under way."""
+        for server in self._servers:
+            server.close()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for each in left:
+            each.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
