@@ -166,8 +166,9 @@ class Ground:
         name = "web" if serves else f"worker-after-{process.pid}"
         hub._spawn(name, list(process.args), more)  # type: ignore[arg-type]
         if not serves:
-            log = hub.folder / f"{name}.log"
-            until(lambda: "is at work" in log.read_text(), "the worker to be at work", 60)
+            log, started = hub.folder / f"{name}.log", hub.running[-1]
+            # Where a second step is ordered, it may come to that one before: then it has died, and its turn is next.
+            until(lambda: "is at work" in log.read_text() or started.poll() is not None, "the worker to be at work", 60)
 
     def _serves(self, process: subprocess.Popen[bytes]) -> bool:
         return not any("worker.py" in str(word) for word in process.args)  # type: ignore[union-attr]
