@@ -15,6 +15,8 @@ from hub.contacts import add_identity, merge, rename, unmerge
 from hub.intake import read_first, retry_receipt
 from hub.lifecycle import resolve, snooze
 from hub.receipts import note_receipt
+from hub.threads import BY_ANSWER
+from hub.trust import NAMESAKES
 from storage.access import SYSTEM, Conflict, NotFound
 from storage.conversations import Conversation, timeline
 from storage.facts import FactRow
@@ -168,6 +170,16 @@ def test_a_mail_that_its_own_answer_overtook_joins_it(desk: Desk) -> None:
     assert desk.mail("Lamp", "Another one", message_id="<first_1000!@customer.example>").conversation_id != (
         faster.conversation_id
     )
+
+
+def test_what_a_mail_costs_does_not_grow_with_other_peoples_conversations(desk: Desk) -> None:
+    if not desk.hub.settings.embedded:
+        return  # PostgreSQL chooses by its statistics
+    with desk.hub.store.read() as tx:
+        for query, index in ((BY_ANSWER, "ix_contact_person_id"), (NAMESAKES, "ix_contact_name")):
+            plan = [row[3] for row in tx.sql(f"EXPLAIN QUERY PLAN {query}", *["1"] * query.count("?")).fetchall()]
+            first = next(step for step in plan if step.startswith("SEARCH"))
+            assert first.startswith("SEARCH c ") and index in first, plan
 
 
 def test_an_answer_to_somebody_elses_mail_does_not_draw_it_in(desk: Desk) -> None:
