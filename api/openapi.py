@@ -13,6 +13,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api.routes import JSON, Operation, Part, Shape
 from api.shapes import Error, In
+from hub.ruleschema import rules_schema
 
 PREFIX = "/api/v1"
 REFS = "#/components/schemas/{model}"
@@ -33,7 +34,7 @@ _ARGUMENT = re.compile(r"<(?:int:)?(\w+)>")
 
 
 def add_route(blueprint: Blueprint, parts: Iterable[Part]) -> None:
-    """Serve the description of `parts`, to anybody."""
+    """Serve the description of `parts` and the schema of rules, to anybody."""
 
     @cache
     def described() -> dict[str, Any]:
@@ -42,7 +43,13 @@ def add_route(blueprint: Blueprint, parts: Iterable[Part]) -> None:
     def openapi() -> Response:
         return jsonify(described())
 
+    def rules_json() -> Response:
+        response = jsonify(rules_schema())
+        response.mimetype = "application/schema+json"
+        return response
+
     blueprint.add_url_rule(f"{PREFIX}/openapi.json", "openapi", openapi)
+    blueprint.add_url_rule(f"{PREFIX}/schemas/rules.json", "rules_schema", rules_json)
 
 
 def describe(parts: Iterable[Part]) -> dict[str, Any]:

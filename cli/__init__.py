@@ -76,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("file", type=Path, nargs="?", help="where to (default: standard output)")
 
     command("doctor", "Check settings, database, files and channels, and say what to mend.")
+    command("schema", "Print the JSON Schema of the rules in desk.yaml, for editors that check while one types.")
     command("settings", "List every setting with its default, as the README has it.")
 
     token = command("token", "API tokens.").add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -223,6 +224,8 @@ def _on_the_desk(given: argparse.Namespace, settings: Settings) -> int:
 
     if given.command == "settings":
         return desk.print_settings()
+    if given.command == "schema":
+        return desk.print_schema()
     if given.command == "db":
         return desk.upgrade_database(settings)
     if given.command == "apply":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from config import Settings, SettingsError
 from config.settings import read_text, table
 from hub import desk
 from hub.people import create_agent, create_token, set_password
+from hub.rulecheck import Finding, look_over
+from hub.ruleschema import rules_schema
 from storage import Store, Tx
 from storage.access import SYSTEM, Actor, NotFound
 from storage.desk import Queue
@@ -57,9 +60,11 @@ def apply_file(settings: Settings, file: Path, *, ask: bool, dry_run: bool) -> i
     """Show what would change; then change it, all or nothing."""
     document, private = desk.read(read_text(file)), settings.webhook_allow_private
     with opened_store(settings) as store:
-        changes = _preview(store, document, private)
+        changes, findings = _preview(store, document, private)
         for change in changes:
             print(change)
+        for finding in findings:
+            print(f"! {finding}")
         if not changes:
             print("Nothing to change: the desk is as the file says.")
             return 0
@@ -71,6 +76,12 @@ def apply_file(settings: Settings, file: Path, *, ask: bool, dry_run: bool) -> i
         with store.write() as tx:
             desk.apply(tx, OPERATOR, document, private=private)
     print(f"Applied {len(changes)} changes.")
+    return 0
+
+
+def print_schema() -> int:
+    """The rules of a desk file as JSON Schema; docs/rules.schema.json has it."""
+    print(json.dumps(rules_schema(), indent=2, ensure_ascii=False))
     return 0
 
 
@@ -138,11 +149,14 @@ def _ask_password() -> str:
     return first
 
 
-def _preview(store: Store, document: dict[str, object], private: bool) -> list[desk.Change]:
+def _preview(store: Store, document: dict[str, object], private: bool) -> tuple[list[desk.Change], list[Finding]]:
+    """What would change, and what would be worth a look afterwards."""
     changes: list[desk.Change] = []
+    findings: list[Finding] = []
     try:
         with store.write() as tx:
             changes = desk.apply(tx, SYSTEM, document, private=private)
+            findings = look_over(tx)
             raise _Preview
     except _Preview:
-        return changes
+        return changes, findings

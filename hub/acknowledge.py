@@ -11,11 +11,10 @@ from channels.base import DeliveryState
 from hub.delivery import deliver
 from hub.gate import ACKNOWLEDGEMENT, Leaving, hold_back, may_leave
 from hub.hub import Hub, Opened
-from hub.ours import LOOKS_LIKE_US, NAMED_ADDRESS, NAMED_COLLEAGUE
+from hub.ours import LOOKS_LIKE_CONTACT, LOOKS_LIKE_US, NAMED_ADDRESS, NAMED_COLLEAGUE
 from hub.pump import Happened
 from hub.recipients import MAIL_KINDS
 from hub.threads import BEGAN
-from hub.trust import LOOKS_LIKE_CONTACT
 from storage import Tx
 from storage.conversations import Message
 from storage.people import Contact, Identity

@@ -22,6 +22,7 @@ from hub.deskfile import (
     read,
     span,
 )
+from routing.fields import nearest
 from routing.retire import drop_skill, hold_all, move_out, retire_agent
 from storage import Tx
 from storage.access import Actor
@@ -48,10 +49,10 @@ class Change:
 def apply(tx: Tx, actor: Actor, document: Mapping[str, Any], *, private: bool = False) -> list[Change]:
     """Make the database say what the file says.
 
-    What a section leaves out is switched off, and its work goes back to waiting; saved replies and skills, which no
-    history refers to, are removed. Sections that the file doesn't have stay as they are. Rolling the unit back makes
-    this a dry run. Applying the same file twice changes nothing. `private` lets webhooks reach our own network.
-    Raises DeskError.
+    What a section leaves out is switched off, and its work goes back to waiting; rules, saved replies and skills,
+    which no history refers to, are removed. Sections that the file doesn't have stay as they are. Rolling the unit
+    back makes this a dry run. Applying the same file twice changes nothing. `private` lets webhooks reach our own
+    network. Raises DeskError.
     """
     actor.must_be("admin")
     file = check(document, private=private)
@@ -96,8 +97,10 @@ def export(tx: Tx) -> str:
             for c in _active(tx, ChannelAccount)
         ],
         "rules": [
-            {"name": r.name, "when": r.condition, "then": _then_out(r, queues)}
-            for r in tx.exec(select(RoutingRule).where(col(RoutingRule.active)).order_by(col(RoutingRule.position)))
+            {"name": r.name}
+            | ({} if r.active else {"enabled": False})
+            | {"when": r.condition, "then": _then_out(r, queues)}
+            for r in tx.exec(select(RoutingRule).order_by(col(RoutingRule.position), col(RoutingRule.id)))
         ],
         "replies": [
             {"shortcut": r.shortcut, "text": r.text} for r in tx.exec(select(SavedReply).order_by(col(SavedReply.id)))
@@ -171,9 +174,13 @@ def _rules(tx: Tx, entries: list[RuleEntry]) -> list[Change]:
             "queue_id": queues[then.queue] if then.queue else None,
             "skills": then.skills,
             "priority": then.priority,
-            "active": True,
+            "active": entry.enabled,
         }
-    return _match(tx, RoutingRule, "name", wanted, "rule")
+    changes = _match(tx, RoutingRule, "name", wanted, "rule")
+    for gone in _left_out(tx, RoutingRule, "name", wanted):
+        tx.delete(gone)
+        changes.append(Change("-", f"rule {gone.name}"))
+    return changes
 
 
 def _replies(tx: Tx, entries: list[ReplyEntry]) -> list[Change]:
@@ -236,7 +243,7 @@ def _links(tx: Tx, entry: AgentEntry, queues: Mapping[str, int], skills: Mapping
 def _must_exist(place: str, noun: str, names: Iterable[str], known: Mapping[str, int]) -> None:
     for name in names:
         if name not in known:
-            raise DeskError(f"{place}: there is no {noun} {name!r}; known are {', '.join(known) or 'none'}")
+            raise DeskError(f"{place}: there is no {noun} {name!r}; {nearest(name, known)}")
 
 
 def _match(tx: Tx, model: type[SQLModel], key: str, wanted: Mapping[str, Mapping[str, Any]], noun: str) -> list[Change]:
@@ -257,7 +264,7 @@ def _match(tx: Tx, model: type[SQLModel], key: str, wanted: Mapping[str, Mapping
             tx.add(row)
             changes.append(Change("~", f"{noun} {name}", ", ".join(differing)))
     for name, row in rows.items():
-        if name not in wanted and getattr(row, "active", False):
+        if name not in wanted and model is not RoutingRule and getattr(row, "active", False):
             row.active = False
             tx.add(row)
             changes.append(Change("-", f"{noun} {name}"))
@@ -269,7 +276,8 @@ def _left_out(tx: Tx, model: Any, key: str, names: Iterable[str] | None) -> list
     if names is None:
         return []
     kept = set(names)
-    rows = _active(tx, model) if "active" in model.model_fields else tx.exec(select(model).order_by(model.id))
+    in_use = "active" in model.model_fields and model is not RoutingRule  # a rule may be switched off and stay
+    rows = _active(tx, model) if in_use else tx.exec(select(model).order_by(model.id))
     return [row for row in rows if getattr(row, key) not in kept]
 
 

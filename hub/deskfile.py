@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic_core import ErrorDetails
 
 from channels import KINDS
 from hub.feed import TYPES
 from hub.outside import NotAllowed, check_address
-from routing.rules import validate
+from routing.conditions import ConditionError, validate
+from routing.fields import nearest
 from storage.access import ROLES
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -34,15 +43,10 @@ def _among(known: Iterable[str], noun: str) -> AfterValidator:
 
     def check(value: str) -> str:
         if value not in names:
-            raise ValueError(f"{value!r} is no {noun}; {_hint(value, names)}")
+            raise ValueError(f"{value!r} is no {noun}; {nearest(value, names)}")
         return value
 
     return AfterValidator(check)
-
-
-def _hint(value: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(value, list(names), n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names)}"
 
 
 def _seconds(value: Any) -> int:
@@ -86,7 +90,7 @@ def _settings(value: Any, place: str = "") -> Any:
     return value
 
 
-def _condition(value: dict[str, Any]) -> dict[str, Any]:
+def _condition(value: Any) -> Any:
     validate(value)
     return value
 
@@ -113,7 +117,11 @@ def _served(queues: list[QueueEntry]) -> list[QueueEntry]:
 
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=64, strip_whitespace=True)]
+Name = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=64, strip_whitespace=True),
+    WithJsonSchema({"type": "string", "pattern": r"^\s*\S([\s\S]{0,62}\S)?\s*$"}),
+]
 Email = Annotated[str, StringConstraints(to_lower=True, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")]
 Span = Annotated[int, BeforeValidator(_seconds)]
 Level = Annotated[int, Field(ge=1, le=5)]
@@ -164,10 +172,11 @@ class Placing(Entry):
 
 
 class RuleEntry(Entry):
-    """The first rule whose condition holds decides; the empty condition always holds."""
+    """The first rule whose condition holds decides; the empty condition always holds. One not `enabled` is skipped."""
 
     name: Name
-    when: Annotated[dict[str, Any], AfterValidator(_condition)]
+    enabled: bool = True
+    when: Annotated[dict[str, Any], BeforeValidator(_condition)]
     then: Placing
 
 
@@ -281,9 +290,14 @@ def _sentence(error: ErrorDetails) -> str:
     if kind == "extra_forbidden":
         where, _, name = place.rpartition(".")
         known = _keys(steps)
-        return f"{f'{where}: ' if where else ''}unknown {'key' if where else 'section'} {name!r}; {_hint(name, known)}"
+        return (
+            f"{f'{where}: ' if where else ''}unknown {'key' if where else 'section'} {name!r}; {nearest(name, known)}"
+        )
     if kind == "value_error":
-        told = str(error["ctx"]["error"])
+        why = error["ctx"]["error"]
+        if isinstance(why, ConditionError) and why.path:
+            return f"{place}.{why.path}: {why.sentence}"
+        told = why.sentence if isinstance(why, ConditionError) else str(why)
         return f"{place} {told}" if told.startswith(("must ", "has ", "is ")) else f"{place}: {told}"
     said = _SAID.get(kind) or error["msg"].replace("Input should be", "must be").replace("String should", "must")
     return f"{place} {said}"

@@ -12,7 +12,7 @@ from storage.facts import ContactChanged, ContactCreated
 
 MAX_NAME = 200  # characters: an index takes no endless ones
 FIND = (
-    "SELECT i.id, i.contact_id, p.id, i.strength, p.name, p.attributes, p.language, EXISTS (SELECT 1 FROM "
+    "SELECT i.id, i.contact_id, p.id, i.strength, p.name, p.attributes, p.language, p.company, EXISTS (SELECT 1 FROM "
     "suppression s WHERE s.kind = i.kind AND s.value = i.value AND s.reason = 'bounce') FROM identity i "
     "JOIN contact c ON c.id = i.contact_id JOIN contact p ON p.id = c.person_id WHERE i.kind = ? AND i.value = ?"
 )
@@ -38,6 +38,7 @@ class Known:
     strength: int
     bounced: bool = False  # nothing is sent there, because mail came back
     new: bool = False  # seen for the first time
+    company: str = ""
 
 
 def identify(tx: Tx, sender: Sender) -> Known:
@@ -74,12 +75,14 @@ def _find(tx: Tx, point: ContactPoint) -> Known | None:
     row = tx.sql(FIND + lock, point.kind, point.value).fetchone()
     if row is None:
         return None
-    identity_id, contact_id, person_id, strength, name, attributes, language, bounced = row
+    identity_id, contact_id, person_id, strength, name, attributes, language, company, bounced = row
     if tx.hold("person", person_id):
         return _find(tx, point)
     if isinstance(attributes, str):  # SQLite hands JSON back as text
         attributes = json.loads(attributes) if attributes != "{}" else {}
-    return Known(identity_id, contact_id, person_id, name, attributes, language, strength, bool(bounced))
+    return Known(
+        identity_id, contact_id, person_id, name, attributes, language, strength, bool(bounced), company=company
+    )
 
 
 def _find_again(tx: Tx, point: ContactPoint) -> Known | None:

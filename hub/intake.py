@@ -22,6 +22,7 @@ from channels.base import (
     Unreadable,
 )
 from channels.text import storable
+from hub.arrivals import arrival_of
 from hub.bounces import note_report, reported_on
 from hub.copies import copy_key, note_copy
 from hub.delivery import settle_update
@@ -36,7 +37,7 @@ from hub.redaction import redacted, redacted_message
 from hub.suppression import lift
 from hub.threads import BEGAN, Thread, thread
 from hub.trust import beside_namesakes, compared, weighed
-from routing.work import Arrival, enqueue
+from routing.work import enqueue
 from storage import Interleaved, Tx, outages
 from storage.access import Actor, Conflict, NotFound, receipt_for
 from storage.blobs import BadBlob
@@ -217,7 +218,9 @@ def receive(
             tx.emit(ConversationResolved(conversation_id, by="system"))
     else:
         if not _hear(tx, found, conversation_id, message_id, inbound, kind):
-            enqueue(tx, _arrival(opened, sender, inbound, conversation_id))
+            flags = _flags(inbound, stranger)
+            reopens = found is not None and found.state == "resolved"
+            enqueue(tx, arrival_of(opened, sender, inbound, conversation_id, flags, reopens=reopens))
     tx.emit(MessageReceived(conversation_id, sender.contact_id, message_id, kind, why, inbound.automatic))
     return Taken("accepted", receipt_id, message_id, conversation_id, sender.contact_id)
 
@@ -441,7 +444,7 @@ def _write(
     tx: Tx, opened: Opened, sender: Known, inbound: Inbound, conversation_id: int, receipt_id: int, why: str,
     stranger: bool,
 ) -> int:  # fmt: skip
-    flags = (*inbound.flags, "new_participant") if stranger else inbound.flags
+    flags = _flags(inbound, stranger)
     rows = tx.sql(
         NEW_MESSAGE, conversation_id, opened.id, opened.account.kind, sender.contact_id, sender.identity_id, receipt_id,
         inbound.to[:320], json.dumps(inbound.others) if inbound.others else "[]", storable(inbound.subject)[:998],
@@ -452,6 +455,10 @@ def _write(
         json.dumps(flags) if flags else "[]", _proof(inbound), inbound.sent_at, tx.now,
     ).fetchall()  # fmt: skip
     return int(rows[0][0])
+
+
+def _flags(inbound: Inbound, stranger: bool) -> tuple[str, ...]:
+    return (*inbound.flags, "new_participant") if stranger else inbound.flags
 
 
 def _proof(inbound: Inbound) -> str:
@@ -475,16 +482,3 @@ def _hear(tx: Tx, found: Thread | None, conversation_id: int, message_id: int, i
     elif found is not None and found.state == "resolved":
         tx.emit(ConversationReopened(conversation_id, "the customer wrote"))
     return bool(heard.fetchone()[0])
-
-
-def _arrival(opened: Opened, sender: Known, inbound: Inbound, conversation_id: int) -> Arrival:
-    return Arrival(
-        conversation_id=conversation_id,
-        contact_id=sender.contact_id,
-        channel=opened.account.kind,
-        channel_name=opened.account.name,
-        subject=inbound.subject,
-        text=inbound.text,
-        language=inbound.language or sender.language,
-        attributes={**sender.attributes, "language": sender.language or inbound.language, "name": sender.name},
-    )

@@ -6,13 +6,13 @@ from datetime import datetime
 
 from sqlmodel import col, select
 
+from hub.arrivals import arrival_again
 from routing.locks import held, hold
-from routing.work import Arrival, close, enqueue
+from routing.work import close, enqueue
 from storage import Tx
 from storage.access import SYSTEM, Actor, Conflict
 from storage.conversations import Conversation
 from storage.facts import ConversationReopened, ConversationResolved, ConversationSnoozed, ConversationWoken
-from storage.people import Contact
 
 
 def snooze(tx: Tx, actor: Actor, conversation_id: int, until: datetime | None) -> Conversation:
@@ -74,15 +74,6 @@ def reopen(tx: Tx, actor: Actor, conversation_id: int, why: str = "reopened by h
     conversation.state = "open"
     tx.add(conversation)
     tx.emit(ConversationReopened(conversation_id, why, by=actor.by))
-    contact = tx.get_one(Contact, conversation.contact_id)
-    enqueue(
-        tx,
-        Arrival(
-            conversation_id=conversation_id, contact_id=conversation.contact_id, channel=conversation.channel,
-            channel_name="", subject=conversation.subject, text=conversation.preview,
-            language=contact.language,
-            attributes={**contact.attributes, "language": contact.language, "name": contact.name},
-        ),
-    )  # fmt: skip
+    enqueue(tx, arrival_again(tx, conversation))
     tx.refresh(conversation)
     return conversation

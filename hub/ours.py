@@ -11,6 +11,10 @@ from hub.recipients import untagged
 
 # Flags of a message, followed by whom the sender resembles.
 NAMED_COLLEAGUE, NAMED_ADDRESS, LOOKS_LIKE_US = "named_colleague:", "named_address:", "looks_like_us:"
+LOOKS_LIKE_CUSTOMER = "looks_like_customer:"  # followed by the customer's domain
+LOOKS_LIKE_CONTACT = "looks_like_contact:"  # the same, for the domain of a person of the same name
+SPOOFED_COLLEAGUE = "spoofed_colleague"  # our own address, and nothing proves it
+POSES = (SPOOFED_COLLEAGUE, NAMED_COLLEAGUE, NAMED_ADDRESS, LOOKS_LIKE_US, LOOKS_LIKE_CUSTOMER, LOOKS_LIKE_CONTACT)
 
 
 @dataclass(frozen=True, slots=True)

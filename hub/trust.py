@@ -9,12 +9,11 @@ from channels.mail.lookalikes import looks_like, names_of
 from hub.bounces import traced
 from hub.hub import Hub, Opened
 from hub.identity import Known
+from hub.ours import LOOKS_LIKE_CONTACT, LOOKS_LIKE_CUSTOMER, SPOOFED_COLLEAGUE
 from hub.recipients import untagged
 from hub.redaction import as_it_came
 from storage import Tx
 
-LOOKS_LIKE_CUSTOMER = "looks_like_customer:"  # a flag, followed by the customer's domain
-LOOKS_LIKE_CONTACT = "looks_like_contact:"  # the same, for the domain of a person of the same name
 NAMESAKES = (  # CROSS JOIN has SQLite begin at the name: it would else go through all addresses
     "SELECT i.value FROM contact c CROSS JOIN identity i "
     "WHERE c.name = ? AND c.id <> ? AND i.contact_id = c.id AND i.kind = 'email' LIMIT 50"
@@ -49,7 +48,7 @@ def _flagged(hub: Hub, inbound: Inbound) -> Inbound:
     flags = ours.suspicions(inbound.sender.name, point.value)
     unproved = inbound.authenticity.verdict != "pass" and not inbound.automatic
     if unproved and untagged(point.value) in ours.addresses:
-        flags.append("spoofed_colleague")
+        flags.append(SPOOFED_COLLEAGUE)
     return replace(inbound, flags=(*inbound.flags, *flags)) if flags else inbound
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from channels.mail.lookalikes import shown
-from hub.ours import LOOKS_LIKE_US, NAMED_ADDRESS, NAMED_COLLEAGUE
-from hub.trust import LOOKS_LIKE_CONTACT, LOOKS_LIKE_CUSTOMER
+from hub.ours import LOOKS_LIKE_CONTACT, LOOKS_LIKE_CUSTOMER, LOOKS_LIKE_US, NAMED_ADDRESS, NAMED_COLLEAGUE
 from storage.conversations import Message
 
 READ = {

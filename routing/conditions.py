@@ -1,22 +1,31 @@
-"""Conditions of rules: a tree of all, any and not over leaves {field, op, value}, compiled once to closures."""
+"""Conditions of rules: a tree of all, any and not over leaves {field, op, value}, compiled once to closures.
+
+A field that is missing holds for nothing but `exists: false`: neither eq nor ne, neither in nor not_in.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from routing.patterns import read_pattern
+from routing.fields import EXACT as EXACT_FIELDS
+from routing.fields import ZONED, Field, Kind, field_named, nearest
+from routing.operands import EACH, FLAG, NUMBER, PATTERN, WORD, Operand, one_of, pair, several
 
-ITEM_FIELDS = ("item.channel", "item.channel_name", "item.subject", "item.text", "item.language")
 LONGEST_TEXT = 20_000  # characters of a text that word tests look at
+LONGEST_FOUND = 1000  # characters of another field that may be looked for as a word
+SHOWN = 80  # characters of a value that an explanation keeps
 DEEPEST = 10
 MOST_LEAVES = 200
+GROUPS = ("all", "any", "not")
+WRITTEN = ("item.text", "item.subject")  # what the customer wrote stays in the message
 
 
 class Fields:
-    """The values a condition may ask for. An absent field, None and the empty text are all missing."""
+    """The values a condition may ask for. An absent field, None, the empty text and the empty list are missing."""
 
     __slots__ = ("_folded", "_values")
 
@@ -27,7 +36,7 @@ class Fields:
     def get(self, name: str) -> Any:
         """The value, or None when it is missing."""
         value = self._values.get(name)
-        return None if value == "" else value
+        return None if value == "" or value == [] else value
 
     def folded(self, name: str) -> str | None:
         """A text without regard to case, made once however many leaves ask; None when it is no text."""
@@ -43,175 +52,282 @@ class Fields:
 Test = Callable[[Fields], bool]
 
 
+class ConditionError(ValueError):
+    """A condition that can't be used: where (`any[2].value`, counted from 1, empty for all of it) and why."""
+
+    def __init__(self, path: str, sentence: str):
+        super().__init__(f"{path or 'condition'}: {sentence}")
+        self.path, self.sentence = path, sentence
+
+
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One comparison as it was written, with its test."""
+    """One comparison as it was written, with its test.
 
+    `asks` are the names under which `Fields` holds what it needs. `negated` ones stand below an odd number of nots,
+    so that they speak for the whole when they don't hold. `other` is the field that it compares with.
+    """
+
+    path: str
     field: str
     op: str
     value: Any
     test: Test
+    kind: Kind
+    zone: str = ""
+    negated: bool = False
+    other: str = ""
+
+    @property
+    def key(self) -> str:
+        """The name of its own value."""
+        return f"{self.field}@{self.zone}" if self.kind in ZONED else self.field
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        return (self.key, self.other) if self.other else (self.key,)
+
+    def explained(self, fields: Fields) -> dict[str, Any]:
+        """What it compared, what it found there and what came of it."""
+        told: dict[str, Any] = {"field": self.field, "op": self.op, "value": self.value, "held": self.test(fields)}
+        if self.zone:
+            told["zone"] = self.zone
+        if self.negated:
+            told["negated"] = True
+        if self.field not in WRITTEN and (found := fields.get(self.key)) is not None:
+            told["found"] = found[:SHOWN] if isinstance(found, str | list) else found
+        return told
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """all, any or not over its parts; not means none of them."""
+
+    name: str
+    parts: tuple[Node, ...]
+
+
+Node = Leaf | Group
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A compiled tree. `holds` stops at the first leaf that decides; `evaluate` asks every leaf."""
+    """A compiled tree. `holds` stops at the first leaf that decides; `evaluate` asks every leaf.
+
+    `root` None always holds. `asks` are the names of all values that it needs.
+    """
 
     holds: Test
     leaves: tuple[Leaf, ...]
+    root: Node | None
+    asks: frozenset[str]
 
     def evaluate(self, fields: Fields) -> tuple[bool, list[dict[str, Any]]]:
         """Whether it holds, and what each leaf said."""
-        trace = [
-            {"field": leaf.field, "op": leaf.op, "value": leaf.value, "held": leaf.test(fields)} for leaf in self.leaves
-        ]
-        return self.holds(fields), trace
+        return self.holds(fields), [leaf.explained(fields) for leaf in self.leaves]
 
 
 def validate(condition: Any) -> None:
-    """Raises ValueError with the path and a sentence ("any[1].value: must be a list") when it can't be used."""
+    """Raises ConditionError with the path and a sentence when it can't be used."""
     read_condition(condition)
 
 
 def read_condition(condition: Any) -> Condition:
-    """Compile a tree; the empty one always holds. Raises ValueError like `validate`."""
-    leaves: list[Leaf] = []
-    if condition == {}:
-        return Condition(lambda fields: True, ())
-    test = _read_node(condition, "", leaves, 0)
-    return Condition(test, tuple(leaves))
+    """Compile a tree; the empty one always holds. Raises ConditionError like `validate`."""
+    if condition == {} and isinstance(condition, Mapping):
+        return Condition(lambda fields: True, (), None, frozenset())
+    root = _read_node(condition, "", 0, False)
+    leaves = tuple(_leaves(root))
+    if len(leaves) > MOST_LEAVES:
+        raise ConditionError("", f"makes more than {MOST_LEAVES} comparisons in one condition")
+    return Condition(_compiled(root), leaves, root, frozenset(name for leaf in leaves for name in leaf.asks))
 
 
-def _read_node(node: Any, path: str, leaves: list[Leaf], depth: int) -> Test:
+def _read_node(node: Any, path: str, depth: int, negated: bool) -> Node:
     if not isinstance(node, Mapping):
-        raise _wrong(path, "must be a mapping: {all: […]}, {any: […]}, {not: …} or {field, op, value}")
+        raise ConditionError(path, "must be a mapping: {all: […]}, {any: […]}, {not: …} or {field, op, value}")
     if depth > DEEPEST:
-        raise _wrong(path, f"is nested deeper than {DEEPEST} levels")
+        raise ConditionError(path, f"is nested deeper than {DEEPEST} levels")
     if "field" in node:
-        return _read_leaf(node, path, leaves)
-    if len(node) != 1 or (name := next(iter(node))) not in ("all", "any", "not"):
-        present = ", ".join(map(str, node)) or "nothing"
-        raise _wrong(path, f"must have exactly one of all, any, not, or field; it has {present}")
+        return _read_leaf(node, path, negated)
+    if len(node) != 1 or (name := next(iter(node))) not in GROUPS:
+        present = ", ".join(map(str, node))[:80] or "nothing"
+        raise ConditionError(path, f"must have exactly one of all, any, not, or field; it has {present}")
     parts = node[name] if name != "not" or isinstance(node[name], list) else [node[name]]
     if not isinstance(parts, list) or not parts:
-        raise _wrong(_at(path, name), "must be a list with at least one condition")
-    tests = tuple(_read_node(part, _at(path, f"{name}[{i}]"), leaves, depth + 1) for i, part in enumerate(parts))
-    if name == "all":
+        raise ConditionError(_at(path, name), "must be a list with at least one condition")
+    if len(parts) > MOST_LEAVES:
+        raise ConditionError(_at(path, name), f"makes more than {MOST_LEAVES} comparisons in one condition")
+    below = negated != (name == "not")
+    return Group(
+        name,
+        tuple(_read_node(part, _at(path, f"{name}[{i}]"), depth + 1, below) for i, part in enumerate(parts, 1)),
+    )
+
+
+def _leaves(node: Node) -> Iterator[Leaf]:
+    if isinstance(node, Leaf):
+        yield node
+    else:
+        for part in node.parts:
+            yield from _leaves(part)
+
+
+def _compiled(node: Node) -> Test:
+    if isinstance(node, Leaf):
+        return node.test
+    tests = tuple(_compiled(part) for part in node.parts)
+    if node.name == "all":
         return lambda fields: all(test(fields) for test in tests)
-    if name == "any":
+    if node.name == "any":
         return lambda fields: any(test(fields) for test in tests)
     return lambda fields: not any(test(fields) for test in tests)
 
 
-def _read_leaf(node: Mapping[str, Any], path: str, leaves: list[Leaf]) -> Test:
-    field, op = node["field"], node.get("op")
-    if unknown := sorted(set(map(str, node)) - {"field", "op", "value"}):
-        raise _wrong(_at(path, unknown[0]), "is not known here; a leaf has field, op and value")
-    if not isinstance(field, str) or not (field in ITEM_FIELDS or re.fullmatch(r"contact\.[\w.-]{1,64}", field)):
-        known = ", ".join(ITEM_FIELDS)
-        raise _wrong(_at(path, "field"), f"must be one of {known} or contact.<attribute>, not {field!r}")
-    if not isinstance(op, str) or op not in _OPS:
-        raise _wrong(_at(path, "op"), f"must be one of {', '.join(_OPS)}, not {op!r}")
-    value = node.get("value", True) if op == "exists" else node.get("value")
+def _read_leaf(node: Mapping[str, Any], path: str, negated: bool) -> Leaf:
+    if unknown := sorted(set(map(str, node)) - {"field", "op", "value", "zone"}):
+        raise ConditionError(_at(path, unknown[0][:80]), "is not known here; a leaf has field, op and value")
     try:
-        test = _OPS[op](field, value)
+        field = field_named(node["field"])
     except ValueError as error:
-        raise _wrong(_at(path, "value"), str(error)) from None
-    leaves.append(Leaf(field, op, value, test))
-    if len(leaves) > MOST_LEAVES:
-        raise _wrong(path, f"makes more than {MOST_LEAVES} comparisons in one condition")
-    return test
+        raise ConditionError(_at(path, "field"), str(error)) from None
+    name, op, zone = str(node["field"]), _read_op(node.get("op"), field, path), _read_zone(node, field, path)
+    value = node.get("value", True) if op == "exists" else node.get("value")
+    key = f"{name}@{zone}" if field.kind in ZONED else name
+    other, test = "", None
+    if isinstance(value, Mapping):
+        other = _read_other(value, op, field, path)
+        test = _against(op, key, other)
+    else:
+        try:
+            test = _OPS[op](key, operand_of(op, field).read(value))
+        except ValueError as error:
+            raise ConditionError(_at(path, "value"), str(error)) from None
+    return Leaf(path, name, op, value, test, field.kind, zone, negated, other)
+
+
+def _read_op(op: Any, field: Field, path: str) -> str:
+    known = ops_of(field)
+    if isinstance(op, str) and op in known:
+        return op
+    if isinstance(op, str) and op in _OPS:
+        raise ConditionError(_at(path, "op"), f"{op} makes no sense for a {field.kind}; use {', '.join(known)}")
+    told = "is missing" if op is None else f"{str(op)[:40]!r} is no comparison"
+    raise ConditionError(_at(path, "op"), f"{told}; {nearest(str(op), known)}")
+
+
+def _read_zone(node: Mapping[str, Any], field: Field, path: str) -> str:
+    if "zone" not in node:
+        return "UTC" if field.kind in ZONED else ""
+    zone = node["zone"]
+    if field.kind not in ZONED:
+        raise ConditionError(_at(path, "zone"), "goes only with time.of_day, time.weekday and time.date")
+    try:
+        if isinstance(zone, str) and zone:
+            return ZoneInfo(zone).key
+    except (ValueError, KeyError, OSError):
+        pass
+    raise ConditionError(_at(path, "zone"), f"{str(zone)[:40]!r} is no time zone; write one such as Europe/Stockholm")
+
+
+def _read_other(value: Mapping[str, Any], op: str, field: Field, path: str) -> str:
+    """The field on the right hand of a comparison of two."""
+    if set(value) != {"field"}:
+        raise ConditionError(_at(path, "value"), "must be a value, or {field: …} to compare with another field")
+    if op not in COMPARE or field.kind in ZONED:
+        raise ConditionError(_at(path, "value"), f"{op} of {field.name} can't be compared with another field")
+    try:
+        other = field_named(value["field"])
+    except ValueError as error:
+        raise ConditionError(_at(path, "value.field"), str(error)) from None
+    if other.kind in ZONED:
+        raise ConditionError(_at(path, "value.field"), f"{other.name} can only stand on the left")
+    return str(value["field"])
 
 
 def _at(path: str, step: str) -> str:
     return f"{path}.{step}" if path else step
 
 
-def _wrong(path: str, sentence: str) -> ValueError:
-    return ValueError(f"{path or 'condition'}: {sentence}")
+# --- the comparisons: each makes a test from the name of a value and what its operand read ---------------------------
 
 
-# --- the comparisons: each makes a test from field and value, or raises ValueError ------------------------------------
+def _same(found: Any, wanted: Any) -> bool:
+    """Equal, and true is not 1."""
+    return bool(found == wanted) and isinstance(found, bool) == isinstance(wanted, bool)
 
 
-def _equal(field: str, value: Any) -> Test:
-    wanted = _scalar(value)
-    return lambda fields: fields.get(field) == wanted
+def _equal(key: str, wanted: Any) -> Test:
+    if isinstance(wanted, str):
+        return lambda fields: bool(fields.get(key) == wanted)
+    return lambda fields: _same(fields.get(key), wanted)
 
 
-def _unequal(field: str, value: Any) -> Test:
-    wanted = _scalar(value)
-    return lambda fields: (found := fields.get(field)) is not None and found != wanted
+def _unequal(key: str, wanted: Any) -> Test:
+    return lambda fields: (found := fields.get(key)) is not None and not _same(found, wanted)
 
 
-def _among(field: str, value: Any) -> Test:
-    wanted = tuple(_scalar(one) for one in _several(value))
-    return lambda fields: fields.get(field) in wanted
+def _among(key: str, wanted: list[Any]) -> Test:
+    return lambda fields: (found := fields.get(key)) is not None and any(_same(found, one) for one in wanted)
 
 
-def _not_among(field: str, value: Any) -> Test:
-    wanted = tuple(_scalar(one) for one in _several(value))
-    return lambda fields: (found := fields.get(field)) is not None and found not in wanted
+def _not_among(key: str, wanted: list[Any]) -> Test:
+    return lambda fields: (found := fields.get(key)) is not None and not any(_same(found, one) for one in wanted)
 
 
-def _has(field: str, value: Any) -> Test:
-    return _has_any(field, [value])
+def _has(key: str, word: str) -> Test:
+    return _has_any(key, [word])
 
 
-def _has_any(field: str, value: Any) -> Test:
-    words = [_text(one).casefold() for one in _several(value)]
+def _has_any(key: str, given: list[str]) -> Test:
+    words = [word.casefold() for word in given]
     # Whole words only; looking for the bare characters first is many times faster and usually says no.
     whole = re.compile("|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in words))
     wanted = frozenset(words)
 
     def test(fields: Fields) -> bool:
-        text = fields.folded(field)
+        text = fields.folded(key)
         if text is not None:
             return any(word in text for word in words) and whole.search(text) is not None
-        found = fields.get(field)
+        found = fields.get(key)
         return isinstance(found, list) and any(str(one).casefold() in wanted for one in found)
 
     return test
 
 
-def _at_least(field: str, value: Any) -> Test:
-    low = _bound(value)
-    return lambda fields: (found := _number(fields.get(field))) is not None and found >= low
+def _at_least(key: str, low: Any) -> Test:
+    value = _value_like(low)
+    return lambda fields: (found := value(fields.get(key))) is not None and found >= low
 
 
-def _at_most(field: str, value: Any) -> Test:
-    high = _bound(value)
-    return lambda fields: (found := _number(fields.get(field))) is not None and found <= high
+def _at_most(key: str, high: Any) -> Test:
+    value = _value_like(high)
+    return lambda fields: (found := value(fields.get(key))) is not None and found <= high
 
 
-def _between(field: str, value: Any) -> Test:
-    if not isinstance(value, list) or len(value) != 2:
-        raise ValueError("must be a list of two numbers: the lowest and the highest")
-    low, high = _bound(value[0]), _bound(value[1])
-    if low > high:
-        raise ValueError("must have the lowest number first")
-    return lambda fields: (found := _number(fields.get(field))) is not None and low <= found <= high
+def _between(key: str, bounds: tuple[Any, Any]) -> Test:
+    low, high = bounds
+    value = _value_like(low)
+    if low > high:  # over midnight
+        return lambda fields: (found := value(fields.get(key))) is not None and (found >= low or found <= high)
+    return lambda fields: (found := value(fields.get(key))) is not None and low <= found <= high
 
 
-def _prefix(field: str, value: Any) -> Test:
-    start = _text(value).casefold()
-    return lambda fields: (text := fields.folded(field)) is not None and text.startswith(start)
+def _prefix(key: str, given: str) -> Test:
+    start = given.casefold()
+    return lambda fields: (text := fields.folded(key)) is not None and text.startswith(start)
 
 
-def _matches(field: str, value: Any) -> Test:
-    pattern = read_pattern(_text(value))
-
+def _matches(key: str, pattern: Any) -> Test:
     def test(fields: Fields) -> bool:
-        found = fields.get(field)
+        found = fields.get(key)
         return isinstance(found, str) and pattern.found_in(found)
 
     return test
 
 
-def _exists(field: str, value: Any) -> Test:
-    if not isinstance(value, bool):
-        raise ValueError("must be true or false")
-    return lambda fields: (fields.get(field) is not None) is value
+def _exists(key: str, wanted: bool) -> Test:
+    return lambda fields: (fields.get(key) is not None) is wanted
 
 
 _OPS: dict[str, Callable[[str, Any], Test]] = {
@@ -228,30 +344,70 @@ _OPS: dict[str, Callable[[str, Any], Test]] = {
     "matches": _matches,
     "exists": _exists,
 }
+COMPARE = ("eq", "ne", "in", "not_in", "has", "has_any", "gte", "lte", "prefix")  # take another field as well
+OPS = tuple(_OPS)
+_BY_KIND = {
+    Kind.TEXT: ("eq", "ne", "in", "not_in", "has", "has_any", "prefix", "matches", "exists"),
+    Kind.NUMBER: ("eq", "ne", "in", "not_in", "gte", "lte", "between", "exists"),
+    Kind.FLAG: ("eq", "ne", "exists"),
+    Kind.WORDS: ("has", "has_any", "exists"),
+    Kind.TIME: ("gte", "lte", "between"),
+    Kind.DAY: ("eq", "ne", "in", "not_in"),
+    Kind.DATE: ("eq", "ne", "in", "not_in", "gte", "lte", "between"),
+    Kind.ANY: OPS,
+}
 
 
-def _scalar(value: Any) -> Any:
-    if isinstance(value, str | int | float) and value != "":
-        return value
-    raise ValueError("must be a text, a number, true or false")
+def ops_of(field: Field) -> tuple[str, ...]:
+    """The comparisons that make sense for a field."""
+    return _BY_KIND[field.kind]
 
 
-def _several(value: Any) -> list[Any]:
-    if isinstance(value, list) and value:
-        return value
-    raise ValueError("must be a list with at least one entry")
+def operand_of(op: str, field: Field) -> Operand:
+    """What may stand as the value of a comparison."""
+    if op == "exists":
+        return FLAG
+    if op == "matches":
+        return PATTERN
+    if op in ("has", "prefix"):
+        return WORD
+    if op == "has_any":
+        return several(WORD)
+    each = one_of(field.choices) if field.choices else EACH[field.kind]
+    if op in ("gte", "lte", "between"):
+        each = EACH[field.kind] if field.kind in ZONED else NUMBER
+        return pair(each, ordered=field.kind is not Kind.TIME) if op == "between" else each
+    return several(each) if op in ("in", "not_in") else each
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, str) and value.strip():
-        return value.strip()
-    raise ValueError("must be a text that is not empty")
+def _against(op: str, key: str, other: str) -> Test:
+    """A comparison with another field's value. Where either is missing, or the two don't go together, it is false."""
+    make = _OPS[op]
+
+    def test(fields: Fields) -> bool:
+        wanted = fields.get(other)
+        if wanted is None or fields.get(key) is None:
+            return False
+        if op in ("gte", "lte"):
+            wanted = _number(wanted)
+            return wanted is not None and make(key, wanted)(fields)
+        if op in ("in", "not_in", "has_any"):
+            wanted = wanted if isinstance(wanted, list) else [wanted]
+        if op in ("has", "has_any", "prefix"):
+            words = [str(one).strip()[:LONGEST_FOUND] for one in (wanted if isinstance(wanted, list) else [wanted])]
+            words = [word for word in words if word]
+            return bool(words) and make(key, words if op == "has_any" else words[0])(fields)
+        return make(key, wanted)(fields)
+
+    return test
 
 
-def _bound(value: Any) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    raise ValueError("must be a number")
+def _value_like(bound: Any) -> Callable[[Any], Any]:
+    return _number if isinstance(bound, float) else _clock
+
+
+def _clock(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _number(value: Any) -> float | None:
@@ -262,3 +418,8 @@ def _number(value: Any) -> float | None:
         return float(value)
     except ValueError:
         return None
+
+
+def choices_of(name: str) -> tuple[str, ...]:
+    """All the values a field can have, where they are few; else nothing."""
+    return EXACT_FIELDS[name].choices if name in EXACT_FIELDS else ()

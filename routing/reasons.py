@@ -37,7 +37,6 @@ _OPS = {
     "between": "is between",
     "prefix": "begins with",
     "matches": "matches",
-    "exists": "is known:",
 }
 
 
@@ -171,14 +170,37 @@ def _skills(skills: Mapping[str, int]) -> str:
 
 
 def _leaves(leaves: list[dict[str, Any]]) -> str:
-    if not leaves:
-        return "it holds for everything"
-    parts = []
-    for leaf in leaves:
-        value = leaf["value"]
-        shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        parts.append(f"{leaf['field'].replace('item.', '').replace('.', ' ')} {_OPS[leaf['op']]} {shown}")
-    return ", ".join(parts)
+    """What spoke for the rule: comparisons that held, and below a not those that did not."""
+    parts = [_leaf(leaf) for leaf in leaves if leaf["held"] is not bool(leaf.get("negated"))]
+    return ", ".join(parts) or "it holds for everything"
+
+
+def _leaf(leaf: Mapping[str, Any]) -> str:
+    value, missing = leaf["value"], leaf["op"] == "exists" and leaf["value"] is False
+    if isinstance(value, Mapping):
+        shown = _field(str(value["field"]))
+    else:
+        shown = ", ".join(map(_value, value)) if isinstance(value, list) else _value(value)
+    denied = "not: " if leaf.get("negated") else ""
+    told = "is not known" if missing else "is known" if leaf["op"] == "exists" else f"{_OPS[leaf['op']]} {shown}"
+    if leaf["op"] == "between" and isinstance(value, list):
+        told = f"is between {_value(value[0])} and {_value(value[1])}"
+    zone = f" ({leaf['zone']})" if leaf.get("zone") else ""
+    found = f" (it was {leaf['found']})" if _is_measured(leaf) else ""
+    return f"{denied}{_field(leaf['field'])} {told}{zone}{found}"
+
+
+def _is_measured(leaf: Mapping[str, Any]) -> bool:
+    """Numbers change: the one that was compared is told."""
+    return isinstance(leaf.get("found"), int | float) and not isinstance(leaf["found"], bool)
+
+
+def _field(name: str) -> str:
+    return name.removeprefix("item.").replace("_", " ").replace(".", " ")
+
+
+def _value(value: Any) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def _who(tx: Tx, by: str) -> str:

@@ -12,12 +12,13 @@ from weakref import WeakKeyDictionary
 
 from sqlmodel import col, select
 
-from routing.conditions import Condition, Fields, read_condition, validate
+from routing.conditions import Condition, Fields, read_condition
+from routing.lookups import is_looked_up
 from storage.access import Conflict
 from storage.desk import Queue, RoutingRule, default_queue, desk_version
 from storage.store import Tx
 
-__all__ = ["Placement", "QueueTerms", "Rule", "RuleBook", "rule_book", "validate"]
+__all__ = ["Placement", "QueueTerms", "Rule", "RuleBook", "rule_book"]
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,10 @@ class Placement:
 
 
 class RuleBook:
-    """One state of the desk, read once and used until the desk changes."""
+    """One state of the desk, read once and used until the desk changes.
+
+    `lookups` are the values that its rules ask for and that cost something to know.
+    """
 
     def __init__(self, version: int, queues: list[Queue], default_id: int | None, rules: list[RoutingRule]):
         self.version = version
@@ -76,6 +80,9 @@ class RuleBook:
         }
         self.default = None if default_id is None else self.queues[default_id]
         self.rules = tuple(compiled for rule in rules if (compiled := self._compiled(rule)) is not None)
+        asked = {name for rule in self.rules for name in rule.condition.asks}
+        self.lookups = tuple(sorted(name for name in asked if is_looked_up(name)))
+        self.queue_ids = {queue.name: queue.id for queue in self.queues.values()}
         self._unmatched = None if self.default is None else self._by_default(self.default)
 
     def place(self, values: Mapping[str, Any]) -> Placement:
@@ -110,9 +117,8 @@ class RuleBook:
 
     @staticmethod
     def _trace(rule: Rule, fields: Fields, queue: QueueTerms) -> str:
-        leaves = [leaf for leaf in rule.condition.evaluate(fields)[1] if leaf["held"]]
         step = {"step": "rule", "rule_id": rule.id, "rule": rule.name, "queue_id": queue.id, "queue": queue.name}
-        return json.dumps([{**step, "leaves": leaves}])
+        return json.dumps([{**step, "leaves": rule.condition.evaluate(fields)[1]}])
 
     def _by_default(self, queue: QueueTerms) -> Placement:
         trace = [{"step": "default", "rules": len(self.rules), "queue_id": queue.id, "queue": queue.name}]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlmodel import col, select
 
 from routing.agents import agent_names, load_drift, take_load
 from routing.locks import hold, hold_agents
+from routing.lookups import looked_up
 from routing.moves import cool_down, disown, end_offer, own, refresh, requeue
 from routing.presence import acting_agent, set_status
 from routing.reasons import Explanation, why_assigned, why_waiting
@@ -52,7 +53,10 @@ _INSERT_ITEM = (
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """Work that came in, as rules see it. `attributes` are the contact's, its language under "language"."""
+    """Work that came in, as rules see it. `attributes` are the contact's, its language under "language".
+
+    `more` holds further values by the names of `routing.fields`.
+    """
 
     conversation_id: int
     contact_id: int
@@ -62,6 +66,18 @@ class Arrival:
     text: str
     attributes: Mapping[str, Any]
     language: str = ""  # of what was written; the contact's where nobody can tell
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    def values(self) -> dict[str, Any]:
+        """What rules may ask without looking anything up."""
+        values: dict[str, Any] = {f"contact.{name}": value for name, value in self.attributes.items()}
+        values["item.channel"] = self.channel
+        values["item.channel_name"] = self.channel_name
+        values["item.subject"] = self.subject
+        values["item.text"] = self.text
+        values["item.language"] = self.language
+        values.update(self.more)
+        return values
 
 
 def enqueue(tx: Tx, arrival: Arrival) -> int:
@@ -71,7 +87,11 @@ def enqueue(tx: Tx, arrival: Arrival) -> int:
     Conflict when the desk has no queue. The hot path of everything that arrives: driver statements only.
     """
     book = rule_book(tx)
-    place = book.place(_values(arrival))
+    values = arrival.values()
+    if book.lookups:
+        found = looked_up(tx, book.lookups, arrival.contact_id, arrival.conversation_id, book.queue_ids)
+        values.update(found)
+    place = book.place(values)
     due_at = first_reply_due(place.queue, tx.now)
     row = tx.sql(
         _INSERT_ITEM,
@@ -344,13 +364,3 @@ def _reread(tx: Tx, conversation_id: int, agent_id: int | None) -> None:
     refresh(tx, Conversation, conversation_id)
     if agent_id is not None:
         refresh(tx, Agent, agent_id)
-
-
-def _values(arrival: Arrival) -> dict[str, Any]:
-    values: dict[str, Any] = {f"contact.{name}": value for name, value in arrival.attributes.items()}
-    values["item.channel"] = arrival.channel
-    values["item.channel_name"] = arrival.channel_name
-    values["item.subject"] = arrival.subject
-    values["item.text"] = arrival.text
-    values["item.language"] = arrival.language
-    return values

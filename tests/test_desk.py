@@ -62,7 +62,14 @@ WHEN = "when: {field: item.text, op: has, value: x}"
         (f"rules: [{{name: a, {WHEN}, then: {{skills: {{nosuch: 3}}}}}}]", "there is no skill 'nosuch'"),
         (f"rules: [{{name: a, {WHEN}, then: {{priority: high}}}}]", "must be a whole number"),
         ("rules: [{name: a, when: x, then: {}}]", r"rules\[1\].when must be a mapping"),
-        ("rules: [{name: a, when: {field: item.text, op: nop, value: x}, then: {}}]", "op: must be one of"),
+        (
+            "rules: [{name: a, when: {field: item.text, op: nop, value: x}, then: {}}]",
+            r"rules\[1\].when.op: 'nop' is no",
+        ),
+        (
+            "rules: [{name: a, when: {any: [{field: itm.text, op: eq, value: x}]}, then: {}}]",
+            r"when.any\[1\].field: 'itm",
+        ),
         ("replies: [{shortcut: a, text: 5}]", "must be text"),
         ("webhooks: [{name: a, url: 'http://169.254.169.254/', secret: env:X}]", "may not be called"),
         ("webhooks: [{name: a, url: 'https://127.0.0.1/', secret: env:X}]", "may not be called"),

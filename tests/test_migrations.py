@@ -45,6 +45,19 @@ def test_the_tables_are_what_the_code_says_they_are(store: Store) -> None:
         assert compare_metadata(context, metadata) == []
 
 
+def test_rules_that_a_file_left_out_go_and_those_in_use_stay(empty: Store) -> None:
+    upgrade(empty, "0014")
+    with empty.write() as tx:
+        for position, active in enumerate((True, False)):
+            tx.sql(
+                "INSERT INTO routing_rule(position, name, condition, skills, priority, active) "
+                "VALUES(?, 'a rule', '{}', '{}', 0, ?)", position, active,
+            )  # fmt: skip
+    upgrade(empty, "0015")
+    with empty.read() as tx:
+        assert [row[0] for row in tx.sql("SELECT position FROM routing_rule").fetchall()] == [0]
+
+
 def test_an_upgrade_keeps_what_the_first_version_has_stored(empty: Store) -> None:
     upgrade(empty, "0001")
     with empty.write() as tx:

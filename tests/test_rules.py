@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
-from routing.conditions import Fields, read_condition
-from routing.rules import rule_book, validate
+from routing.conditions import Fields, read_condition, validate
+from routing.rules import rule_book
 from storage import Store
 from storage.access import Conflict
 from storage.desk import RoutingRule, touch_desk
@@ -63,6 +63,46 @@ def test_comparisons_and_a_missing_field_is_never_true(field: str, op: str, valu
     assert holds({"field": field, "op": op, "value": value}) is expected
 
 
+@pytest.mark.parametrize(
+    ("field", "op", "other", "expected"),
+    [
+        ("contact.language", "eq", "form.language", True),
+        ("contact.language", "ne", "contact.tier", True),
+        ("contact.orders", "gte", "form.least", True),
+        ("contact.orders", "lte", "form.least", False),
+        ("contact.tier", "in", "contact.tags", False),
+        ("form.tag", "in", "contact.tags", True),
+        ("form.tag", "not_in", "contact.tags", False),
+        ("item.text", "has", "form.thing", True),
+        ("item.text", "has_any", "contact.tags", False),
+        ("item.text", "prefix", "form.thing", False),
+        ("contact.tier", "gte", "form.least", False),
+        ("contact.company", "eq", "contact.company", False),
+        ("contact.tier", "ne", "contact.company", False),
+        ("contact.tier", "not_in", "contact.nothing", False),
+    ],
+)
+def test_two_fields_are_compared_and_a_missing_one_is_never_true(
+    field: str, op: str, other: str, expected: bool
+) -> None:
+    values = MAIL | {"form.language": "sv", "form.least": 10, "form.tag": "VIP", "form.thing": " Parcel "}
+    condition = read_condition({"field": field, "op": op, "value": {"field": other}})
+    assert condition.holds(Fields(values)) is expected
+    assert condition.asks == {field, other}
+
+
+def test_true_is_not_one() -> None:
+    values = Fields({"contact.vip": True, "contact.level": 1})
+    for field, value, expected in (
+        ("contact.vip", 1, False),
+        ("contact.level", True, False),
+        ("contact.level", 1.0, True),
+    ):
+        assert read_condition({"field": field, "op": "eq", "value": value}).holds(values) is expected
+        assert read_condition({"field": field, "op": "in", "value": [value]}).holds(values) is expected
+        assert read_condition({"field": field, "op": "ne", "value": value}).holds(values) is not expected
+
+
 def test_trees_combine_and_say_what_each_leaf_found() -> None:
     swedish = {"field": "contact.language", "op": "eq", "value": "sv"}
     chat = {"field": "item.channel", "op": "eq", "value": "chat"}
@@ -72,6 +112,14 @@ def test_trees_combine_and_say_what_each_leaf_found() -> None:
     found, trace = read_condition({"any": [chat, {"all": [swedish]}]}).evaluate(Fields(MAIL))
     assert found
     assert [(leaf["field"], leaf["held"]) for leaf in trace] == [("item.channel", False), ("contact.language", True)]
+    assert [leaf["found"] for leaf in trace] == ["email", "sv"]
+    _, trace = read_condition({"not": {"any": [chat, {"not": swedish}]}}).evaluate(Fields(MAIL))
+    assert [(leaf["held"], leaf.get("negated", False)) for leaf in trace] == [(False, True), (True, False)]
+
+
+def test_an_explanation_keeps_nothing_that_the_customer_wrote() -> None:
+    _, (leaf,) = read_condition({"field": "item.text", "op": "has", "value": "parcel"}).evaluate(Fields(MAIL))
+    assert "found" not in leaf
 
 
 @pytest.mark.parametrize(
@@ -80,14 +128,32 @@ def test_trees_combine_and_say_what_each_leaf_found() -> None:
         ([], "condition: must be a mapping"),
         ({"any": []}, "any: must be a list with at least one"),
         ({"all": [], "any": []}, "condition: must have exactly one of"),
-        ({"any": [{"field": "item.colour", "op": "eq", "value": 1}]}, r"any\[0\].field: must be one of item.channel"),
-        ({"not": {"field": "item.text", "op": "like", "value": "x"}}, r"not\[0\].op: must be one of eq, ne"),
+        (
+            {"any": [{"field": "item.sbject", "op": "eq", "value": 1}]},
+            r"any\[1\].field: .* did you mean 'item.subject'",
+        ),
+        (
+            {"not": {"field": "item.text", "op": "like", "value": "x"}},
+            r"not\[1\].op: 'like' is no comparison; known",
+        ),
         ({"field": "item.text", "op": "has", "value": " "}, "value: must be a text that is not empty"),
         ({"field": "item.text", "op": "has_any", "value": "parcel"}, "value: must be a list"),
-        ({"field": "contact.a", "op": "between", "value": [3, 1]}, "value: must have the lowest number first"),
+        ({"field": "contact.a", "op": "between", "value": [3, 1]}, "value: must have the lowest first"),
         ({"field": "contact.a", "op": "gte", "value": True}, "value: must be a number"),
         ({"field": "contact.a", "op": "eq"}, "value: must be a text, a number"),
         ({"field": "contact.a", "op": "eq", "vale": 1}, "vale: is not known here"),
+        ({"field": "item.text", "op": "gte", "value": 1}, "op: gte makes no sense for a text; use eq, ne"),
+        ({"field": "item.subject", "op": "eq", "value": 5}, "value: must be a text: put it in quotes"),
+        ({"field": "item.authenticity", "op": "eq", "value": "bad"}, "value: must be one of pass, fail"),
+        ({"field": "contact.new", "op": "eq", "value": "yes"}, "value: must be true or false"),
+        ({"field": "time.of_day", "op": "gte", "value": "9:00"}, "value: must be written like 09:30"),
+        ({"field": "time.weekday", "op": "eq", "value": "Monday"}, "value: must be one of mon, tue"),
+        ({"field": "time.weekday", "op": "eq", "value": "mon", "zone": "Mars"}, "zone: 'Mars' is no time zone"),
+        ({"field": "item.text", "op": "eq", "value": "x", "zone": "UTC"}, "zone: goes only with time"),
+        ({"field": "contact.a", "op": "eq", "value": {"field": "contct.b"}}, "value.field: .* is no field"),
+        ({"field": "contact.a", "op": "eq", "value": {"feld": "contact.b"}}, "value: must be a value, or"),
+        ({"field": "contact.a", "op": "matches", "value": {"field": "contact.b"}}, "matches of .* can't be compared"),
+        ({"field": "contact.a", "op": "eq", "value": {"field": "time.date"}}, "can only stand on the left"),
         ({"field": "item.text", "op": "matches", "value": "("}, "value: the pattern can't be read"),
         ({"field": "item.text", "op": "matches", "value": "(a+)+$"}, "must not contain another repeat"),
         ({"field": "item.text", "op": "matches", "value": "(a|aa)+$"}, "must not contain alternatives"),
@@ -148,7 +214,7 @@ def test_a_rule_that_can_not_be_read_is_left_out_and_mail_goes_on(
         tx.add(RoutingRule(position=0, name="Old", condition={"field": "item.text", "op": "like", "value": "x"}))
         touch_desk(tx)
         assert len(rule_book(tx).rules) == 2
-    assert "routing rule 3 is left out: op: must be one of" in caplog.text
+    assert "routing rule 3 is left out: op: 'like' is no comparison" in caplog.text
     assert desk.item(desk.comes_in()).queue_id == desk.queues["Support"]
 
 

@@ -1,0 +1,137 @@
+"""What looks wrong with a desk although it can be used: told when it is edited, with the nearest fix, never refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlmodel import col, select
+
+from channels import KINDS
+from routing.conditions import Condition, Leaf, read_condition
+from routing.fields import QUEUE_FIELD, nearest
+from routing.logic import always, implies, never
+from storage import Tx
+from storage.desk import Queue, RoutingRule, Skill, active_channels
+from storage.people import Agent, AgentQueue, AgentSkill
+
+MOST_COMPARED = 300  # rules whose conditions are compared with one another
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something to look at. `what` is the rule or queue, `path` the place in its condition, if it has one."""
+
+    what: str
+    sentence: str
+    path: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what}{f', {self.path}' if self.path else ''}: {self.sentence}"
+
+
+@dataclass(frozen=True, slots=True)
+class Staff:
+    """Who serves which queue, with their skills' levels."""
+
+    serving: Mapping[int, frozenset[int]]
+    names: Mapping[int, str]
+    levels: Mapping[int, Mapping[str, int]]
+
+    def gap(self, queue_id: int, skills: Mapping[str, int]) -> str:
+        """Why nobody can take such work, with the agent who is nearest to it; empty when somebody can."""
+        agents = self.serving.get(queue_id, frozenset())
+        if not agents:
+            return "no agent serves it: give it to somebody, or the work waits for ever"
+        if not skills:
+            return ""
+        missing = {
+            agent: {name: level for name, level in skills.items() if self.levels.get(agent, {}).get(name, 0) < level}
+            for agent in agents
+        }
+        best = min(missing, key=lambda agent: (len(missing[agent]), sum(missing[agent].values()), agent))
+        if not missing[best]:
+            return ""
+        wanted = " and ".join(f"{name} ≥ {level}" for name, level in sorted(skills.items()))
+        has = self.levels.get(best, {})
+        lacks = ", ".join(
+            f"{name} {has[name]} instead of {level}" if name in has else f"no {name}"
+            for name, level in sorted(missing[best].items())
+        )
+        return f"nobody who serves it has {wanted}; the nearest is {self.names[best]} with {lacks}"
+
+
+def look_over(tx: Tx) -> list[Finding]:
+    """Everything worth a look on the desk as it is now: its queues, then its rules in their order."""
+    staff = _staff(tx)
+    queues = {queue.id or 0: queue for queue in tx.exec(select(Queue).where(col(Queue.active)).order_by(col(Queue.id)))}
+    found = [Finding(f"queue {queue.name}", gap) for number, queue in queues.items() if (gap := staff.gap(number, {}))]
+    default = next((queue for queue in queues.values() if queue.is_default), None)
+    rules = list(
+        tx.exec(
+            select(RoutingRule).where(col(RoutingRule.active)).order_by(col(RoutingRule.position), col(RoutingRule.id))
+        )
+    )
+    conditions: list[Condition | None] = []
+    for rule in rules:
+        try:
+            conditions.append(read_condition(rule.condition))
+        except ValueError as error:
+            conditions.append(None)
+            found.append(Finding(f"rule {rule.name}", f"it can't be used and is left out: {error}"))
+    for place, (rule, condition) in enumerate(zip(rules, conditions, strict=True)):
+        if condition is None:
+            continue
+        earlier = list(zip(rules, conditions, strict=True))[: min(place, MOST_COMPARED)]
+        found += _about(tx, rule, condition, earlier, [queue.name for queue in queues.values()])
+        target = queues.get(rule.queue_id or 0, default)
+        if target is not None and rule.skills and (gap := staff.gap(target.id or 0, rule.skills)):
+            found.append(Finding(f"rule {rule.name}", f"queue {target.name}: {gap}"))
+    return found
+
+
+def _about(
+    tx: Tx, rule: RoutingRule, condition: Condition, earlier: Sequence[tuple[RoutingRule, Condition | None]],
+    queues: Sequence[str],
+) -> list[Finding]:  # fmt: skip
+    what = f"rule {rule.name}"
+    if (leaf := never(condition)) is not None:
+        told = f"{leaf.field} {leaf.op} can't hold beside the rest, so that the rule never does"
+        return [Finding(what, told, leaf.path)]
+    found = [Finding(what, sentence, leaf.path) for leaf in condition.leaves if (sentence := _stray(tx, leaf, queues))]
+    for other, over in earlier:
+        if over is not None and implies(condition, over):
+            why = "holds for everything" if always(over) else "holds whenever this one does"
+            fix = "leave one of the two out" if implies(over, condition) else f"move it above “{other.name}”"
+            return [*found, Finding(what, f"it is never reached: the earlier rule “{other.name}” {why}; {fix}")]
+    return found
+
+
+def _stray(tx: Tx, leaf: Leaf, queues: Sequence[str]) -> str:
+    """What is odd about a comparison with names of this desk."""
+    for name in (leaf.field, leaf.other):
+        if (asked := QUEUE_FIELD.fullmatch(name)) and asked[1] not in queues:
+            return f"there is no queue {asked[1]!r}, so that it never holds; {nearest(asked[1], queues)}"
+    if leaf.other or leaf.op not in ("eq", "ne", "in", "not_in"):
+        return ""
+    known: Sequence[str] = ()
+    if leaf.field == "item.channel":
+        known = [*KINDS, *(account.kind for account in active_channels(tx))]
+    elif leaf.field == "item.channel_name":
+        known = [account.name for account in active_channels(tx)]
+    values = leaf.value if isinstance(leaf.value, list) else [leaf.value]
+    strange = next((value for value in values if known and value not in known), None)
+    return "" if strange is None else f"this desk has no {leaf.field} {strange!r}; {nearest(strange, known)}"
+
+
+def _staff(tx: Tx) -> Staff:
+    names = {number or 0: name for number, name in tx.exec(select(Agent.id, Agent.name).where(col(Agent.active)))}
+    serving: dict[int, set[int]] = {}
+    for link in tx.exec(select(AgentQueue)):
+        if link.agent_id in names:
+            serving.setdefault(link.queue_id, set()).add(link.agent_id)
+    skills = {skill.id: skill.name for skill in tx.exec(select(Skill))}
+    levels: dict[int, dict[str, int]] = {}
+    for known in tx.exec(select(AgentSkill)):
+        levels.setdefault(known.agent_id, {})[skills[known.skill_id]] = known.level
+    return Staff({queue: frozenset(agents) for queue, agents in serving.items()}, names, levels)
