@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from flask import Blueprint, request
 
-from api import contacts, conversations, errors, events, health, metrics, openapi, receipts, webhook_endpoints
+from api import (
+    calendars,
+    contacts,
+    conversations,
+    errors,
+    events,
+    health,
+    metrics,
+    openapi,
+    receipts,
+    webhook_endpoints,
+)
 from api.tokens import authenticate
 from hub.web import hub_here
 from storage.access import NotFound
 
-PARTS = (conversations.part, contacts.part, events.part, receipts.part, webhook_endpoints.part)
+PARTS = (conversations.part, contacts.part, events.part, receipts.part, calendars.part, webhook_endpoints.part)
 MAX_ID = 2**53  # what JSON numbers hold exactly
 
 

@@ -414,3 +414,30 @@ class Error(BaseModel):
     """The answer of every refusal."""
 
     error: Problem
+
+
+class Opening(BaseModel):
+    """A time in which it is open without a break."""
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+    since: datetime = Field(alias="from")
+    until: datetime
+
+
+class Calendar(BaseModel):
+    """When somebody is there for the queues that keep to it."""
+
+    id: int
+    name: str
+    time_zone: str
+    queues: list[Named]
+    open: bool
+    opens_at: datetime | None = Field(description="Now if it is open; null if it never opens again.")
+    openings: list[Opening] = Field(description="Of the coming two weeks.")
+
+
+class Calendars(BaseModel):
+    """Every calendar in use."""
+
+    calendars: list[Calendar]

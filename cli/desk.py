@@ -58,7 +58,7 @@ def upgrade_database(settings: Settings) -> int:
 
 def apply_file(settings: Settings, file: Path, *, ask: bool, dry_run: bool) -> int:
     """Show what would change; then change it, all or nothing."""
-    document, private = desk.read(read_text(file)), settings.webhook_allow_private
+    document, private = desk.read(read_text(file), file.parent), settings.webhook_allow_private
     with opened_store(settings) as store:
         changes, findings = _preview(store, document, private)
         for change in changes:

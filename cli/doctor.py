@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import select
 
 from channels.base import CheckFailed, Checks, NotConfigured
 from config import Settings
@@ -14,9 +16,13 @@ from hub import Hub, Opened
 from hub.mailhealth import URGENT_DAYS, folder_health, secret_ages, token_problems
 from inbox import assets
 from routing.agents import load_drift
+from routing.hours import known_until
 from storage.access import NotFound
+from storage.calendars import CalendarPlan
 from storage.migrations import HEAD, current, is_current
 from storage.receipts import STUCK_AFTER, stuck
+
+CALENDAR_AHEAD = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
             return
         yield _drift(hub)
         yield from _stuck(hub)
+        yield from _calendars(hub)
         for opened in hub.channels():
             yield _channel(opened)
         yield from _mail(hub)
@@ -130,6 +137,18 @@ def _stuck(hub: Hub) -> Iterator[Finding]:
     told = f"nobody has looked at {unseen}" if unseen else ""
     mend = "Open Could not be read in the inbox: each has its reason, a Retry, and Leave it."
     yield Finding("unreadable receipts", not unseen, told, mend)
+
+
+def _calendars(hub: Hub) -> Iterator[Finding]:
+    """Whether what closes a desk from outside is known for long enough."""
+    with hub.store.read() as tx:
+        plans, now = [row for row in tx.exec(select(CalendarPlan)) if row.active], tx.now
+    for row in plans:
+        end = known_until(row.plan, now)
+        well = end is None or end > (now + CALENDAR_AHEAD).date()
+        told = f"its holidays or iCalendar events are known until {end}" if end else ""
+        mend = "Put a newer ics into desk.yaml, or name the closed dates there, and apply it."
+        yield Finding(f"calendar {row.name}", well, told, mend)
 
 
 def _mail(hub: Hub) -> Iterator[Finding]:

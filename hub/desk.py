@@ -1,4 +1,4 @@
-"""The desk as one file: channels, queues, skills, rules, agents and replies, compared, applied and exported."""
+"""The desk as one file: queues and their calendars, rules, people and all else; compared, applied and exported."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlmodel import SQLModel, col, select
 
 from hub.deskfile import (
     AgentEntry,
+    CalendarEntry,
     ChannelEntry,
     DeskError,
     QueueEntry,
@@ -23,9 +24,11 @@ from hub.deskfile import (
     span,
 )
 from routing.fields import nearest
+from routing.hours import must_open, read_calendar
 from routing.retire import drop_skill, hold_all, move_out, retire_agent
 from storage import Tx
 from storage.access import Actor
+from storage.calendars import CalendarPlan
 from storage.deliveries import WebhookEndpoint
 from storage.desk import ChannelAccount, Queue, RoutingRule, SavedReply, Skill, touch_desk
 from storage.facts import DeskChanged
@@ -71,6 +74,8 @@ def apply(tx: Tx, actor: Actor, document: Mapping[str, Any], *, private: bool = 
             tx.flush()
     if file.skills is not None:
         _must_not_miss_skills(tx)
+    if file.calendars is not None:
+        _must_not_miss_calendars(tx)
     for queue in closing:
         changes += [] if queue.active else _move_out(tx, actor, queue)
     if changes:
@@ -84,9 +89,12 @@ def export(tx: Tx) -> str:
     queues = {queue.id: queue.name for queue in _active(tx, Queue)}
     skills = {skill.id: skill.name for skill in tx.exec(select(Skill).order_by(col(Skill.id)))}
     hooks = _active(tx, WebhookEndpoint)
+    calendars = {calendar.id: calendar.name for calendar in _active(tx, CalendarPlan)}
     document = {
+        "calendars": [{"name": c.name, **c.plan} for c in _active(tx, CalendarPlan)],
         "queues": [
             {"name": q.name, "first_reply": span(q.first_reply_seconds), "offer": span(q.offer_seconds)}
+            | ({"calendar": calendars[q.calendar_id]} if q.calendar_id in calendars else {})
             | ({"default": True} if q.is_default else {})
             for q in _active(tx, Queue)
         ],
@@ -121,12 +129,34 @@ def export(tx: Tx) -> str:
     return text
 
 
+def _calendars(tx: Tx, entries: list[CalendarEntry]) -> list[Change]:
+    for entry in entries:
+        try:
+            must_open(read_calendar(entry.name, entry.plan), tx.now)
+        except ValueError as error:
+            raise DeskError(f"calendar {entry.name!r} {error}") from None
+    wanted = {entry.name: {"plan": entry.plan, "active": True} for entry in entries}
+    return _match(tx, CalendarPlan, "name", wanted, "calendar")
+
+
+def _must_not_miss_calendars(tx: Tx) -> None:
+    names = {calendar.id: calendar for calendar in tx.exec(select(CalendarPlan))}
+    for queue in _active(tx, Queue):
+        if queue.calendar_id is not None and not names[queue.calendar_id].active:
+            name = names[queue.calendar_id].name
+            raise DeskError(f"calendars leaves out {name!r}, which queue {queue.name!r} keeps to")
+
+
 def _queues(tx: Tx, entries: list[QueueEntry]) -> list[Change]:
     default = next((entry.name for entry in entries if entry.default), entries[0].name)
+    calendars = _ids(tx, CalendarPlan)
+    for entry in entries:
+        _must_exist(f"queue {entry.name!r}", "calendar", [entry.calendar] if entry.calendar else [], calendars)
     wanted = {
         entry.name: {
             "first_reply_seconds": entry.first_reply,
             "offer_seconds": entry.offer,
+            "calendar_id": calendars[entry.calendar] if entry.calendar else None,
             "is_default": entry.name == default,
             "active": True,
         }
@@ -315,6 +345,7 @@ def _then_out(rule: RoutingRule, queues: Mapping[int | None, str]) -> dict[str, 
 
 
 _STEPS: dict[str, Callable[[Tx, Any], list[Change]]] = {
+    "calendars": _calendars,
     "queues": _queues,
     "skills": _skills,
     "agents": _agents,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
@@ -17,6 +18,7 @@ from pydantic import (
     StringConstraints,
     ValidationError,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic_core import ErrorDetails
 
@@ -25,6 +27,7 @@ from hub.feed import TYPES
 from hub.outside import NotAllowed, check_address
 from routing.conditions import ConditionError, validate
 from routing.fields import nearest
+from routing.hours import read_calendar
 from storage.access import ROLES
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -134,12 +137,42 @@ class Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+class HolidaysEntry(Entry):
+    """Whose public holidays are kept."""
+
+    country: Annotated[str, StringConstraints(max_length=3)]
+    region: Annotated[str, StringConstraints(max_length=64)] = ""
+
+
+class CalendarEntry(Entry):
+    """When somebody is there."""
+
+    name: Name
+    time_zone: Annotated[str, StringConstraints(max_length=64)]
+    hours: dict[str, str | list[str]]
+    holidays: HolidaysEntry | None = None
+    closed: Annotated[list[str], _distinct()] = []
+    special: dict[str, str | list[str]] = {}
+    ics: str = ""
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """All but the name and what says nothing."""
+        return self.model_dump(exclude={"name"}, exclude_defaults=True)
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> CalendarEntry:
+        read_calendar(self.name, self.plan)
+        return self
+
+
 class QueueEntry(Entry):
     """Where work waits."""
 
     name: Name
     first_reply: Span = 4 * UNITS["h"]
     offer: Span = 30
+    calendar: Name | None = None
     default: bool = False
 
 
@@ -199,6 +232,7 @@ class WebhookEntry(Entry):
 class DeskFile(Entry):
     """The whole file. A section that is None stays as it is in the database."""
 
+    calendars: Annotated[list[CalendarEntry], _distinct("name")] | None = None
     queues: Annotated[list[QueueEntry], _distinct("name"), AfterValidator(_served)] | None = None
     skills: Annotated[list[Name], _distinct()] | None = None
     agents: Annotated[list[AgentEntry], _distinct("email")] | None = None
@@ -208,10 +242,19 @@ class DeskFile(Entry):
     webhooks: Annotated[list[WebhookEntry], _distinct("name")] | None = None
 
 
-def read(text: str) -> dict[str, Any]:
-    """Parse and check a desk file. Raises DeskError."""
+class _Loader(yaml.SafeLoader):
+    """YAML in which a date is text, as everywhere else."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def read(text: str, folder: Path | None = None) -> dict[str, Any]:
+    """Parse and check a desk file. A calendar's `ics: file:name` is read from the folder. Raises DeskError."""
     try:
-        document = yaml.safe_load(text)
+        document = yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise DeskError(f"this is not valid YAML{line}: {error.problem or error.context}") from None
@@ -219,6 +262,8 @@ def read(text: str) -> dict[str, Any]:
         raise DeskError(f"this is not valid YAML: {str(error).splitlines()[0]}") from None
     except RecursionError:
         raise DeskError(f"the file is nested deeper than {DEEPEST} levels") from None
+    if folder is not None and isinstance(document, dict):
+        _fetch_ics(document, folder)
     check(document)
     return dict(document)
 
@@ -243,6 +288,18 @@ def check(document: Any, *, private: bool = True) -> DeskFile:
         except NotAllowed as refused:
             raise DeskError(f"webhook {webhook.name!r}: {refused}") from None
     return file
+
+
+def _fetch_ics(document: dict[str, Any], folder: Path) -> None:
+    """Put the text of iCalendar files where their names stand: other nodes don't have the files."""
+    calendars = document.get("calendars")
+    for entry in calendars if isinstance(calendars, list) else []:
+        named = entry.get("ics") if isinstance(entry, dict) else None
+        if isinstance(named, str) and named.startswith("file:"):
+            try:
+                entry["ics"] = (folder / named.removeprefix("file:")).read_text("utf-8")
+            except (OSError, ValueError) as error:
+                raise DeskError(f"calendar {entry.get('name')!r}: {named} can't be read ({error})") from None
 
 
 def _must_be_plain(document: Any) -> None:
@@ -306,8 +363,10 @@ def _sentence(error: ErrorDetails) -> str:
 def _keys(steps: tuple[int | str, ...]) -> list[str]:
     """What may stand where an unknown key stands."""
     entries: dict[str, type[Entry]] = {
-        "queues": QueueEntry, "agents": AgentEntry, "channels": ChannelEntry, "rules": RuleEntry,
-        "replies": ReplyEntry, "webhooks": WebhookEntry,
+        "calendars": CalendarEntry, "queues": QueueEntry, "agents": AgentEntry, "channels": ChannelEntry,
+        "rules": RuleEntry, "replies": ReplyEntry, "webhooks": WebhookEntry,
     }  # fmt: skip
-    entry = DeskFile if len(steps) == 1 else Placing if "then" in steps[:-1] else entries[str(steps[0])]
+    nested: dict[str, type[Entry]] = {"then": Placing, "holidays": HolidaysEntry}
+    inside = next((nested[str(step)] for step in reversed(steps[:-1]) if step in nested), None)
+    entry = DeskFile if len(steps) == 1 else inside or entries[str(steps[0])]
     return list(entry.model_fields)

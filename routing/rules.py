@@ -12,9 +12,12 @@ from weakref import WeakKeyDictionary
 
 from sqlmodel import col, select
 
+from routing.calendars import ALWAYS, Calendar
 from routing.conditions import Condition, Fields, read_condition
+from routing.hours import read_calendar
 from routing.lookups import is_looked_up
 from storage.access import Conflict
+from storage.calendars import CalendarPlan
 from storage.desk import Queue, RoutingRule, default_queue, desk_version
 from storage.store import Tx
 
@@ -36,6 +39,7 @@ class QueueTerms:
     name: str
     first_reply: timedelta
     ring: timedelta
+    calendar: Calendar = ALWAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +71,19 @@ class RuleBook:
     `lookups` are the values that its rules ask for and that cost something to know.
     """
 
-    def __init__(self, version: int, queues: list[Queue], default_id: int | None, rules: list[RoutingRule]):
+    def __init__(
+        self, version: int, queues: list[Queue], default_id: int | None, rules: list[RoutingRule],
+        calendars: Mapping[int | None, Calendar] | None = None,
+    ):  # fmt: skip
         self.version = version
+        self.calendars = calendars or {}
         self.queues = {
             int(queue.id or 0): QueueTerms(
                 int(queue.id or 0),
                 queue.name,
                 timedelta(seconds=queue.first_reply_seconds),
                 timedelta(seconds=queue.offer_seconds),
+                self.calendars.get(queue.calendar_id, ALWAYS),
             )
             for queue in queues
         }
@@ -138,5 +147,18 @@ def rule_book(tx: Tx) -> RuleBook:
             select(RoutingRule).where(col(RoutingRule.active)).order_by(col(RoutingRule.position), col(RoutingRule.id))
         )
         default = default_queue(tx)
-        book = _books[tx.bind] = RuleBook(version, queues, None if default is None else default.id, list(rules))
+        book = _books[tx.bind] = RuleBook(
+            version, queues, None if default is None else default.id, list(rules), _calendars(tx)
+        )
     return book
+
+
+def _calendars(tx: Tx) -> dict[int | None, Calendar]:
+    found: dict[int | None, Calendar] = {}
+    for row in tx.exec(select(CalendarPlan)):
+        try:
+            found[row.id] = read_calendar(row.name, row.plan)
+        except ValueError as error:
+            # Work must go on when a plan can't be read any more, as with rules: its queues are open all the time.
+            log.error("calendar %s is left out: %s", row.name, error)
+    return found

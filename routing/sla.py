@@ -14,8 +14,8 @@ BATCH = 200
 
 
 def first_reply_due(queue: QueueTerms, since: datetime) -> datetime:
-    """When a customer who came at `since` must have had a first answer: elapsed time, every hour counts."""
-    return since + queue.first_reply
+    """When a customer who came at `since` must have had a first answer; only open hours count."""
+    return queue.calendar.add(since, queue.first_reply.total_seconds())
 
 
 def is_overdue(tx: Tx) -> bool:

@@ -35,12 +35,13 @@ class Skill(SQLModel, table=True):
 
 
 class Queue(SQLModel, table=True):
-    """Where work waits. Times are elapsed seconds."""
+    """Where work waits. Targets count while its calendar is open; without one that is always."""
 
     id: int | None = key()
     name: str = Field(max_length=64, unique=True)
     first_reply_seconds: int = 4 * 3600
     offer_seconds: int = 30
+    calendar_id: int | None = ref("calendar.id", nullable=True)
     is_default: bool = False
     active: bool = True
 

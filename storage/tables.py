@@ -4,6 +4,7 @@ from sqlmodel import SQLModel
 
 from storage import (
     automatic,
+    calendars,
     channel_tokens,
     conversations,
     copies,
@@ -20,6 +21,7 @@ from storage import (
 metadata = SQLModel.metadata
 __all__ = [
     "automatic",
+    "calendars",
     "channel_tokens",
     "conversations",
     "copies",

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,11 +14,12 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from requests import Response
 from sqlmodel import select
 
+from hub.desk import apply
 from hub.feed import TYPES, type_of
 from hub.people import create_token
 from hub.replies import reply
 from hub.suppression import suppress
-from storage.access import Actor
+from storage.access import SYSTEM, Actor
 from storage.facts import Fact
 from storage.people import ApiToken
 from tests.desk import MARA_MAIL, MARA_PHONE, Desk
@@ -460,3 +461,14 @@ def test_figures_are_for_this_machine_and_for_holders_of_a_token(server: Client,
     proxied = {"X-Forwarded-For": "203.0.113.9"}
     refused(server.get("/metrics", headers=proxied), 401, "no_token")
     assert server.get("/metrics", headers=proxied | crm.headers).status_code == 200
+
+
+def test_programs_learn_when_somebody_is_there(desk: Desk, server: Client) -> None:
+    office = {"name": "office", "time_zone": "Europe/Berlin", "hours": {"mon-fri": "09:00-17:00"}}
+    with desk.hub.store.write() as tx:
+        apply(tx, SYSTEM, {"calendars": [office], "queues": [{"name": "Shipping", "calendar": "office"}]})
+    desk.clock.moment = datetime(2026, 11, 27, 17, tzinfo=UTC)  # a Friday
+    (told,) = Program(desk, server).get("/calendars")["calendars"]
+    assert (told["name"], told["open"], told["opens_at"]) == ("office", False, "2026-11-30T08:00:00Z")
+    assert told["openings"][0] == {"from": "2026-11-30T08:00:00Z", "until": "2026-11-30T16:00:00Z"}
+    assert [queue["name"] for queue in told["queues"]] == ["Shipping"] and len(told["openings"]) == 10

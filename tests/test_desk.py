@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import yaml
@@ -14,10 +15,12 @@ from hub.lifecycle import snooze
 from routing.router import Router
 from routing.work import accept, load_drift, set_status
 from storage.access import SYSTEM
-from storage.desk import Queue, SavedReply
+from storage.desk import Queue, SavedReply, touch_desk
 from storage.work import Offer, WorkItem, live_item
 from tests.desk import Desk
 
+OFFICE = "name: a, time_zone: Europe/Berlin, hours: {mon-fri: 09:00-17:00}"
+SHUT = r"BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART;VALUE=DATE:20260101\nRRULE:FREQ=DAILY\nEND:VEVENT\nEND:VCALENDAR"
 WHEN = "when: {field: item.text, op: has, value: x}"
 
 
@@ -40,7 +43,16 @@ WHEN = "when: {field: item.text, op: has, value: x}"
         ("queues: [{name: A, first_reply: 99999999d}]", "must be a span"),
         (r'queues: [{name: "a\0b"}]', "can't be stored"),
         ("queues: " + "[" * 3000 + "]" * 3000, "nested deeper"),
-        ("a: &a [x,x]\nqueues: [{name: A, first_reply: 2024-01-01}]", "must be text: put 2024-01-01 in quotes"),
+        ("a: &a [x,x]\nqueues: [{name: A, first_reply: 2024-01-01}]", "must be a span such as 30s"),
+        ("calendars: [{name: a, time_zone: Europe/Berlin, hours: {}}]", r"calendars\[1\] has no hours"),
+        (
+            "calendars: [{name: a, time_zone: Berlin, hours: {mon: 9:00-17:00}}]",
+            r"calendars\[1\]: time_zone 'Berlin' is",
+        ),
+        (f"calendars: [{{{OFFICE}, holidays: {{country: DE, regon: BE}}}}]", "'regon'; did you mean 'region'"),
+        (f"calendars: [{{{OFFICE}, ics: file:holidays.ics}}]", r"calendars\[1\]: ics is not a readable iCalendar text"),
+        (f"calendars: [{{{OFFICE}}}]\nqueues: [{{name: A, calendar: b}}]", "there is no calendar 'b'; known are a"),
+        (f'calendars: [{{{OFFICE}, ics: "{SHUT}"}}]', "calendar 'a' never opens in the coming 20 years"),
         ("skills: [en, en]", "'en' is there twice"),
         ("agents: [{name: A, email: nobody}]", "must be an e-mail address"),
         ("agents: [{name: A, email: a@b}, {name: B, email: A@b}]", "'a@b' is there twice"),
@@ -216,6 +228,38 @@ def test_an_exported_desk_has_no_secret_and_changes_nothing(desk: Desk) -> None:
     assert change(desk, text) == []
     with desk.hub.store.read() as tx:
         assert tx.sql("SELECT secret FROM webhook_endpoint").fetchone()[0] == secret
+
+
+def test_a_calendar_is_applied_from_a_file_of_events_and_given_out_again(desk: Desk, tmp_path: Path) -> None:
+    events = "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nDTSTART;VALUE=DATE:20261125\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+    (tmp_path / "closings.ics").write_bytes(events.encode())
+    text = (
+        f"calendars: [{{{OFFICE}, closed: [2026-12-24], special: {{2026-11-28: 10:00-12:00}}, "
+        "ics: file:closings.ics}]\n"
+        "queues: [{name: Shipping, first_reply: 8h, calendar: a, default: true}]\nrules: []\n"
+    )
+    with desk.hub.store.write() as tx:
+        assert "+ calendar a" in [str(one) for one in apply(tx, SYSTEM, read(text, tmp_path))]
+    with desk.hub.store.read() as tx:
+        out = export(tx)
+    assert [one for one in change(desk, out) if "agent" not in one] == []
+    came = desk.mail("lamp", "My order")  # on Tuesday at 11:00 in Berlin, and Wednesday is closed
+    assert item(desk, came.conversation_id).due_at == datetime(2026, 11, 26, 10, tzinfo=UTC)
+    with pytest.raises(DeskError, match="calendars leaves out 'a', which queue 'Shipping' keeps to"):
+        change(desk, "calendars: []")
+    assert change(desk, "calendars: []\nqueues: [{name: Shipping, default: true}]")[0] == "- calendar a"
+    with pytest.raises(DeskError, match=r"file:nowhere.ics can't be read"):
+        read(text.replace("closings", "nowhere"), tmp_path)
+
+
+def test_a_calendar_that_can_t_be_read_any_more_stops_no_mail(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    change(desk, f"calendars: [{{{OFFICE}}}]\nqueues: [{{name: Shipping, calendar: a, first_reply: 1h}}]\nrules: []")
+    with desk.hub.store.write() as tx:
+        tx.sql("UPDATE calendar SET plan = ?", {"time_zone": "Mars/Olympus"})
+        touch_desk(tx)
+    came = desk.mail("lamp", "My order")
+    assert item(desk, came.conversation_id).due_at == desk.clock() + timedelta(hours=1)
+    assert any("calendar a is left out: time_zone 'Mars/Olympus' is not known" in line for line in caplog.messages)
 
 
 def available(desk: Desk) -> None:

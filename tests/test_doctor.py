@@ -8,7 +8,9 @@ import psycopg
 import pytest
 
 from cli.doctor import findings
+from hub.desk import apply
 from storage import Busy
+from storage.access import SYSTEM
 from storage.outages import is_news
 from tests.desk import Desk
 
@@ -37,3 +39,13 @@ def test_the_log_shows_no_trace_of_an_outage_but_of_everything_else() -> None:
     assert not is_shown(psycopg.OperationalError("connection refused"))
     assert is_shown(psycopg.errors.ProgramLimitExceeded("index row size 2992 exceeds maximum"))
     assert is_shown(LookupError("a bug"))
+
+
+def test_the_doctor_says_when_a_calendar_runs_out(desk: Desk) -> None:
+    events = "BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART;VALUE=DATE:20261224\nEND:VEVENT\nEND:VCALENDAR\n"
+    office = {"name": "office", "time_zone": "Europe/Berlin", "hours": {"mon-fri": "09:00-17:00"}}
+    with desk.hub.store.write() as tx:
+        apply(tx, SYSTEM, {"calendars": [{**office, "ics": events}, {**office, "name": "all year"}]})
+    found = {one.what: one for one in findings(desk.hub.settings) if one.what.startswith("calendar")}
+    assert found["calendar all year"].well
+    assert "known until 2026-12-24" in str(found["calendar office"]) and "newer ics" in str(found["calendar office"])
