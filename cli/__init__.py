@@ -75,6 +75,18 @@ def parser() -> argparse.ArgumentParser:
     export = command("export", "Write the desk as a file that apply takes.")
     export.add_argument("file", type=Path, nargs="?", help="where to (default: standard output)")
 
+    brought = command("import", "Bring rules over from elsewhere, as a desk file.")
+    sources = brought.add_subparsers(dest="source", required=True, metavar="SOURCE")
+    workflow = sources.add_parser("taskrouter", help="A Twilio TaskRouter workflow; says what could not be translated.")
+    workflow.add_argument("file", type=Path, help="the workflow's JSON: its configuration, or as the API gives it")
+    workflow.add_argument(
+        "--queues", type=Path, metavar="FILE", help="JSON that names queues: {WQ…: name}, or the API's list"
+    )
+    workflow.add_argument(
+        "--field", action="append", default=[], metavar="ATTRIBUTE=FIELD",
+        help="what a task's attribute is here (repeatable; default: contact.ATTRIBUTE)",
+    )  # fmt: skip
+
     command("doctor", "Check settings, database, files and channels, and say what to mend.")
     command("schema", "Print the JSON Schema of the rules in desk.yaml, for editors that check while one types.")
     command("settings", "List every setting with its default, as the README has it.")
@@ -212,6 +224,10 @@ def _dispatch(given: argparse.Namespace, settings: Settings, create_app: AppFact
         from cli.authorise import authorise
 
         return authorise(settings, given.name, paste=given.paste)
+    if given.command == "import":
+        from cli.importing import taskrouter
+
+        return taskrouter(given.file, given.queues, given.field)
     if given.command in ("doctor", "channel"):
         from cli import doctor
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from routing.fields import EXACT as EXACT_FIELDS
 from routing.fields import ZONED, Field, Kind, field_named, nearest
 from routing.operands import EACH, FLAG, NUMBER, PATTERN, WORD, Operand, one_of, pair, several
 
@@ -36,7 +35,17 @@ class Fields:
     def get(self, name: str) -> Any:
         """The value, or None when it is missing."""
         value = self._values.get(name)
+        if value is None and name.count(".") > 1:
+            value = self._inside(name)
         return None if value == "" or value == [] else value
+
+    def _inside(self, name: str) -> Any:
+        """`contact.address.city`, where an import brought an address with a city in it."""
+        first, second, *steps = name.split(".")
+        value = self._values.get(f"{first}.{second}")
+        for step in steps:
+            value = value.get(step) if isinstance(value, Mapping) else None
+        return value
 
     def folded(self, name: str) -> str | None:
         """A text without regard to case, made once however many leaves ask; None when it is no text."""
@@ -264,15 +273,29 @@ def _equal(key: str, wanted: Any) -> Test:
 
 
 def _unequal(key: str, wanted: Any) -> Test:
-    return lambda fields: (found := fields.get(key)) is not None and not _same(found, wanted)
+    return lambda fields: _is_one(found := fields.get(key)) and not _same(found, wanted)
 
 
 def _among(key: str, wanted: list[Any]) -> Test:
-    return lambda fields: (found := fields.get(key)) is not None and any(_same(found, one) for one in wanted)
+    return lambda fields: _is_one(found := fields.get(key)) and any(_same(found, one) for one in wanted)
 
 
 def _not_among(key: str, wanted: list[Any]) -> Test:
-    return lambda fields: (found := fields.get(key)) is not None and not any(_same(found, one) for one in wanted)
+    return lambda fields: _is_one(found := fields.get(key)) and not any(_same(found, one) for one in wanted)
+
+
+def _is_one(found: Any) -> bool:
+    """A list is neither equal nor unequal to a single value: has, has_any and includes look into it."""
+    return found is not None and not isinstance(found, list | Mapping)
+
+
+def _includes(key: str, wanted: Any) -> Test:
+    return lambda fields: isinstance(found := fields.get(key), list) and any(_same(one, wanted) for one in found)
+
+
+def _contains(key: str, given: str) -> Test:
+    part = given.casefold()
+    return lambda fields: (text := fields.folded(key)) is not None and part in text
 
 
 def _has(key: str, word: str) -> Test:
@@ -293,6 +316,14 @@ def _has_any(key: str, given: list[str]) -> Test:
         return isinstance(found, list) and any(str(one).casefold() in wanted for one in found)
 
     return test
+
+
+def _above(key: str, low: float) -> Test:
+    return lambda fields: (found := _number(fields.get(key))) is not None and found > low
+
+
+def _below(key: str, high: float) -> Test:
+    return lambda fields: (found := _number(fields.get(key))) is not None and found < high
 
 
 def _at_least(key: str, low: Any) -> Test:
@@ -337,6 +368,10 @@ _OPS: dict[str, Callable[[str, Any], Test]] = {
     "not_in": _not_among,
     "has": _has,
     "has_any": _has_any,
+    "includes": _includes,
+    "contains": _contains,
+    "gt": _above,
+    "lt": _below,
     "gte": _at_least,
     "lte": _at_most,
     "between": _between,
@@ -344,13 +379,15 @@ _OPS: dict[str, Callable[[str, Any], Test]] = {
     "matches": _matches,
     "exists": _exists,
 }
-COMPARE = ("eq", "ne", "in", "not_in", "has", "has_any", "gte", "lte", "prefix")  # take another field as well
+COMPARE = (  # take another field as well
+    "eq", "ne", "in", "not_in", "has", "has_any", "includes", "contains", "gt", "lt", "gte", "lte", "prefix"
+)  # fmt: skip
 OPS = tuple(_OPS)
 _BY_KIND = {
-    Kind.TEXT: ("eq", "ne", "in", "not_in", "has", "has_any", "prefix", "matches", "exists"),
-    Kind.NUMBER: ("eq", "ne", "in", "not_in", "gte", "lte", "between", "exists"),
+    Kind.TEXT: ("eq", "ne", "in", "not_in", "has", "has_any", "contains", "prefix", "matches", "exists"),
+    Kind.NUMBER: ("eq", "ne", "in", "not_in", "gt", "lt", "gte", "lte", "between", "exists"),
     Kind.FLAG: ("eq", "ne", "exists"),
-    Kind.WORDS: ("has", "has_any", "exists"),
+    Kind.WORDS: ("has", "has_any", "includes", "exists"),
     Kind.TIME: ("gte", "lte", "between"),
     Kind.DAY: ("eq", "ne", "in", "not_in"),
     Kind.DATE: ("eq", "ne", "in", "not_in", "gte", "lte", "between"),
@@ -369,12 +406,12 @@ def operand_of(op: str, field: Field) -> Operand:
         return FLAG
     if op == "matches":
         return PATTERN
-    if op in ("has", "prefix"):
+    if op in ("has", "contains", "prefix"):
         return WORD
     if op == "has_any":
         return several(WORD)
     each = one_of(field.choices) if field.choices else EACH[field.kind]
-    if op in ("gte", "lte", "between"):
+    if op in ("gt", "lt", "gte", "lte", "between"):
         each = EACH[field.kind] if field.kind in ZONED else NUMBER
         return pair(each, ordered=field.kind is not Kind.TIME) if op == "between" else each
     return several(each) if op in ("in", "not_in") else each
@@ -388,12 +425,12 @@ def _against(op: str, key: str, other: str) -> Test:
         wanted = fields.get(other)
         if wanted is None or fields.get(key) is None:
             return False
-        if op in ("gte", "lte"):
+        if op in ("gt", "lt", "gte", "lte"):
             wanted = _number(wanted)
             return wanted is not None and make(key, wanted)(fields)
-        if op in ("in", "not_in", "has_any"):
-            wanted = wanted if isinstance(wanted, list) else [wanted]
-        if op in ("has", "has_any", "prefix"):
+        if isinstance(wanted, list) is not (op in ("in", "not_in")) and op not in ("has", "has_any"):
+            return False
+        if op in ("has", "has_any", "contains", "prefix"):
             words = [str(one).strip()[:LONGEST_FOUND] for one in (wanted if isinstance(wanted, list) else [wanted])]
             words = [word for word in words if word]
             return bool(words) and make(key, words if op == "has_any" else words[0])(fields)
@@ -418,8 +455,3 @@ def _number(value: Any) -> float | None:
         return float(value)
     except ValueError:
         return None
-
-
-def choices_of(name: str) -> tuple[str, ...]:
-    """All the values a field can have, where they are few; else nothing."""
-    return EXACT_FIELDS[name].choices if name in EXACT_FIELDS else ()

@@ -107,7 +107,7 @@ def _needs_value(leaf: Leaf) -> bool:
 
 def _range(leaf: Leaf) -> tuple[float | str, float | str] | None:
     """From where to where a comparison holds; None when that is no single stretch."""
-    if leaf.other or leaf.op not in ("gte", "lte", "between"):
+    if leaf.other or leaf.op not in ("gte", "lte", "between"):  # gt and lt are no closed stretch
         return None
     text = leaf.kind in (Kind.TIME, Kind.DATE)
     least: float | str = "" if text else float("-inf")
