@@ -24,6 +24,7 @@ from hub.web import hub_here
 from routing.work import assign, claim, release, transfer, why_assigned, why_waiting
 from storage import Tx
 from storage.access import Actor, NotFound, conversation_for, visible
+from storage.clocks import running_clocks
 from storage.conversations import Attachment, Conversation, Message, attachments_of
 from storage.desk import ChannelAccount, Queue, channel_by_name
 from storage.idempotency import answered_before, remember
@@ -211,7 +212,9 @@ def _detail(tx: Tx, actor: Actor, conversation_id: int) -> dict[str, Any]:
 def _detailed(tx: Tx, found: Conversation) -> dict[str, Any]:
     number = found.id or 0
     reasons = {"why_assigned": why_assigned(tx, number), "why_waiting": why_waiting(tx, number)}
-    return shown(tx, [found])[0] | reasons | {"participants": [each.model_dump() for each in others_in(tx, found)]}
+    participants = [each.model_dump() for each in others_in(tx, found)]
+    targets = [clock.model_dump() for clock in running_clocks(tx, number)]
+    return shown(tx, [found])[0] | reasons | {"participants": participants, "targets": targets}
 
 
 def _changed(conversation_id: int, verb: Callable[[Tx, Actor], object]) -> dict[str, Any]:

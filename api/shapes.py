@@ -82,12 +82,24 @@ class Participant(BaseModel):
     created_at: datetime
 
 
+class Target(BaseModel):
+    """A promise under way. Without `due_at` it rests, or its queue promises nothing of the kind."""
+
+    kind: Literal["first_reply", "next_reply", "resolution"]
+    target_seconds: int | None = Field(description="Of open time.")
+    started_at: datetime
+    due_at: datetime | None
+    warned_at: datetime | None
+    breached_at: datetime | None
+
+
 class ConversationDetail(Conversation):
-    """With the reasons in plain sentences, and who takes part by mail beside the customer."""
+    """With the reasons in plain sentences, who takes part by mail beside the customer, and what was promised."""
 
     why_assigned: list[str]
     why_waiting: list[str]
     participants: list[Participant]
+    targets: list[Target]
 
 
 class File(BaseModel):

@@ -43,6 +43,7 @@ class Card:
     due_at: datetime | None
     breached: bool
     url: str
+    target: str = "First reply"  # what is due
 
 
 def summary(card: Card) -> str:
@@ -55,7 +56,7 @@ def drawn(card: Card) -> list[dict[str, Any]]:
     """The card as blocks."""
     blocks: list[dict[str, Any]] = [_header(card)]
     if card.breached and card.state != "resolved":
-        blocks.append(_section(f":rotating_light: *First reply overdue* since {_moment(card.due_at)}"))
+        blocks.append(_section(f":rotating_light: *{card.target} overdue* since {_moment(card.due_at)}"))
     if card.words:
         words = {"type": "plain_text", "text": shortened(card.words, WORDS_CHARS), "emoji": False}
         blocks.append({"type": "section", "text": words})
@@ -90,7 +91,7 @@ def _context(card: Card) -> list[str]:
         parts.append("Snoozed")
     parts.append(f"With *{escape(card.owner)}*" if card.owner else "*Nobody has it yet*")
     if card.due_at is not None and not card.breached:
-        parts.append(f"First reply due {_moment(card.due_at)}")
+        parts.append(f"{card.target} due {_moment(card.due_at)}")
     return parts
 
 
@@ -139,5 +140,5 @@ def _status(card: Card) -> str:
     if card.state == "resolved":
         return "Resolved"
     if card.breached:
-        return "First reply overdue"
+        return f"{card.target} overdue"
     return f"With {card.owner}" if card.owner else "Waiting"

@@ -15,20 +15,22 @@ from config.settings import Settings
 from hub import Hub
 from hub.delivery import SendResult, deliver
 from hub.pump import Happened
+from routing.promises import WORDS
 from storage import Tx
+from storage.clocks import running_clocks
 from storage.conversations import Conversation, Message
 from storage.deliveries import Delivery, SlackNotice
 from storage.desk import Queue
 from storage.failpoints import step
 from storage.people import Agent, Contact, Identity
-from storage.work import live_item
 
-OPENING = frozenset(("ConversationQueued", "FirstReplyBreached"))
+OPENING = frozenset(("ConversationQueued", "FirstReplyBreached", "NextReplyBreached", "ResolutionBreached"))
 CHANGING = frozenset(
     (
         "ConversationAssigned",
         "ConversationReleased",
-        "FirstReplySent",
+        "ReplyQueued",
+        "ReplyUndone",
         "ConversationSnoozed",
         "ConversationWoken",
         "ConversationResolved",
@@ -214,11 +216,10 @@ def _run(tx: Tx, statement: str, conversation_id: int) -> None:
 def card_of(tx: Tx, settings: Settings, conversation_id: int) -> Card:
     """What there is to say about a conversation now."""
     conversation = tx.get_one(Conversation, conversation_id)
-    item = live_item(tx, conversation_id)
     last = tx.get(Message, conversation.last_inbound_id)
     queue = tx.get(Queue, conversation.queue_id) if conversation.queue_id else None
     owner = tx.get(Agent, conversation.assignee_id) if conversation.assignee_id else None
-    waits = item is not None and item.first_reply_at is None
+    clock = next((clock for clock in running_clocks(tx, conversation_id) if clock.due_at is not None), None)
     return Card(
         conversation_id=conversation_id,
         who=_who(tx, conversation, last),
@@ -228,9 +229,10 @@ def card_of(tx: Tx, settings: Settings, conversation_id: int) -> Card:
         queue=queue.name if queue else "",
         state=conversation.state,
         owner=owner.name if owner else "",
-        due_at=item.due_at if item is not None and waits else None,
-        breached=item is not None and waits and item.breached_at is not None,
+        due_at=clock.due_at if clock else None,
+        breached=clock is not None and clock.breached_at is not None,
         url=f"{settings.base_url}/inbox/c/{conversation_id}",
+        target=WORDS[clock.kind] if clock else "",
     )
 
 

@@ -14,6 +14,7 @@ from hub.recipients import MAIL_KINDS
 from hub.suppression import suppress
 from hub.tokens import Tokens
 from routing.locks import held
+from routing.sla import follow_conversation
 from routing.work import assign
 from storage import Tx
 from storage.access import SYSTEM, Conflict, NotFound
@@ -115,6 +116,7 @@ def _bring_back(tx: Tx, sent: Sent, why: str) -> None:
                 assign(tx, SYSTEM, sent.conversation_id, sent.agent_id)
     tx.flush()
     tx.sql(WAITS_AGAIN, tx.now, tx.now, sent.conversation_id)
+    follow_conversation(tx, sent.conversation_id)
 
 
 def _told(failure: Failure, address: str) -> str:

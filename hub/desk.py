@@ -25,6 +25,7 @@ from hub.deskfile import (
 )
 from routing.fields import nearest
 from routing.hours import must_open, read_calendar
+from routing.promises import KINDS as PROMISED
 from routing.retire import drop_skill, hold_all, move_out, retire_agent
 from storage import Tx
 from storage.access import Actor
@@ -93,7 +94,7 @@ def export(tx: Tx) -> str:
     document = {
         "calendars": [{"name": c.name, **c.plan} for c in _active(tx, CalendarPlan)],
         "queues": [
-            {"name": q.name, "first_reply": span(q.first_reply_seconds), "offer": span(q.offer_seconds)}
+            {"name": q.name, **_promises_out(q), "offer": span(q.offer_seconds)}
             | ({"calendar": calendars[q.calendar_id]} if q.calendar_id in calendars else {})
             | ({"default": True} if q.is_default else {})
             for q in _active(tx, Queue)
@@ -154,7 +155,8 @@ def _queues(tx: Tx, entries: list[QueueEntry]) -> list[Change]:
         _must_exist(f"queue {entry.name!r}", "calendar", [entry.calendar] if entry.calendar else [], calendars)
     wanted = {
         entry.name: {
-            "first_reply_seconds": entry.first_reply,
+            "first_reply_seconds": entry.first_reply_seconds,
+            "sla": entry.other_targets,
             "offer_seconds": entry.offer,
             "calendar_id": calendars[entry.calendar] if entry.calendar else None,
             "is_default": entry.name == default,
@@ -335,6 +337,18 @@ def _agent_out(
         "queues": [queues[number] for number in serves if number in queues],
         "skills": {skills[row.skill_id]: row.level for row in levels},
     }
+
+
+def _promises_out(queue: Queue) -> dict[str, Any]:
+    def out(targets: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: span(seconds) for name, seconds in targets.items() if name in PROMISED}
+
+    first = {"first_reply": span(queue.first_reply_seconds)}
+    if not queue.sla:
+        return first
+    warn_at = {"warn_at": queue.sla["warn_at"]} if "warn_at" in queue.sla else {}
+    own = {kind: out(targets) for kind, targets in queue.sla.get("channels", {}).items()}
+    return {"sla": first | out(queue.sla) | ({"channels": own} if own else {}) | warn_at}
 
 
 def _then_out(rule: RoutingRule, queues: Mapping[int | None, str]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from hub.outside import NotAllowed, check_address
 from routing.conditions import ConditionError, validate
 from routing.fields import nearest
 from routing.hours import read_calendar
+from routing.promises import WARN_AT
 from storage.access import ROLES
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -166,14 +167,46 @@ class CalendarEntry(Entry):
         return self
 
 
+class TargetsEntry(Entry):
+    """How long an answer and the matter may take."""
+
+    first_reply: Span | None = None
+    next_reply: Span | None = None
+    resolution: Span | None = None
+
+
+class SlaEntry(TargetsEntry):
+    """What a queue promises, on some channels differently; warn_at is per cent of a target."""
+
+    channels: dict[Annotated[str, _among(KINDS, "kind of channel")], TargetsEntry] = {}
+    warn_at: int = Field(default=WARN_AT, ge=1, le=99)
+
+
 class QueueEntry(Entry):
     """Where work waits."""
 
     name: Name
-    first_reply: Span = 4 * UNITS["h"]
+    first_reply: Span | None = None
+    sla: SlaEntry | None = None
     offer: Span = 30
     calendar: Name | None = None
     default: bool = False
+
+    @property
+    def first_reply_seconds(self) -> int:
+        """The target for the first answer, wherever it stands."""
+        return self.first_reply or (self.sla and self.sla.first_reply) or 4 * UNITS["h"]
+
+    @property
+    def other_targets(self) -> dict[str, Any]:
+        """What `sla` says besides it."""
+        return self.sla.model_dump(exclude={"first_reply"}, exclude_defaults=True) if self.sla else {}
+
+    @model_validator(mode="after")
+    def _promises_once(self) -> QueueEntry:
+        if self.first_reply is not None and self.sla is not None and self.sla.first_reply is not None:
+            raise ValueError("has first_reply twice: leave it under sla and take out the other one")
+        return self
 
 
 class AgentEntry(Entry):
@@ -366,7 +399,9 @@ def _keys(steps: tuple[int | str, ...]) -> list[str]:
         "calendars": CalendarEntry, "queues": QueueEntry, "agents": AgentEntry, "channels": ChannelEntry,
         "rules": RuleEntry, "replies": ReplyEntry, "webhooks": WebhookEntry,
     }  # fmt: skip
-    nested: dict[str, type[Entry]] = {"then": Placing, "holidays": HolidaysEntry}
-    inside = next((nested[str(step)] for step in reversed(steps[:-1]) if step in nested), None)
+    nested: dict[str, type[Entry]] = {
+        "then": Placing, "holidays": HolidaysEntry, "sla": SlaEntry, "channels": TargetsEntry
+    }  # fmt: skip
+    inside = next((nested[str(step)] for step in reversed(steps[1:-1]) if step in nested), None)
     entry = DeskFile if len(steps) == 1 else inside or entries[str(steps[0])]
     return list(entry.model_fields)

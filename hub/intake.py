@@ -37,6 +37,7 @@ from hub.redaction import redacted, redacted_message
 from hub.suppression import lift
 from hub.threads import BEGAN, Thread, thread
 from hub.trust import beside_namesakes, compared, weighed
+from routing.sla import follow_conversation
 from routing.work import enqueue
 from storage import Interleaved, Tx, outages
 from storage.access import Actor, Conflict, NotFound, receipt_for
@@ -80,7 +81,8 @@ HEARD = (
     "UPDATE conversation SET state = 'open', snoozed_until = NULL, channel = ?, last_at = ?, last_message_id = ?, "
     "last_inbound_id = ?, preview = ?, message_count = message_count + 1, "
     "waiting_since = COALESCE(waiting_since, ?) WHERE id = ? RETURNING EXISTS(SELECT 1 FROM work_item "
-    "WHERE work_item.conversation_id = conversation.id AND work_item.state IN ('queued','offered','assigned'))"
+    "WHERE work_item.conversation_id = conversation.id AND work_item.state IN ('queued','offered','assigned')), "
+    "waiting_since = last_at"
 )
 NOTED = "UPDATE conversation SET last_message_id = ?, message_count = message_count + 1 WHERE id = ?"
 LEARN_LANGUAGE = "UPDATE contact SET language = ? WHERE id = ? AND language = ''"
@@ -481,4 +483,7 @@ def _hear(tx: Tx, found: Thread | None, conversation_id: int, message_id: int, i
         tx.emit(ConversationWoken(conversation_id, "the customer wrote"))
     elif found is not None and found.state == "resolved":
         tx.emit(ConversationReopened(conversation_id, "the customer wrote"))
-    return bool(heard.fetchone()[0])
+    under_way, waits_anew = heard.fetchone()
+    if under_way and (waits_anew or (found is not None and found.state == "snoozed")):
+        follow_conversation(tx, conversation_id)
+    return bool(under_way)

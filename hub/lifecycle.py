@@ -8,6 +8,7 @@ from sqlmodel import col, select
 
 from hub.arrivals import arrival_again
 from routing.locks import held, hold
+from routing.sla import follow_conversation
 from routing.work import close, enqueue
 from storage import Tx
 from storage.access import SYSTEM, Actor, Conflict
@@ -28,6 +29,8 @@ def snooze(tx: Tx, actor: Actor, conversation_id: int, until: datetime | None) -
     conversation.state, conversation.snoozed_until = "snoozed", until
     tx.add(conversation)
     tx.emit(ConversationSnoozed(conversation_id, until.isoformat() if until else "", by=actor.by))
+    follow_conversation(tx, conversation_id)
+    tx.refresh(conversation)
     return conversation
 
 
@@ -38,6 +41,8 @@ def wake(tx: Tx, actor: Actor, conversation_id: int, why: str = "woken by hand")
         conversation.state, conversation.snoozed_until = "open", None
         tx.add(conversation)
         tx.emit(ConversationWoken(conversation_id, why, by=actor.by))
+        follow_conversation(tx, conversation_id)
+        tx.refresh(conversation)
     return conversation
 
 

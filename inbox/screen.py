@@ -20,8 +20,12 @@ from inbox.lists import MOST, PAGE, Counts, Group, Listing, counts, listing, nam
 from inbox.panel import Panel, panel
 from inbox.session import Viewer
 from inbox.thread import Thread, thread
+from inbox.wording import full
+from routing.promises import WORDS
+from routing.rules import rule_book
 from storage import Tx
 from storage.access import NotFound, conversation_for
+from storage.clocks import running_clocks
 from storage.conversations import Attachment, Conversation, Draft
 from storage.desk import Queue
 from storage.participants import Participant
@@ -109,6 +113,8 @@ class Open:
     colleagues: list[Agent]
     queues: list[Queue]
     snoozes: list[tuple[str, str, str]]
+    target: str  # what is due next: "first reply"
+    opens: str  # when its queue opens again; empty while it is open
 
     @property
     def id(self) -> int:
@@ -194,7 +200,22 @@ def open_conversation(
         colleagues=list(tx.exec(select(Agent).where(col(Agent.active)).order_by(col(Agent.name)))),
         queues=list(tx.exec(queues)),
         snoozes=snoozes(tx.now, who),
+        target=_target(tx, number),
+        opens=_opens(tx, who, conversation),
     )
+
+
+def _target(tx: Tx, number: int) -> str:
+    due = next((clock for clock in running_clocks(tx, number) if clock.due_at is not None), None)
+    return WORDS[due.kind].lower() if due else ""
+
+
+def _opens(tx: Tx, who: Viewer, conversation: Conversation) -> str:
+    terms = rule_book(tx).queues.get(conversation.queue_id or 0)
+    if terms is None or terms.calendar.is_open(tx.now):
+        return ""
+    opening = terms.calendar.next_opening(tx.now)
+    return full(opening, who.zone) if opening else ""
 
 
 def new_composer(hub: Hub, tx: Tx, who: Viewer, conversation: Conversation) -> Composer:

@@ -21,6 +21,11 @@ from storage.people import Agent, Contact, Identity
 from storage.work import LIVE, WorkItem
 
 PAGE = 60
+MISSED = {
+    "FirstReplyBreached": "The first reply is late",
+    "NextReplyBreached": "The next reply is late",
+    "ResolutionBreached": "The time to settle this is used up",
+}
 PREVIEWED = {"image/png", "image/jpeg", "image/gif", "image/webp"}
 TOLD = (
     "ConversationQueued",
@@ -31,7 +36,7 @@ TOLD = (
     "ConversationWoken",
     "ConversationResolved",
     "ConversationReopened",
-    "FirstReplyBreached",
+    *MISSED,
     "AutomationHeld",
 )
 VIA = {
@@ -267,8 +272,8 @@ def _event(row: FactRow, who: Viewer, agents: dict[int, str], traces: dict[int |
             return event("inbox", "", f"Open again: {data['why']}")
         case "AutomationHeld":
             return event("alert", "", f"{HELD.get(data['kind'], 'An automatic message')} was not sent. {data['why']}")
-        case "FirstReplyBreached":
-            return event("clock", "", "The first reply is late", alarm=True)
+        case name if name in MISSED:
+            return event("clock", "", MISSED[name], alarm=True)
     return None
 
 

@@ -11,6 +11,8 @@ from routing.agents import roster
 from routing.locks import hold
 from routing.moves import disown, end_offer, refresh, requeue
 from routing.presence import set_status
+from routing.rules import terms_now
+from routing.sla import move_clocks
 from storage.access import SYSTEM, Actor
 from storage.conversations import Conversation
 from storage.desk import default_queue
@@ -78,12 +80,13 @@ def _give_back(tx: Tx, actor: Actor, agent_id: int) -> None:
 
 
 def move_out(tx: Tx, actor: Actor, queue_id: int, to_id: int, to_name: str) -> int:
-    """Put a queue's work into another one, with its age and its first-reply target; owners keep theirs.
+    """Put a queue's work into another one, with its age, under that one's promises; owners keep theirs.
 
     Skills that nobody in the other queue has are no longer required. Answers how many conversations moved.
     """
     served = [candidate for candidate in roster(tx) if to_id in candidate.queues]
     items = _live(tx, WorkItem.queue_id == queue_id)
+    old, new = terms_now(tx, queue_id), terms_now(tx, to_id)
     for item in items:
         number = int(item.id or 0)
         skills = {
@@ -100,6 +103,7 @@ def move_out(tx: Tx, actor: Actor, queue_id: int, to_id: int, to_name: str) -> i
             to_id, skills, json.dumps([*item.trace, step]), number,
         )  # fmt: skip
         tx.sql("UPDATE conversation SET queue_id = ? WHERE id = ?", to_id, item.conversation_id)
+        move_clocks(tx, item.conversation_id, item.channel, old, new)
         if item.state != "assigned":
             tx.emit(ConversationQueued(item.conversation_id, number, to_id, "transfer", actor.by))
         refresh(tx, Conversation, item.conversation_id)

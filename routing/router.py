@@ -17,7 +17,7 @@ from routing.locks import hold, hold_agents
 from routing.moves import own, record_automatic_accept, ring
 from routing.presence import expire_offers, rings_too_long
 from routing.rules import LIGHTEST, RuleBook, rule_book
-from routing.sla import is_overdue, record_breaches
+from routing.targets import is_overdue, note_overdue
 from storage import Store, Tx
 from storage.columns import moment
 from storage.failpoints import step
@@ -88,11 +88,11 @@ class Router:
         return self.store.submit(expire_offers)
 
     def breach_once(self) -> int:
-        """Record first-reply targets that ran out; how many."""
+        """Note targets that are about to run out or did; how many."""
         with self.store.read() as tx:
             if not is_overdue(tx):
                 return 0
-        return self.store.submit(record_breaches)
+        return self.store.submit(note_overdue)
 
     def loop(self, stop: threading.Event) -> None:
         """Work until `stop` is set: at once after every commit, and every second whatever happens."""

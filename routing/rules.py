@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,6 +16,7 @@ from routing.calendars import ALWAYS, Calendar
 from routing.conditions import Condition, Fields, read_condition
 from routing.hours import read_calendar
 from routing.lookups import is_looked_up
+from routing.promises import KINDS, Promises, promised
 from storage.access import Conflict
 from storage.calendars import CalendarPlan
 from storage.desk import Queue, RoutingRule, default_queue, desk_version
@@ -40,6 +41,7 @@ class QueueTerms:
     first_reply: timedelta
     ring: timedelta
     calendar: Calendar = ALWAYS
+    promises: Promises = field(default_factory=Promises)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +80,9 @@ class RuleBook:
         self.version = version
         self.calendars = calendars or {}
         self.queues = {
-            int(queue.id or 0): QueueTerms(
-                int(queue.id or 0),
-                queue.name,
-                timedelta(seconds=queue.first_reply_seconds),
-                timedelta(seconds=queue.offer_seconds),
-                self.calendars.get(queue.calendar_id, ALWAYS),
-            )
-            for queue in queues
+            int(queue.id or 0): _terms(queue, self.calendars.get(queue.calendar_id, ALWAYS)) for queue in queues
         }
+        self.counted = {kind for kind in KINDS if any(queue.promises.names(kind) for queue in self.queues.values())}
         self.default = None if default_id is None else self.queues[default_id]
         self.rules = tuple(compiled for rule in rules if (compiled := self._compiled(rule)) is not None)
         asked = {name for rule in self.rules for name in rule.condition.asks}
@@ -153,12 +149,28 @@ def rule_book(tx: Tx) -> RuleBook:
     return book
 
 
+def terms_now(tx: Tx, queue_id: int) -> QueueTerms:
+    """A queue's terms as this transaction sees them, also while the desk is being changed."""
+    queue = tx.get_one(Queue, queue_id)
+    plan = None if queue.calendar_id is None else tx.get(CalendarPlan, queue.calendar_id)
+    return _terms(queue, ALWAYS if plan is None else _read(plan))
+
+
+def _terms(queue: Queue, calendar: Calendar) -> QueueTerms:
+    return QueueTerms(
+        int(queue.id or 0), queue.name, timedelta(seconds=queue.first_reply_seconds),
+        timedelta(seconds=queue.offer_seconds), calendar, promised(queue.first_reply_seconds, queue.sla),
+    )  # fmt: skip
+
+
 def _calendars(tx: Tx) -> dict[int | None, Calendar]:
-    found: dict[int | None, Calendar] = {}
-    for row in tx.exec(select(CalendarPlan)):
-        try:
-            found[row.id] = read_calendar(row.name, row.plan)
-        except ValueError as error:
-            # Work must go on when a plan can't be read any more, as with rules: its queues are open all the time.
-            log.error("calendar %s is left out: %s", row.name, error)
-    return found
+    return {row.id: _read(row) for row in tx.exec(select(CalendarPlan))}
+
+
+def _read(row: CalendarPlan) -> Calendar:
+    try:
+        return read_calendar(row.name, row.plan)
+    except ValueError as error:
+        # Work must go on when a plan can't be read any more, as with rules: its queues are open all the time.
+        log.error("calendar %s is left out: %s", row.name, error)
+        return ALWAYS

@@ -17,7 +17,7 @@ from routing.moves import cool_down, disown, end_offer, own, refresh, requeue
 from routing.presence import acting_agent, set_status
 from routing.reasons import Explanation, why_assigned, why_waiting
 from routing.rules import rule_book
-from routing.sla import first_reply_due, record_first_reply, resume_first_reply
+from routing.sla import end_episode, first_due, move_clocks, record_answer, start_episode, take_answer_back
 from storage.access import Actor, Conflict, Forbidden, NotFound, conversation_for
 from storage.conversations import Conversation
 from storage.facts import ConversationQueued
@@ -81,7 +81,7 @@ class Arrival:
 
 
 def enqueue(tx: Tx, arrival: Arrival) -> int:
-    """Begin a routing episode: rules decide queue, skills and priority; the first-reply clock starts.
+    """Begin a routing episode: rules decide queue, skills and priority; its clocks start.
 
     Answers the work item's id: the one under way if there is one already, which then stays as it is. Raises
     Conflict when the desk has no queue. The hot path of everything that arrives: driver statements only.
@@ -92,7 +92,7 @@ def enqueue(tx: Tx, arrival: Arrival) -> int:
         found = looked_up(tx, book.lookups, arrival.contact_id, arrival.conversation_id, book.queue_ids)
         values.update(found)
     place = book.place(values)
-    due_at = first_reply_due(place.queue, tx.now)
+    due_at = first_due(place.queue, arrival.channel, tx.now)
     row = tx.sql(
         _INSERT_ITEM,
         arrival.conversation_id, place.queue.id, arrival.channel, book.weight(arrival.channel), place.skills,
@@ -105,6 +105,7 @@ def enqueue(tx: Tx, arrival: Arrival) -> int:
         "UPDATE conversation SET queue_id = ?, priority = ?, due_at = ?, assignee_id = NULL WHERE id = ?",
         place.queue.id, place.priority, due_at, arrival.conversation_id,
     )  # fmt: skip
+    start_episode(tx, book, place.queue, int(row[0]), arrival.conversation_id, arrival.channel)
     tx.emit(ConversationQueued(arrival.conversation_id, int(row[0]), place.queue.id, place.why))
     return int(row[0])
 
@@ -191,12 +192,13 @@ def assign(tx: Tx, actor: Actor, conversation_id: int, agent_id: int) -> Assignm
 
 
 def transfer(tx: Tx, actor: Actor, conversation_id: int, queue_id: int) -> None:
-    """Put a conversation into another queue, with its age; the new queue's first-reply target counts from the start.
+    """Put a conversation into another queue, with its age; what the new queue promises is due sooner by that.
 
     Skills that nobody in the new queue has are no longer required. Transferring into its own queue releases it.
     Raises NotFound for an unknown queue, Forbidden and Conflict like `assign`.
     """
-    queue = rule_book(tx).queues.get(queue_id)
+    queues = rule_book(tx).queues
+    queue = queues.get(queue_id)
     if queue is None:
         raise NotFound(f"There is no active queue {queue_id}.")
     item, owned = _held(tx, actor, conversation_id)
@@ -207,13 +209,12 @@ def transfer(tx: Tx, actor: Actor, conversation_id: int, queue_id: int) -> None:
     skills = _skills_served(tx, item.skills, queue_id)
     dropped = sorted(set(item.skills) - set(skills))
     step = {"step": "transfer", "by": actor.by, "queue_id": queue.id, "queue": queue.name, "dropped": dropped}
-    due_at = first_reply_due(queue, item.enqueued_at) if item.first_reply_at is None else item.due_at
     tx.sql(
-        "UPDATE work_item SET queue_id = ?, skills = ?, due_at = ?, trace = ? WHERE id = ?",
-        queue_id, skills, due_at, json.dumps([*item.trace, step]), item.id,
+        "UPDATE work_item SET queue_id = ?, skills = ?, trace = ? WHERE id = ?",
+        queue_id, skills, json.dumps([*item.trace, step]), item.id,
     )  # fmt: skip
-    shown = due_at if item.first_reply_at is None else None
-    tx.sql("UPDATE conversation SET queue_id = ?, due_at = ? WHERE id = ?", queue_id, shown, conversation_id)
+    tx.sql("UPDATE conversation SET queue_id = ? WHERE id = ?", queue_id, conversation_id)
+    move_clocks(tx, conversation_id, item.channel, queues.get(item.queue_id, queue), queue)
     tx.emit(ConversationQueued(conversation_id, int(item.id or 0), queue_id, "transfer", actor.by))
     _reread(tx, conversation_id, item.agent_id)
 
@@ -248,20 +249,20 @@ def close(tx: Tx, by: str, conversation_id: int, why: str) -> None:
         "UPDATE work_item SET state = ?, closed_at = ?, version = version + 1 WHERE id = ?",
         "cancelled" if owner is None else "closed", tx.now, item.id,
     )  # fmt: skip
-    tx.sql("UPDATE conversation SET due_at = NULL WHERE id = ?", conversation_id)
+    end_episode(tx, conversation_id)
     tx.refresh(item)
     _reread(tx, conversation_id, owner)
 
 
 def answered(tx: Tx, conversation_id: int, agent_id: int | None) -> None:
-    """The customer got an answer: the first one of an episode stops its clock. None when a program answered."""
-    record_first_reply(tx, conversation_id, agent_id)
+    """The customer got an answer: reply clocks end, that of the resolution rests. None when a program answered."""
+    record_answer(tx, conversation_id, agent_id)
     refresh(tx, Conversation, conversation_id)
 
 
 def unanswered(tx: Tx, conversation_id: int, answered_at: datetime) -> None:
-    """The answer of that moment was taken back: if it was the episode's first, its clock runs on."""
-    resume_first_reply(tx, conversation_id, answered_at)
+    """The answer of that moment was taken back: the clocks that it stopped run on."""
+    take_answer_back(tx, conversation_id, answered_at)
     refresh(tx, Conversation, conversation_id)
 
 

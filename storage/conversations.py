@@ -15,8 +15,8 @@ from storage.store import Tx
 class Conversation(SQLModel, table=True):
     """One matter with one person over any number of channels. `state` is open, snoozed or resolved.
 
-    `waiting_since` is the moment of the oldest customer message that nobody has answered. `due_at` copies the
-    live work item's first-reply target for the list's order.
+    `waiting_since` is the moment of the oldest customer message that nobody has answered. `due_at` is when
+    the next target of its clocks runs out, for the list's order.
     """
 
     __table_args__ = (

@@ -42,6 +42,7 @@ class Queue(SQLModel, table=True):
     first_reply_seconds: int = 4 * 3600
     offer_seconds: int = 30
     calendar_id: int | None = ref("calendar.id", nullable=True)
+    sla: dict[str, Any] = json(added=True)  # all but first_reply: see routing/promises.py
     is_default: bool = False
     active: bool = True
 

@@ -271,8 +271,53 @@ class FirstReplySent(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class FirstReplyWarned(Fact):
+    """Most of the first-reply target has passed without an answer."""
+
+    conversation_id: int
+    work_item_id: int
+    by: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
 class FirstReplyBreached(Fact):
     """The first-reply target passed without an answer."""
+
+    conversation_id: int
+    work_item_id: int
+    by: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class NextReplyWarned(Fact):
+    """The customer wrote again, and most of the target for an answer has passed."""
+
+    conversation_id: int
+    work_item_id: int
+    by: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class NextReplyBreached(Fact):
+    """The customer wrote again, and the target for an answer passed without one."""
+
+    conversation_id: int
+    work_item_id: int
+    by: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class ResolutionWarned(Fact):
+    """Most of the time for settling the matter is used up."""
+
+    conversation_id: int
+    work_item_id: int
+    by: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class ResolutionBreached(Fact):
+    """The time for settling the matter is used up."""
 
     conversation_id: int
     work_item_id: int

@@ -13,7 +13,6 @@ from storage.store import Tx
 
 LIVE = ("queued", "offered", "assigned")
 _LIVE_SQL = text("state IN ('queued','offered','assigned')")
-_DUE_SQL = text("state IN ('queued','offered','assigned') AND first_reply_at IS NULL AND breached_at IS NULL")
 _OFFERED_SQL = text("state = 'offered'")
 _OPEN_SQL = text("ended_at IS NULL")
 
@@ -22,7 +21,8 @@ class WorkItem(SQLModel, table=True):
     """One routing episode of one conversation; at most one is live. A reopened conversation gets a new one.
 
     `state` is queued, offered, assigned, closed or cancelled. `order_time` is the moment its age counts from and
-    survives declines and transfers. `due_at` is the first-reply target. `skills` maps name to lowest level.
+    survives declines and transfers. `due_at` is when the next target of its clocks runs out (storage/clocks.py),
+    `breached_at` when the first one did. `skills` maps name to lowest level.
     `trace` says how rules led here. `version` is the compare-and-set counter.
     """
 
@@ -30,7 +30,6 @@ class WorkItem(SQLModel, table=True):
     __table_args__ = (
         Index("uq_work_item_live", "conversation_id", unique=True, sqlite_where=_LIVE_SQL, postgresql_where=_LIVE_SQL),
         Index("ix_work_item_waiting", "state", "queue_id", text("priority DESC"), "order_time", "id"),
-        Index("ix_work_item_due", "due_at", sqlite_where=_DUE_SQL, postgresql_where=_DUE_SQL),
         Index("ix_work_item_agent", "agent_id", "state"),
     )
 
