@@ -1,17 +1,12 @@
-"""How much each agent carries, and who is there to take work."""
+"""How much each agent carries, counted by compare-and-set, and what agents are called."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
-from routing.engine import Candidate
-from storage.columns import moment
 from storage.people import Agent
 from storage.store import Tx
-
-_EVER = datetime.min.replace(tzinfo=UTC)
 
 
 def take_load(tx: Tx, agent_id: int, weight: int, *, must_be_available: bool = False, may_exceed: bool = False) -> bool:
@@ -29,30 +24,6 @@ def give_load(tx: Tx, agent_id: int, weight: int, *, worked: bool = False) -> No
         tx.sql("UPDATE agent SET load = load - ?, idle_since = ? WHERE id = ?", weight, tx.now, agent_id)
     else:
         tx.sql("UPDATE agent SET load = load - ? WHERE id = ?", weight, agent_id)
-
-
-def roster(tx: Tx) -> list[Candidate]:
-    """Every active agent with skills and queues, whatever the status."""
-    skills: dict[int, dict[str, int]] = defaultdict(dict)
-    for agent_id, name, level in tx.sql(
-        "SELECT agent_skill.agent_id, skill.name, agent_skill.level FROM agent_skill "
-        "JOIN skill ON skill.id = agent_skill.skill_id"
-    ).fetchall():
-        skills[agent_id][name] = level
-    queues: dict[int, set[int]] = defaultdict(set)
-    for agent_id, queue_id in tx.sql("SELECT agent_id, queue_id FROM agent_queue").fetchall():
-        queues[agent_id].add(queue_id)
-    rows = tx.sql("SELECT id, status, capacity - load, idle_since FROM agent WHERE active ORDER BY id").fetchall()
-    return [
-        Candidate(agent_id, status, room, moment(idle) or _EVER, skills[agent_id], frozenset(queues[agent_id]))
-        for agent_id, status, room, idle in rows
-    ]
-
-
-def most_room(tx: Tx) -> int:
-    """The weight that the freest available agent could take: 0 when nobody is there."""
-    row = tx.sql("SELECT max(capacity - load) FROM agent WHERE active AND status = 'available'").fetchone()
-    return int(row[0] or 0)
 
 
 def load_drift(tx: Tx) -> dict[int, tuple[int, int]]:

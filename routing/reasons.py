@@ -8,8 +8,10 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from routing.agents import agent_names, roster
-from routing.engine import Pool, Waiting
+from routing.agents import agent_names
+from routing.engine import Engine
+from routing.floor import one_waiting, roster
+from routing.rules import rule_book
 from storage.conversations import Conversation
 from storage.desk import Queue
 from storage.people import ApiToken
@@ -23,7 +25,25 @@ _REJECTED = {
     "offline": ("is offline", "are offline"),
     "skill": ("lacks the skill", "lack the skill"),
     "room": ("is full", "are full"),
+    "status": ("takes no such work just now", "take no such work just now"),
+    "pull": ("takes such work by hand only", "take such work by hand only"),
+    "channel": ("has as many of this channel as allowed", "have as many of this channel as allowed"),
+    "label": ("has as many of this label as allowed", "have as many of this label as allowed"),
+    "blocked": ("is busy with what must not be interrupted", "are busy with what must not be interrupted"),
+    "rate": ("got enough in this hour", "got enough in this hour"),
+    "reserve": ("keeps room for urgent work", "keep room for urgent work"),
+    "delay": ("helps out later", "help out later"),
+    "held": ("stands back for the preferred agent", "stand back for the preferred agent"),
+    "paused": ("waits for the queue to go on", "wait for the queue to go on"),
+    "closed": ("waits for opening time", "wait for opening time"),
     "cooldown": ("passed on it just now", "passed on it just now"),
+}
+_CHOSEN = {
+    "score": "The best placed",
+    "longest_idle": "Longest idle",
+    "least_load": "The least busy",
+    "best_skill": "The most skilled",
+    "round_robin": "Next in turn",
 }
 _OPS = {
     "eq": "is",
@@ -100,7 +120,7 @@ def _about_choice(why: Mapping[str, Any]) -> str:
     needed = f" with {_skills(skills)}" if skills else ""
     if why.get("eligible") == 1:
         return f"The only eligible agent{needed}."
-    return f"Longest idle of {why.get('eligible')} eligible agents{needed}."
+    return f"{_CHOSEN.get(str(why.get('order')), 'Chosen')} of {why.get('eligible')} eligible agents{needed}."
 
 
 def _about_rejected(rejected: Mapping[str, int]) -> list[str]:
@@ -133,14 +153,16 @@ def _about_ring(tx: Tx, item: WorkItem) -> str:
 
 def _about_candidates(tx: Tx, item: WorkItem, queue: Queue) -> list[str]:
     cooling = tx.exec(select(Cooldown).where(Cooldown.work_item_id == item.id, col(Cooldown.until) > tx.now)).all()
-    wanted = Waiting(
-        int(item.id or 0), item.conversation_id, item.queue_id, item.channel, item.weight,
-        tuple(sorted(item.skills.items())), item.priority, item.order_time, item.version,
-        frozenset(one.agent_id for one in cooling),
-    )  # fmt: skip
-    verdict = Pool(roster(tx)).judge(wanted)
+    book, now = rule_book(tx), tx.now.timestamp()
+    engine = Engine(book.terms, book.skills)
+    for candidate in roster(tx):
+        engine.put_agent(candidate, now)
+    wanted = one_waiting(tx, book, int(item.id or 0))
+    if wanted is None:
+        return ["What it requires can't be read: claim it or transfer it by hand."]
+    verdict = engine.judge(wanted, now)
     if verdict.eligible:
-        ahead = f"{len(verdict.eligible)} agent{'s' if len(verdict.eligible) > 1 else ''} could take it"
+        ahead = f"{verdict.eligible} agent{'s' if verdict.eligible > 1 else ''} could take it"
         return [f"{ahead}: it is next, or what is more urgent goes first."]
     if not verdict.rejected:
         return [f"Nobody serves {queue.name}: add an agent to the queue or transfer the conversation."]

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from sqlmodel import col, select
 
-from routing.agents import roster
+from routing.floor import roster
 from routing.locks import hold
 from routing.moves import disown, end_offer, refresh, requeue
 from routing.presence import set_status

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
-from routing.agents import most_room, roster, take_load
-from routing.engine import Candidate, Decision, Waiting, match
+from routing.agents import take_load
+from routing.engine import Decision, Engine
+from routing.floor import first_waiting, most_room, roster
 from routing.locks import hold, hold_agents
 from routing.moves import own, record_automatic_accept, ring
 from routing.presence import expire_offers, rings_too_long
-from routing.rules import LIGHTEST, RuleBook, rule_book
+from routing.rules import RuleBook, rule_book
 from routing.targets import is_overdue, note_overdue
 from storage import Store, Tx
-from storage.columns import moment
 from storage.failpoints import step
 from storage.leases import drop_lease, holds_lease, take_lease
 
@@ -32,19 +30,6 @@ SWEEP_SECONDS = 1.0  # how long a missed wake-up, a cooldown's end or an offer's
 LONGEST_PAUSE = 0.25
 BATCH = 200
 TRIES = 3
-
-
-# Of work of one kind only the head of the line matters: a long queue costs a sort in the database, not in Python.
-_HEADS = """
-SELECT id, conversation_id, queue_id, channel, weight, skills, priority, order_time, version FROM work_item
-WHERE id IN (SELECT id FROM (
-    SELECT item.id, row_number() OVER (
-        PARTITION BY item.queue_id, item.skills, item.weight ORDER BY item.priority DESC, item.order_time, item.id
-    ) AS place
-    FROM work_item AS item JOIN conversation ON conversation.id = item.conversation_id AND conversation.state = 'open'
-    WHERE item.state = 'queued' AND item.weight <= ? AND item.queue_id IN ({marks})
-) AS line WHERE place <= ?)
-"""
 
 
 class Deposed(Exception):
@@ -140,11 +125,15 @@ class Router:
     def decide(self) -> list[Decision]:
         """Look at agents and waiting work, write nothing."""
         with self.store.read() as tx:
-            room = most_room(tx)
-            if room <= 0:
+            if most_room(tx) <= 0:
                 return []
-            candidates = roster(tx)
-            return match(candidates, _waiting(tx, candidates, room, self._unreadable), BATCH)
+            now, book, candidates = tx.now.timestamp(), rule_book(tx), roster(tx)
+            engine = Engine(book.terms, book.skills)
+            for item in first_waiting(tx, book, candidates, BATCH, self._unreadable):
+                engine.put(item, now)
+            for candidate in candidates:
+                engine.put_agent(candidate, now)
+            return engine.decide(now, BATCH)
 
     def write(self, tx: Tx, epoch: int, decisions: Iterable[Decision]) -> int:
         """Write what still holds; how many did. Raises Deposed when the lease has moved on."""
@@ -152,7 +141,7 @@ class Router:
             raise Deposed(f"{self.holder} no longer leads")
         decisions = list(decisions)
         hold(tx, [decision.item.conversation_id for decision in decisions])
-        hold_agents(tx, [decision.agent_id for decision in decisions])
+        hold_agents(tx, [agent_id for decision in decisions for agent_id in decision.agent_ids])
         book = rule_book(tx)
         made = sum(_settle(tx, book, decision) for decision in decisions)
         step("router.written")
@@ -169,7 +158,7 @@ class Router:
 
 def _settle(tx: Tx, book: RuleBook, decision: Decision) -> bool:
     """Write one decision unless the item or the agent has changed; then nothing of it stays."""
-    item, agent_id = decision.item, decision.agent_id
+    item, agent_id = decision.item, decision.agent_ids[0]
     rings = book.rings(item.channel)
     state = "offered" if rings else "assigned"
     taken = tx.sql(
@@ -193,50 +182,3 @@ def _settle(tx: Tx, book: RuleBook, decision: Decision) -> bool:
         record_automatic_accept(tx, item.id, item.conversation_id, agent_id, item.weight, why)
         own(tx, item.id, item.conversation_id, agent_id, item.weight, "auto", "system", why)
     return True
-
-
-def _waiting(tx: Tx, candidates: Iterable[Candidate], room: int, unreadable: set[int]) -> list[Waiting]:
-    """The most urgent queued work of each kind: as much as could be taken, and whatever cools down before it."""
-    present = [one for one in candidates if one.status == "available" and one.room > 0]
-    queues = sorted({queue for one in present for queue in one.queues})
-    if not queues:
-        return []
-    cooling = _cooling(tx)
-    slots = sum(one.room // LIGHTEST for one in present)
-    rows = tx.sql(
-        _HEADS.format(marks=",".join("?" * len(queues))), room, *queues, min(slots, BATCH) + len(cooling)
-    ).fetchall()
-    none: frozenset[int] = frozenset()
-    return [
-        Waiting(
-            row[0], row[1], row[2], row[3], row[4], skills, row[6], moment(row[7]) or tx.now, row[8],
-            cooling.get(row[0], none),
-        )
-        for row in rows
-        if (skills := _skills(row[5], row[0], unreadable)) is not None
-    ]  # fmt: skip
-
-
-def _cooling(tx: Tx) -> dict[int, frozenset[int]]:
-    """For queued items, the agents not to ask now."""
-    found: dict[int, set[int]] = {}
-    for item_id, agent_id in tx.sql(
-        "SELECT cooldown.work_item_id, cooldown.agent_id FROM cooldown JOIN work_item "
-        "ON work_item.id = cooldown.work_item_id AND work_item.state = 'queued' WHERE cooldown.until > ?",
-        tx.now,
-    ).fetchall():
-        found.setdefault(item_id, set()).add(agent_id)
-    return {item_id: frozenset(agents) for item_id, agents in found.items()}
-
-
-def _skills(document: Any, item_id: int, unreadable: set[int]) -> tuple[tuple[str, int], ...] | None:
-    """What an item requires; None when it can't be read: one bad row must not stop the others."""
-    if document in ("{}", {}):
-        return ()
-    skills = json.loads(document) if isinstance(document, str) else document
-    if isinstance(skills, dict) and all(type(level) is int for level in skills.values()):
-        return tuple(sorted(skills.items()))
-    if item_id not in unreadable:
-        unreadable.add(item_id)
-        log.error("work item %s is left out: its skills are no map of names to levels; an agent can claim it", item_id)
-    return None

@@ -14,9 +14,10 @@ from sqlmodel import col, select
 
 from routing.calendars import ALWAYS, Calendar
 from routing.conditions import Condition, Fields, read_condition
+from routing.demand import Terms
 from routing.hours import read_calendar
 from routing.lookups import is_looked_up
-from routing.promises import KINDS, Promises, promised
+from routing.promises import FIRST_REPLY, KINDS, Promises, promised
 from storage.access import Conflict
 from storage.calendars import CalendarPlan
 from storage.desk import Queue, RoutingRule, default_queue, desk_version
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 WEIGHTS: Mapping[str, int] = {"chat": 30, "sms": 25, "whatsapp": 25, "email": 20, "form": 20, "slack": 20}
 WEIGHT = 20  # of any other kind of channel
 LIGHTEST = min(WEIGHT, *WEIGHTS.values())
+TARGET = 4 * 3600.0  # seconds, where the queue is not known any more
 RINGS = frozenset({"chat"})  # every other kind is accepted automatically
 
 
@@ -70,12 +72,12 @@ class Placement:
 class RuleBook:
     """One state of the desk, read once and used until the desk changes.
 
-    `lookups` are the values that its rules ask for and that cost something to know.
+    `lookups` are the values that its rules ask for and that cost something to know; `skills` is the number of skills.
     """
 
     def __init__(
         self, version: int, queues: list[Queue], default_id: int | None, rules: list[RoutingRule],
-        calendars: Mapping[int | None, Calendar] | None = None,
+        calendars: Mapping[int | None, Calendar] | None = None, skills: int = 0,
     ):  # fmt: skip
         self.version = version
         self.calendars = calendars or {}
@@ -84,6 +86,8 @@ class RuleBook:
         }
         self.counted = {kind for kind in KINDS if any(queue.promises.names(kind) for queue in self.queues.values())}
         self.default = None if default_id is None else self.queues[default_id]
+        self.terms = tuple(Terms(number) for number in self.queues)
+        self.skills = skills
         self.rules = tuple(compiled for rule in rules if (compiled := self._compiled(rule)) is not None)
         asked = {name for rule in self.rules for name in rule.condition.asks}
         self.lookups = tuple(sorted(name for name in asked if is_looked_up(name)))
@@ -101,6 +105,11 @@ class RuleBook:
                 trace = self._trace(rule, fields, queue)
                 return Placement(queue, rule.skills, rule.priority, trace, f"rule {rule.name}")
         return self._unmatched
+
+    def target(self, queue_id: int, channel: str) -> float:
+        """Seconds in which work of a queue is to be answered first."""
+        queue = self.queues.get(queue_id)
+        return TARGET if queue is None else float(queue.promises.target(FIRST_REPLY, channel) or TARGET)
 
     def weight(self, channel: str) -> int:
         """How much of an agent's capacity one conversation of this kind takes."""
@@ -143,8 +152,9 @@ def rule_book(tx: Tx) -> RuleBook:
             select(RoutingRule).where(col(RoutingRule.active)).order_by(col(RoutingRule.position), col(RoutingRule.id))
         )
         default = default_queue(tx)
+        skills = int(tx.sql("SELECT count(*) FROM skill").fetchone()[0])
         book = _books[tx.bind] = RuleBook(
-            version, queues, None if default is None else default.id, list(rules), _calendars(tx)
+            version, queues, None if default is None else default.id, list(rules), _calendars(tx), skills
         )
     return book
 

@@ -1,0 +1,146 @@
+"""The floor as it stands in the database: who is there and what waits, as the engine sees them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from routing.demand import Skills, Waiting
+from routing.rules import LIGHTEST, RuleBook
+from routing.supply import Candidate, Limits, Serving
+from storage.columns import moment
+from storage.store import Tx
+
+log = logging.getLogger(__name__)
+
+_OPEN = (
+    "SELECT offer.agent_id, work_item.channel, count(*) FROM offer JOIN work_item ON work_item.id = offer.work_item_id "
+    "WHERE offer.state = 'offered' GROUP BY offer.agent_id, work_item.channel UNION ALL "
+    "SELECT assignment.agent_id, work_item.channel, count(*) FROM assignment "
+    "JOIN work_item ON work_item.id = assignment.work_item_id WHERE assignment.ended_at IS NULL "
+    "GROUP BY assignment.agent_id, work_item.channel"
+)
+COLUMNS = (
+    "id, conversation_id, queue_id, channel, weight, skills, priority, order_time, version, due_at, first_reply_at"
+)
+
+# Of work of one kind only the head of the line matters: a long queue costs a sort in the database, not in Python.
+_HEADS = """
+SELECT {columns} FROM work_item
+WHERE id IN (SELECT id FROM (
+    SELECT item.id, row_number() OVER (
+        PARTITION BY item.queue_id, item.channel, item.weight, item.skills, item.priority
+        ORDER BY item.order_time, item.id
+    ) AS place
+    FROM work_item AS item JOIN conversation ON conversation.id = item.conversation_id AND conversation.state = 'open'
+    WHERE item.state = 'queued' AND item.weight <= ? AND item.queue_id IN ({marks})
+) AS line WHERE place <= ?)
+"""
+
+
+def roster(tx: Tx) -> list[Candidate]:
+    """Every active agent with skills, queues and what he has now, whatever the status."""
+    skills: dict[int, dict[str, int]] = defaultdict(dict)
+    for agent_id, name, level in tx.sql(
+        "SELECT agent_skill.agent_id, skill.name, agent_skill.level FROM agent_skill "
+        "JOIN skill ON skill.id = agent_skill.skill_id"
+    ).fetchall():
+        skills[agent_id][name] = level
+    queues: dict[int, dict[int, Serving]] = defaultdict(dict)
+    for agent_id, queue_id in tx.sql("SELECT agent_id, queue_id FROM agent_queue").fetchall():
+        queues[agent_id][queue_id] = Serving()
+    opened: dict[int, Counter[str]] = defaultdict(Counter)
+    for agent_id, channel, number in tx.sql(_OPEN).fetchall():
+        opened[agent_id][channel] += number
+    rows = tx.sql("SELECT id, status, capacity, load, idle_since FROM agent WHERE active ORDER BY id").fetchall()
+    return [
+        Candidate(
+            agent_id, status, skills[agent_id], queues[agent_id], Limits(capacity), load, seconds(idle), seconds(idle),
+            opened[agent_id],
+        )
+        for agent_id, status, capacity, load, idle in rows
+    ]  # fmt: skip
+
+
+def seconds(value: str | datetime | None) -> float:
+    """A stored moment as the engine counts it; 0 for never."""
+    found = moment(value)
+    return 0.0 if found is None else found.timestamp()
+
+
+def most_room(tx: Tx) -> int:
+    """The weight that the freest available agent could take: 0 when nobody is there."""
+    row = tx.sql("SELECT max(capacity - load) FROM agent WHERE active AND status = 'available'").fetchone()
+    return int(row[0] or 0)
+
+
+def first_waiting(
+    tx: Tx, book: RuleBook, candidates: Iterable[Candidate], most: int, unreadable: set[int]
+) -> list[Waiting]:
+    """The first of queued work of each kind: as much as could be taken, and whatever cools down before it."""
+    present = [one for one in candidates if one.status == "available" and one.load < one.limits.capacity]
+    queues = sorted({queue for one in present for queue in one.queues})
+    if not queues:
+        return []
+    cooling = _cooling(tx)
+    room = max(one.limits.capacity - one.load for one in present)
+    slots = sum((one.limits.capacity - one.load) // LIGHTEST for one in present)
+    rows = tx.sql(
+        _HEADS.format(columns=COLUMNS, marks=",".join("?" * len(queues))),
+        room,
+        *queues,
+        min(slots, most) + len(cooling),
+    ).fetchall()
+    return [
+        _seen(book, row, skills, cooling.get(row[0], {}))
+        for row in rows
+        if (skills := _skills(row[5], row[0], unreadable)) is not None
+    ]
+
+
+def one_waiting(tx: Tx, book: RuleBook, item_id: int) -> Waiting | None:
+    """A work item as if it waited; None when what it requires can't be read."""
+    row = tx.sql(f"SELECT {COLUMNS} FROM work_item WHERE id = ?", item_id).fetchone()
+    skills = _skills(row[5], item_id, {item_id})
+    return None if skills is None else _seen(book, row, skills, _cooling(tx).get(item_id, {}))
+
+
+def _seen(book: RuleBook, row: Any, skills: Skills, cooling: Mapping[int, float]) -> Waiting:
+    """A row of `COLUMNS` as the engine sees it. What was answered once has no target left and counts by its age."""
+    item_id, conversation_id, queue_id, channel, weight, _, priority, ordered, version, due_at, replied_at = row
+    since = seconds(ordered)
+    target = book.target(queue_id, channel)
+    due = seconds(due_at) if due_at is not None and replied_at is None else since + target
+    return Waiting(
+        item_id, conversation_id, queue_id, channel, weight, skills, priority, since, due, target, version,
+        cooling=cooling,
+    )  # fmt: skip
+
+
+def _cooling(tx: Tx) -> dict[int, dict[int, float]]:
+    """For queued items, until when not to ask whom."""
+    found: dict[int, dict[int, float]] = {}
+    for item_id, agent_id, until in tx.sql(
+        "SELECT cooldown.work_item_id, cooldown.agent_id, cooldown.until FROM cooldown JOIN work_item "
+        "ON work_item.id = cooldown.work_item_id AND work_item.state = 'queued' WHERE cooldown.until > ?",
+        tx.now,
+    ).fetchall():
+        found.setdefault(item_id, {})[agent_id] = seconds(until)
+    return found
+
+
+def _skills(document: Any, item_id: int, unreadable: set[int]) -> Skills | None:
+    """What an item requires; None when it can't be read: one bad row must not stop the others."""
+    if document in ("{}", {}):
+        return ()
+    skills = json.loads(document) if isinstance(document, str) else document
+    if isinstance(skills, dict) and all(type(level) is int for level in skills.values()):
+        return tuple(sorted(skills.items()))
+    if item_id not in unreadable:
+        unreadable.add(item_id)
+        log.error("work item %s is left out: its skills are no map of names to levels; an agent can claim it", item_id)
+    return None
