@@ -14,13 +14,22 @@ from api import (
     metrics,
     openapi,
     receipts,
+    rules,
     webhook_endpoints,
 )
 from api.tokens import authenticate
 from hub.web import hub_here
 from storage.access import NotFound
 
-PARTS = (conversations.part, contacts.part, events.part, receipts.part, calendars.part, webhook_endpoints.part)
+PARTS = (
+    conversations.part,
+    contacts.part,
+    events.part,
+    receipts.part,
+    calendars.part,
+    rules.part,
+    webhook_endpoints.part,
+)
 MAX_ID = 2**53  # what JSON numbers hold exactly
 
 

@@ -67,6 +67,9 @@ class Part:
     def post(self, path: str, **shape: Any) -> Callable[[View], View]:
         return self._route("POST", path, **shape)
 
+    def put(self, path: str, **shape: Any) -> Callable[[View], View]:
+        return self._route("PUT", path, **shape)
+
     def delete(self, path: str, **shape: Any) -> Callable[[View], View]:
         return self._route("DELETE", path, **shape)
 

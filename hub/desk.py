@@ -106,9 +106,7 @@ def export(tx: Tx) -> str:
             for c in _active(tx, ChannelAccount)
         ],
         "rules": [
-            {"name": r.name}
-            | ({} if r.active else {"enabled": False})
-            | {"when": r.condition, "then": _then_out(r, queues)}
+            rule_entry(r, queues)
             for r in tx.exec(select(RoutingRule).order_by(col(RoutingRule.position), col(RoutingRule.id)))
         ],
         "replies": [
@@ -193,21 +191,35 @@ def _channels(tx: Tx, entries: list[ChannelEntry]) -> list[Change]:
     return _match(tx, ChannelAccount, "name", wanted, "channel")
 
 
+def rule_values(entry: RuleEntry, queues: Mapping[str, int], skills: Mapping[str, int]) -> dict[str, Any]:
+    """The columns of a rule, but for its name and place. Raises DeskError for a queue or skill that is not there."""
+    then = entry.then
+    _must_exist(f"rule {entry.name!r}", "queue", [then.queue] if then.queue else [], queues)
+    _must_exist(f"rule {entry.name!r}", "skill", then.skills, skills)
+    return {
+        "condition": entry.when,
+        "queue_id": queues[then.queue] if then.queue else None,
+        "skills": then.skills,
+        "priority": then.priority,
+        "active": entry.enabled,
+    }
+
+
+def rule_entry(rule: RoutingRule, queues: Mapping[int | None, str]) -> dict[str, Any]:
+    """A rule as the file has it; `queues` are the names of those in use."""
+    then: dict[str, Any] = {"queue": queues[rule.queue_id]} if rule.queue_id in queues else {}
+    then |= {"skills": rule.skills} if rule.skills else {}
+    then |= {"priority": rule.priority} if rule.priority else {}
+    switched = {} if rule.active else {"enabled": False}
+    return {"name": rule.name, **switched, "when": rule.condition, "then": then}
+
+
 def _rules(tx: Tx, entries: list[RuleEntry]) -> list[Change]:
     queues, skills = _ids(tx, Queue), _ids(tx, Skill)
-    wanted = {}
-    for position, entry in enumerate(entries, 1):
-        then = entry.then
-        _must_exist(f"rule {entry.name!r}", "queue", [then.queue] if then.queue else [], queues)
-        _must_exist(f"rule {entry.name!r}", "skill", then.skills, skills)
-        wanted[entry.name] = {
-            "position": position,
-            "condition": entry.when,
-            "queue_id": queues[then.queue] if then.queue else None,
-            "skills": then.skills,
-            "priority": then.priority,
-            "active": entry.enabled,
-        }
+    wanted = {
+        entry.name: {"position": position, **rule_values(entry, queues, skills)}
+        for position, entry in enumerate(entries, 1)
+    }
     changes = _match(tx, RoutingRule, "name", wanted, "rule")
     for gone in _left_out(tx, RoutingRule, "name", wanted):
         tx.delete(gone)
@@ -349,13 +361,6 @@ def _promises_out(queue: Queue) -> dict[str, Any]:
     warn_at = {"warn_at": queue.sla["warn_at"]} if "warn_at" in queue.sla else {}
     own = {kind: out(targets) for kind, targets in queue.sla.get("channels", {}).items()}
     return {"sla": first | out(queue.sla) | ({"channels": own} if own else {}) | warn_at}
-
-
-def _then_out(rule: RoutingRule, queues: Mapping[int | None, str]) -> dict[str, Any]:
-    then: dict[str, Any] = {"queue": queues[rule.queue_id]} if rule.queue_id in queues else {}
-    return (
-        then | ({"skills": rule.skills} if rule.skills else {}) | ({"priority": rule.priority} if rule.priority else {})
-    )
 
 
 _STEPS: dict[str, Callable[[Tx, Any], list[Change]]] = {

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from routing.fields import ZONED, Field, Kind, field_named, nearest
 from routing.operands import EACH, FLAG, NUMBER, PATTERN, WORD, Operand, one_of, pair, several
@@ -236,7 +237,9 @@ def _read_zone(node: Mapping[str, Any], field: Field, path: str) -> str:
             return ZoneInfo(zone).key
     except (ValueError, KeyError, OSError):
         pass
-    raise ConditionError(_at(path, "zone"), f"{str(zone)[:40]!r} is no time zone; write one such as Europe/Stockholm")
+    near = get_close_matches(str(zone)[:40], available_timezones(), n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "write one such as Europe/Stockholm"
+    raise ConditionError(_at(path, "zone"), f"{str(zone)[:40]!r} is no time zone; {hint}")
 
 
 def _read_other(value: Mapping[str, Any], op: str, field: Field, path: str) -> str:

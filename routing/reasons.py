@@ -195,6 +195,27 @@ def _skills(skills: Mapping[str, int]) -> str:
     return " and ".join(f"{name} ≥ {level}" for name, level in sorted(skills.items()))
 
 
+def told_op(op: str) -> str:
+    """A comparison in words."""
+    return "is known" if op == "exists" else _OPS[op]
+
+
+def told_condition(condition: Mapping[str, Any]) -> str:
+    """A condition in words: "channel is email and (text has lamp or contact tier is gold)"."""
+    return _told(condition, outer=True) if condition else "it holds for everything"
+
+
+def _told(node: Mapping[str, Any], *, outer: bool) -> str:
+    if "field" in node:
+        return _leaf({"value": True, **node})
+    name, inside = next(iter(node.items()))
+    parts = [_told(part, outer=False) for part in (inside if isinstance(inside, list) else [inside])]
+    if name == "not":
+        return f"none of ({'; '.join(parts)})" if len(parts) > 1 else f"not ({parts[0]})"
+    told = (" and " if name == "all" else " or ").join(parts)
+    return told if outer or len(parts) == 1 else f"({told})"
+
+
 def _leaves(leaves: list[dict[str, Any]]) -> str:
     """What spoke for the rule: comparisons that held, and below a not those that did not."""
     parts = [_leaf(leaf) for leaf in leaves if leaf["held"] is not bool(leaf.get("negated"))]

@@ -117,6 +117,16 @@ def desk_version(tx: Tx) -> int:
     return int(tx.memo["desk_version"])
 
 
+def touch_desk_from(tx: Tx, seen: int) -> bool:
+    """`touch_desk` for somebody who saw the desk in its state `seen`; False, and nothing done, when that is past."""
+    tx.memo.pop("desk_version", None)
+    touched = tx.sql(
+        "INSERT INTO desk_version(id, version) VALUES(1, 1) ON CONFLICT (id) DO UPDATE "
+        "SET version = desk_version.version + 1 WHERE desk_version.version = ? RETURNING version", seen,
+    )  # fmt: skip
+    return touched.fetchone() is not None
+
+
 def touch_desk(tx: Tx) -> None:
     """Say that channels, queues, skills, rules or people changed; every change of those calls this."""
     tx.memo.pop("desk_version", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlmodel import select
 
+from cli import main
 from hub.desk import apply, read
 from hub.rulecheck import look_over
 from routing.conditions import Fields, read_condition
@@ -160,6 +162,21 @@ def test_a_desk_is_told_what_looks_wrong_with_it_and_is_used_all_the_same(desk: 
         "rule Both, all[2]: item.channel eq can't hold beside the rest, so that the rule never does",
         "rule After: it is never reached: the earlier rule “Rest” holds for everything; move it above “Rest”",
     ]
+
+
+def test_apply_shows_what_looks_wrong_before_it_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("DATABASE_URL", "SECRET_KEY", "PUBLIC_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HUB_TOML", "/nonexistent")
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    file = tmp_path / "desk.yaml"
+    file.write_text(SHOP, "utf-8")
+    assert main(lambda settings: None, ["apply", str(file), "--yes"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert "! queue Billing: no agent serves it: give it to somebody, or the work waits for ever" in shown
+    assert shown[-1].startswith("Applied")
 
 
 def test_a_rule_that_is_off_stays_on_the_desk_and_one_left_out_goes(desk: Desk) -> None:

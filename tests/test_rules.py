@@ -167,6 +167,10 @@ def test_an_explanation_keeps_nothing_that_the_customer_wrote() -> None:
         ({"field": "time.of_day", "op": "gte", "value": "9:00"}, "value: must be written like 09:30"),
         ({"field": "time.weekday", "op": "eq", "value": "Monday"}, "value: must be one of mon, tue"),
         ({"field": "time.weekday", "op": "eq", "value": "mon", "zone": "Mars"}, "zone: 'Mars' is no time zone"),
+        (
+            {"field": "time.date", "op": "eq", "value": "2026-12-24", "zone": "Europe/Stokholm"},
+            "mean 'Europe/Stockholm'",
+        ),
         ({"field": "item.text", "op": "eq", "value": "x", "zone": "UTC"}, "zone: goes only with time"),
         ({"field": "contact.a", "op": "eq", "value": {"field": "contct.b"}}, "value.field: .* is no field"),
         ({"field": "contact.a", "op": "eq", "value": {"feld": "contact.b"}}, "value: must be a value, or"),

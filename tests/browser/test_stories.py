@@ -288,9 +288,39 @@ def test_every_page_can_be_used_by_everybody(browser: Browser, desk: Desk, addre
         page.goto(f"{address}/sign-in")
         assert violations(page) == []
         sign_in(page, address, "ines@desk.example")
-        for path in ("/inbox/ledger", "/inbox/ledger/1", "/inbox/ledger/replay"):
+        rules = "/inbox/settings/rules"
+        for path in ("/inbox/ledger", "/inbox/ledger/1", "/inbox/ledger/replay", rules, f"{rules}/new", f"{rules}/1"):
             page.goto(address + path)
             assert violations(page) == [], path
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (390, 844)])
+def test_a_rule_is_built_by_hand_and_tried(browser: Browser, desk: Desk, address: str, size: tuple[int, int]) -> None:
+    desk.mail("Hello", "Nothing special")
+    with visit(browser, address, viewport={"width": size[0], "height": size[1]}) as page:
+        leave(page.context)
+        sign_in(page, address, "ines@desk.example")
+        page.goto(f"{address}/inbox/settings/rules/new")
+        page.fill("#rule-name", "Nights")
+        page.fill("[name='n.1.field']", "item.channel")
+        page.keyboard.press("Tab")
+        expect(page.locator("[name='n.1.op'] option")).to_have_count(10)
+        expect(page.locator("[name='n.1.op']")).to_be_focused()
+        page.fill("[name='n.1.value']", "email")
+        page.locator("button[value='box:n']").click()
+        page.fill("[name='n.2.1.field']", "time.of_day")
+        page.keyboard.press("Tab")
+        page.fill("[name='n.2.1.zone']", "Europe/Stokholm")
+        page.fill("[name='n.2.1.value']", "10:00")
+        page.get_by_role("button", name="Try it").click()
+        expect(page.locator(".wrong")).to_contain_text("did you mean 'Europe/Stockholm'?")
+        expect(page.locator("[name='n.2.1.zone']")).to_be_focused()
+        page.fill("[name='n.2.1.zone']", "Europe/Stockholm")
+        page.get_by_role("button", name="Try it").click()
+        expect(page.locator(".trial")).to_contain_text("it would have matched 1")
+        page.get_by_role("button", name="Save").click()
+        expect(page.locator(".told")).to_contain_text("“Nights” is kept")
+        expect(page.locator(".rule-name")).to_have_text(["Order keywords", "Money", "Nights"])
 
 
 def leave(context: BrowserContext) -> None:
