@@ -18,7 +18,8 @@ from hub.desk import rule_entry, rule_values
 from hub.deskfile import DeskError, RuleEntry, check
 from hub.rulecheck import Finding, look_over
 from routing.conditions import Condition, Fields, read_condition
-from routing.lookups import clock_value, is_looked_up
+from routing.lookups import is_looked_up, is_of_the_clock, value_at
+from routing.rules import rule_book
 from storage import Tx
 from storage.access import Actor, Conflict, NotFound
 from storage.desk import Queue, RoutingRule, Skill, default_queue, desk_version, touch_desk_from
@@ -184,14 +185,14 @@ def _compared(
     default = default_queue(tx)
     old, new = _lines(present), _lines(wanted)
     asked = {name for line in (*old, *new) for name in line.condition.asks if is_looked_up(name)}
-    clocks = sorted(name for name in asked if name.startswith("time."))
+    clocks, queues = sorted(filter(is_of_the_clock, asked)), rule_book(tx).queues_by_name
     own = next((line for line in (*new, *old) if line.row is about), None)
     added = any(line is own for line in new)
     trial = Trial(unknown=sorted(asked - set(clocks)))
     earlier: Counter[str] = Counter()
     moved: Counter[tuple[str, str]] = Counter()
     for past in past_arrivals(tx, limit):
-        values = past.arrival.values() | {name: clock_value(name, past.item.enqueued_at) for name in clocks}
+        values = past.arrival.values() | {name: value_at(name, past.item.enqueued_at, queues) for name in clocks}
         fields = Fields(values)
         before, after = _first(old, fields), _first(new, fields)
         trial.tried += 1

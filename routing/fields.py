@@ -81,6 +81,8 @@ FIELDS = (
         "queue.<name>.waiting", Kind.NUMBER, "how much waits in a queue, as of the last second",
         rf"queue\.{_NAME}\.waiting", looked_up=True,
     ),
+    Field("queue.<name>.open", Kind.FLAG, "whether a queue is open by its calendar", rf"queue\.{_NAME}\.open",
+          looked_up=True),
     Field(
         "queue.<name>.oldest_seconds", Kind.NUMBER, "how long the oldest in a queue waits, as of the last second",
         rf"queue\.{_NAME}\.oldest_seconds", looked_up=True,
@@ -88,7 +90,7 @@ FIELDS = (
 )  # fmt: skip
 EXACT = {field.name: field for field in FIELDS if not field.pattern}
 FAMILIES = tuple((re.compile(field.pattern), field) for field in FIELDS if field.pattern)
-QUEUE_FIELD = re.compile(rf"queue\.({_NAME})\.(waiting|oldest_seconds)")
+QUEUE_FIELD = re.compile(rf"queue\.({_NAME})\.(waiting|oldest_seconds|open)")
 
 
 def field_named(name: object) -> Field:

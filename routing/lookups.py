@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 from zoneinfo import ZoneInfo
 
+from routing.calendars import Calendar
 from routing.fields import DAYS, QUEUE_FIELD, field_named
 from storage.columns import moment
 from storage.store import Tx
@@ -44,8 +45,25 @@ def is_looked_up(key: str) -> bool:
     return field_named(key.partition("@")[0] if key.startswith("time.") else key).looked_up
 
 
-def clock_value(key: str, now: datetime) -> str:
-    """`time.of_day@Europe/Stockholm` and its like at a moment."""
+class Open(Protocol):
+    """What has to be known of a queue: its id and when it is open."""
+
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def calendar(self) -> Calendar: ...
+
+
+def is_of_the_clock(key: str) -> bool:
+    """Whether a moment is all that has to be known for it, so that it can be told of the past as well."""
+    return key.startswith("time.") or ((found := QUEUE_FIELD.fullmatch(key)) is not None and found[2] == "open")
+
+
+def value_at(key: str, now: datetime, queues: Mapping[str, Open]) -> Any:
+    """`time.of_day@Europe/Stockholm`, `queue.Shipping.open` and their like at a moment; None for no such queue."""
+    if (found := QUEUE_FIELD.fullmatch(key)) is not None:
+        return queues[found[1]].calendar.is_open(now) if found[1] in queues else None
     name, _, zone = key.partition("@")
     there = now.astimezone(ZoneInfo(zone))
     if name == "time.weekday":
@@ -54,17 +72,17 @@ def clock_value(key: str, now: datetime) -> str:
 
 
 def looked_up(
-    tx: Tx, asks: Iterable[str], contact_id: int, conversation_id: int, queue_ids: Mapping[str, int]
+    tx: Tx, asks: Iterable[str], contact_id: int, conversation_id: int, queues: Mapping[str, Open]
 ) -> dict[str, Any]:
     """The values of these names. A queue that there is no more has none."""
     values: dict[str, Any] = {}
     for key in asks:
-        if key.startswith("time."):
-            values[key] = clock_value(key, tx.now)
+        if is_of_the_clock(key):
+            values[key] = value_at(key, tx.now, queues)
         elif key == OPEN_CONVERSATIONS:
             values[key] = int(tx.sql(_OPEN, contact_id, conversation_id).fetchone()[0])
-        elif (found := QUEUE_FIELD.fullmatch(key)) and found[1] in queue_ids:
-            values[key] = queue_sample(tx).value(queue_ids[found[1]], found[2])
+        elif (found := QUEUE_FIELD.fullmatch(key)) and found[1] in queues:
+            values[key] = queue_sample(tx).value(queues[found[1]].id, found[2])
     return values
 
 

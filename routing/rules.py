@@ -91,7 +91,7 @@ class RuleBook:
         self.rules = tuple(compiled for rule in rules if (compiled := self._compiled(rule)) is not None)
         asked = {name for rule in self.rules for name in rule.condition.asks}
         self.lookups = tuple(sorted(name for name in asked if is_looked_up(name)))
-        self.queue_ids = {queue.name: queue.id for queue in self.queues.values()}
+        self.queues_by_name = {queue.name: queue for queue in self.queues.values()}
         self._unmatched = None if self.default is None else self._by_default(self.default)
 
     def place(self, values: Mapping[str, Any]) -> Placement:

@@ -89,7 +89,7 @@ def enqueue(tx: Tx, arrival: Arrival) -> int:
     book = rule_book(tx)
     values = arrival.values()
     if book.lookups:
-        found = looked_up(tx, book.lookups, arrival.contact_id, arrival.conversation_id, book.queue_ids)
+        found = looked_up(tx, book.lookups, arrival.contact_id, arrival.conversation_id, book.queues_by_name)
         values.update(found)
     place = book.place(values)
     due_at = first_due(place.queue, arrival.channel, tx.now)

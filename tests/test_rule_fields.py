@@ -11,6 +11,7 @@ from hub.arrivals import past_arrivals
 from hub.desk import apply, read
 from hub.lifecycle import reopen, resolve
 from hub.rulecheck import look_over
+from hub.rules import try_rule
 from routing.conditions import Fields, read_condition
 from routing.reasons import why_assigned
 from storage.access import SYSTEM
@@ -159,6 +160,23 @@ def test_the_clock_is_read_in_the_zone_that_the_rule_names(desk: Desk, when: dic
     given_rules(desk, when)  # it is Tuesday, 2026-11-24, 10:00 in UTC
     step = matched(desk, desk.text("Hello").conversation_id)[0]
     assert (step["step"] == "rule") is holds
+
+
+def test_whether_a_queue_is_open_is_told_by_its_calendar(desk: Desk) -> None:
+    with desk.hub.store.write() as tx:
+        apply(tx, SYSTEM, read("""
+calendars: [{name: office, time_zone: Europe/Stockholm, hours: {tue: 11:00-17:00}}]
+queues: [{name: Shipping, calendar: office}, {name: Billing}, {name: General, default: true}]
+"""))  # fmt: skip
+    given_rules(desk, leaf("queue.Shipping.open", "eq", False), leaf("queue.Billing.open", "eq", True))
+    first = desk.mail("One", "x").conversation_id  # it is 11:00 in Stockholm
+    assert matched(desk, first)[0]["rule"] == "R2"
+    desk.clock.forward(hours=6, minutes=1)
+    assert matched(desk, desk.mail("Two", "x").conversation_id)[0]["rule"] == "R1"
+    closed = {"name": "Closed", "when": leaf("queue.Shipping.open", "eq", False), "then": {}}
+    with desk.hub.store.read() as tx:
+        trial = try_rule(tx, desk.ines, closed)
+    assert (trial.tried, trial.matched, trial.unknown) == (2, 1, [])
 
 
 def test_how_many_other_conversations_of_the_person_are_open_is_counted_only_when_asked(desk: Desk) -> None:
