@@ -37,7 +37,8 @@ def create_app() -> Flask:
 
     @app.post("/webhooks/twilio/messages")
     def take() -> str:
-        insert((request.form["MessageSid"], request.get_data(as_text=True)))
+        payload = request.get_data(as_text=True)  # before the form is read, which would leave nothing
+        insert((request.form["MessageSid"], payload))
         return "<Response/>"
 
     return app
