@@ -8,13 +8,14 @@ from __future__ import annotations
 import logging
 import mimetypes
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import lru_cache
-from hmac import compare_digest
+from hmac import compare_digest, digest
 from typing import Any
-from urllib.parse import unquote_plus, urljoin, urlsplit
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 import requests
 from requests.auth import HTTPBasicAuth
@@ -41,6 +42,7 @@ _OWN_HOSTS = (".twilio.com",)
 _MEDIA_HOSTS = (".twilio.com", ".twiliocdn.com", ".amazonaws.com")  # where Twilio redirects to for media
 _REDIRECTS = 3
 _TOO_FAST = timedelta(seconds=10)
+_HASHES = {HMAC_SHA1: "sha1", HMAC_SHA256: "sha256"}
 _SIGNATURE = SIGNATURE_HEADER.lower()
 _SIGNATURE_SETTINGS = SIGNATURE_SETTINGS_HEADER.lower()
 
@@ -95,8 +97,8 @@ class Form(dict[str, list[str]]):
 def read_form(body: bytes) -> Form:
     """The parameters of a form-encoded body; blank ones are kept because they are signed like the others.
 
-    The same as `parse_qsl`, which takes nearly twice as long because it also decodes what has no escapes. Not to be
-    changed: a body is read to be verified and again to be understood, and both get the same form.
+    The same as `parse_qsl` in half the time, because it decodes only what has escapes. Not to be changed: a body
+    is read to be verified and again to be understood, and both get the same form.
     """
     return _recent_form(body) if len(body) < RECENT_BYTES else _form(body)
 
@@ -106,10 +108,14 @@ def _form(body: bytes) -> Form:
     for pair in body.decode("utf-8", "replace").split("&"):
         if pair:
             name, _, value = pair.partition("=")
-            if "%" in pair or "+" in pair:
-                name, value = unquote_plus(name), unquote_plus(value)
-            form.setdefault(name, []).append(value)
+            form.setdefault(_decoded(name), []).append(_decoded(value))
     return form
+
+
+def _decoded(text: str) -> str:
+    if "+" in text:
+        text = text.replace("+", " ")
+    return unquote_to_bytes(text).decode("utf-8", "replace") if "%" in text else text
 
 
 _recent_form = lru_cache(maxsize=64)(_form)
@@ -133,6 +139,15 @@ def failure(status: int, code: int) -> SendFailed | SendUncertain:
     if status in (429, 503):
         return SendFailed(_BUSY, retry_after=_TOO_FAST)
     return SendFailed(why(code), permanent=True, opted_out=sentence is _OPTED_OUT)
+
+
+def _signature(secret: bytes, url: str, form: Form, algorithm: str) -> bytes:
+    """What `RequestValidator.compute_signature` answers, in half the time."""
+    signed = [url]
+    for name in sorted(form):
+        for value in sorted(set(values)) if len(values := form[name]) > 1 else values:
+            signed += (name, value)
+    return b64encode(digest(secret, "".join(signed).encode(), _HASHES[algorithm]))
 
 
 class Account:
@@ -161,8 +176,7 @@ class Account:
             form = read_form(request.body)
             for validator in self._validators.get(algorithm, ()):
                 # Most requests are signed for the address as it is; only then are the ports worth a second look.
-                usual = validator.compute_signature(request.url, form, algorithm)
-                if compare_digest(usual.encode(), signature.encode()):
+                if compare_digest(_signature(validator.token, request.url, form, algorithm), signature.encode()):
                     return form
                 if validator.validate(request.url, form, signature, algorithm):
                     return form

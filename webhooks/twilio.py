@@ -35,11 +35,11 @@ def status() -> Response:
 
 
 def _take() -> None:
-    if request.mimetype != FORM:
-        abort(415, f"Twilio sends {FORM}.")
     request.max_content_length = MAX_BYTES
     hub = hub_here()
     signed = signed_request()
+    if signed.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+        abort(415, f"Twilio sends {FORM}.")
     refusal: NotAuthentic | NotConfigured | None = None
     for opened in _accounts(hub, signed):
         try:
