@@ -25,7 +25,7 @@ ANSWER_SECONDS = 9.0  # a little longer than a server that is well takes to canc
 def sqlite(url: sqlalchemy.URL) -> Engine:
     """A file that this process writes alone; every connection is set for durability."""
     engine = sqlalchemy.create_engine(
-        url, pool_size=SQLITE_CONNECTIONS, max_overflow=0, pool_timeout=10, hide_parameters=True
+        url, pool_size=SQLITE_CONNECTIONS, max_overflow=0, pool_timeout=10, pool_use_lifo=True, hide_parameters=True
     )
 
     @event.listens_for(engine, "connect")
@@ -59,6 +59,7 @@ def postgresql(url: sqlalchemy.URL, pool_size: int) -> Engine:
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=10,
+        pool_use_lifo=True,
         pool_pre_ping=True,
         hide_parameters=True,  # messages' text must not get into logs
         connect_args=POSTGRES_CONNECTION,

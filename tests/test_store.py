@@ -169,6 +169,15 @@ def test_nobody_waits_for_ever_for_a_silent_database() -> None:
     assert began == [1, 1]
 
 
+def test_batches_keep_to_the_connection_whose_cache_is_warm(store: Store) -> None:
+    def connection(tx: Tx) -> int:
+        return id(tx.connection().connection.driver_connection)
+
+    with store.read() as one, store.read() as other:
+        assert connection(one) != connection(other), "the pool has a choice"
+    assert len({store.submit(connection) for _ in range(5)}) == 1
+
+
 def test_who_comes_while_the_writer_ends_is_refused_and_nobody_hangs(database_url: str) -> None:
     for _ in range(5):
         store = Store(database_url)
