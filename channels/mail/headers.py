@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import Message
 from email.utils import parsedate_to_datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import idna
@@ -38,14 +38,17 @@ MESSAGE_ID = re.compile(r"<([^<>\s]{1,996})>")
 def values(message: Message, name: str) -> list[bytes]:
     """Every field of that name, unfolded, as the bytes that arrived.
 
-    Reading a mail asks some sixty times, so its fields are sorted by name once and kept with it.
+    Reading a mail asks some sixty times, so its fields are sorted by name once, unfolded once, and kept with it.
     """
-    fields: dict[str, list[object]] | None = message.__dict__.get(FIELDS)
+    fields: dict[str, list[Any]] | None = message.__dict__.get(FIELDS)
     if fields is None:
         fields = message.__dict__[FIELDS] = {}
         for field, content in message.raw_items():
             fields.setdefault(field.lower(), []).append(content)
-    return [FOLD.sub(b" ", _bytes(content)).strip() for content in fields.get(name.lower(), ())]
+    found = fields.get(name.lower(), [])
+    if found and not isinstance(found[0], bytes):
+        found[:] = [FOLD.sub(b" ", _bytes(content)).strip() for content in found]
+    return list(found)
 
 
 def value(message: Message, name: str) -> bytes:

@@ -12,19 +12,22 @@ USUAL = "ar bg cs da de el en es et fi fr he hr hu it ja ko lt lv nl no pl pt ro
 MIN_LETTERS = 12
 ENOUGH = 0.7  # probability
 MAX_CHARS = 400  # more makes it slower and no surer
-LETTER = re.compile(r"[^\W\d_]")
-NOT_WORDS = re.compile(r"\S*(?:://|@)\S*|\d+")
+DIGITS = re.compile(r"\d+")
 
 
 def language_of(text: str, known: str = "") -> str:
     """ISO 639-1 of one of the `known` languages (codes with blanks between), or "" where nothing is likely."""
-    words = NOT_WORDS.sub(" ", text[:MAX_CHARS])
-    letters = LETTER.findall(words)
+    named = (each for each in text[:MAX_CHARS].split() if "@" not in each and "://" not in each)
+    words = DIGITS.sub(" ", " ".join(named))
     # Ideographs and syllables say more than letters do.
-    if len(letters) < MIN_LETTERS and sum(each > "\u2e80" for each in letters) * 3 < MIN_LETTERS:
+    if sum(map(str.isalpha, words)) < MIN_LETTERS and sum(map(_is_syllable, words)) * 3 < MIN_LETTERS:
         return ""
     code, likely = _identifier(known or USUAL).classify(words)
     return str(code) if likely >= ENOUGH else ""
+
+
+def _is_syllable(sign: str) -> bool:
+    return sign > "\u2e80" and sign.isalpha()
 
 
 @cache

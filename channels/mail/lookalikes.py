@@ -62,6 +62,7 @@ def skeleton(content: str) -> str:
     return plain
 
 
+@lru_cache(10_000)
 def looks_like(domain: str, known: str) -> bool:
     """Whether a domain could be taken for a known one of other people: twins, one edit, another ending, a prefix.
 

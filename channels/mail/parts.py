@@ -26,6 +26,7 @@ from channels.mail.tnef import opened
 MAX_PARTS = 200
 MAX_DEPTH = 30
 META = re.compile(rb"<meta[^>]{0,200}charset\s{0,9}=\s{0,9}[\"']?([A-Za-z0-9_\-:]+)", re.I)
+HINT = "_charset_hint"
 MAX_NESTED = 5  # levels of mails in mails that are counted for the reader
 PGP = {"-----BEGIN PGP MESSAGE-----": "encrypted", "-----BEGIN PGP SIGNED MESSAGE-----": "signed"}
 # Types that a reader has to be told about: none of them is opened.
@@ -85,11 +86,11 @@ def body_of(message: Message) -> Body:
 
 def charset_hint(message: Message) -> str | None:
     """The first charset that the mail names: what its raw 8-bit headers and file names are probably written in."""
-    for part in islice(message.walk(), MAX_DEPTH):
-        label = parameter(value(part, "content-type"), "charset")
-        if label:
-            return label
-    return None
+    if HINT not in message.__dict__:  # asked for by several who read it
+        labels = (parameter(value(part, "content-type"), "charset") for part in islice(message.walk(), MAX_DEPTH))
+        message.__dict__[HINT] = next(filter(None, labels), None)
+    hint: str | None = message.__dict__[HINT]
+    return hint
 
 
 def _leaves(message: Message, body: Body) -> Iterator[Message]:

@@ -88,7 +88,8 @@ def _lines(text: str) -> tuple[list[int], list[str]]:
     starts, lines, position = [], [], 0
     for each in text[:MAX_CHARS].split("\n")[:MAX_LINES]:
         starts.append(position)
-        lines.append(each[:MAX_LINE].translate(ODD_SPACES))
+        plain = each.isascii() and "\r" not in each
+        lines.append(each[:MAX_LINE] if plain else each[:MAX_LINE].translate(ODD_SPACES))
         position += len(each) + 1
     return starts, lines
 
