@@ -18,8 +18,9 @@ NAMESAKES = (  # CROSS JOIN has SQLite begin at the name: it would else go throu
     "SELECT i.value FROM contact c CROSS JOIN identity i "
     "WHERE c.name = ? AND c.id <> ? AND i.contact_id = c.id AND i.kind = 'email' LIMIT 50"
 )
-ADDRESSES = (
-    "SELECT i.value FROM identity i JOIN contact c ON c.id = i.contact_id WHERE c.person_id = ? AND i.kind = 'email'"
+ADDRESSES = (  # likewise at the person
+    "SELECT i.value FROM contact c CROSS JOIN identity i "
+    "WHERE c.person_id = ? AND i.contact_id = c.id AND i.kind = 'email'"
 )
 
 

@@ -21,7 +21,10 @@ _OPEN = (
     "WHERE contact.person_id = (SELECT person_id FROM contact WHERE id = ?) "
     "AND conversation.state <> 'resolved' AND conversation.id <> ?"
 )
-_WAITING = "SELECT queue_id, count(*), min(order_time) FROM work_item WHERE state = 'queued' GROUP BY queue_id"
+_WAITING = (  # the longer list is that of an index; without it SQLite goes through all work that ever was
+    "SELECT queue_id, count(*), min(order_time) FROM work_item "
+    "WHERE state IN ('queued','offered','assigned') AND state = 'queued' GROUP BY queue_id"
+)
 
 
 @dataclass(frozen=True, slots=True)

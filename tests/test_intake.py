@@ -16,7 +16,7 @@ from hub.intake import read_first, retry_receipt
 from hub.lifecycle import resolve, snooze
 from hub.receipts import note_receipt
 from hub.threads import BY_ANSWER
-from hub.trust import NAMESAKES
+from hub.trust import ADDRESSES, NAMESAKES
 from storage.access import SYSTEM, Conflict, NotFound
 from storage.conversations import Conversation, timeline
 from storage.facts import FactRow
@@ -176,7 +176,8 @@ def test_what_a_mail_costs_does_not_grow_with_other_peoples_conversations(desk: 
     if not desk.hub.settings.embedded:
         return  # PostgreSQL chooses by its statistics
     with desk.hub.store.read() as tx:
-        for query, index in ((BY_ANSWER, "ix_contact_person_id"), (NAMESAKES, "ix_contact_name")):
+        looks = {BY_ANSWER: "ix_contact_person_id", ADDRESSES: "ix_contact_person_id", NAMESAKES: "ix_contact_name"}
+        for query, index in looks.items():
             plan = [row[3] for row in tx.sql(f"EXPLAIN QUERY PLAN {query}", *["1"] * query.count("?")).fetchall()]
             first = next(step for step in plan if step.startswith("SEARCH"))
             assert first.startswith("SEARCH c ") and index in first, plan
