@@ -21,6 +21,7 @@ from channels.mail import ConnectionLost, EmailChannel
 from channels.mail import imap as imap_module
 from channels.mail import mailbox as mailbox_module
 from channels.mail.mailbox import Mailbox, Refused
+from tests.support import dovecot as dovecot_module
 from tests.support.dovecot import PASSWORD, Dovecot, dovecot, until
 from tests.support.liar import liar
 
@@ -96,6 +97,17 @@ def test_new_mails_come_in_order_with_the_cursor_behind_each(server: Dovecot, us
         server.deliver(user, mail(3))
         assert subjects(list(channel.poll(found[-1][1]))) == ["3"]
         assert subjects(list(channel.poll(found[0][1]))) == ["1", "2", "3"]
+
+
+def test_mails_that_wait_for_the_server_are_numbered_in_their_order(
+    server: Dovecot, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = time.time_ns()
+    for number in range(8):  # all before anybody looks into the folder
+        monkeypatch.setattr(dovecot_module.time, "time_ns", lambda number=number: began + number * 900_000_000)
+        server.deliver(user, mail(number))
+    with closing(open_channel(server, user)) as channel:
+        assert subjects(list(channel.poll(START))) == [str(number) for number in range(8)]
 
 
 def test_a_full_mailbox_is_read_in_batches(server: Dovecot, user: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,9 +142,12 @@ class Dovecot:
     host: str = "127.0.0.1"
 
     def deliver(self, user: str, mail: bytes) -> None:
-        """Drop a mail into the Maildir as a delivery agent does: written aside, then moved in place."""
-        maildir = self._maildir(user)
-        name = f"{time.time_ns()}.{next(self.numbers)}.test"
+        """Drop a mail into the Maildir as a delivery agent does: written aside, then moved in place.
+
+        Dovecot numbers what it finds by the seconds and microseconds in the names (https://cr.yp.to/proto/maildir.html).
+        """
+        maildir, (seconds, left) = self._maildir(user), divmod(time.time_ns(), 10**9)
+        name = f"{seconds}.M{left // 1000}P{os.getpid()}Q{next(self.numbers)}.test"
         (maildir / "tmp" / name).write_bytes(mail)
         self._own(maildir / "tmp" / name)
         (maildir / "tmp" / name).rename(maildir / "new" / name)
