@@ -217,6 +217,11 @@ def test_who_wrote_what_is_handed_on(text: str, subject: str, original: tuple[st
     assert original_sender(text, subject) == original
 
 
+def test_a_mail_that_is_handed_on_with_empty_quoted_lines_is_read() -> None:
+    quoted = b"See below.\r\n\r\n> Hello,\r\n>\r\n> > one lamp is missing.\r\n> >\r\n"
+    assert parsed(mail(quoted, Subject=b"Fwd: Lamp")).text.startswith("See below.")
+
+
 def test_whoever_hands_a_mail_on_stays_its_sender(desk: Desk) -> None:
     text = "see below\n\n---------- Forwarded message ---------\nFrom: Eve <eve@example.org>\nSubject: y\n\nHi"
     taken = desk.mail("Fwd: y", text)

@@ -185,8 +185,9 @@ def intro(lines: list[str], number: int) -> int:
     for length, each in enumerate(lines[number : number + 4], start=1):
         if not each.strip():
             break
-        joined = " ".join(f"{joined} {each.strip(' >')}".split())
-        if len(joined) > MAX_INTRO or joined.count("@") > MAX_ADDRESSES or max(map(len, joined.split())) > MAX_WORD:
+        joined = " ".join(words := f"{joined} {each.strip(' >')}".split())
+        longest = max(map(len, words), default=0)  # a line may hold nothing but marks of quoting
+        if len(joined) > MAX_INTRO or joined.count("@") > MAX_ADDRESSES or longest > MAX_WORD:
             break  # and the patterns below would take cubic time
         if not (TRACE.search(joined) and _ends_like_intro(joined)):
             continue
