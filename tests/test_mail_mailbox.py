@@ -21,7 +21,6 @@ from channels.mail import ConnectionLost, EmailChannel
 from channels.mail import imap as imap_module
 from channels.mail import mailbox as mailbox_module
 from channels.mail.mailbox import Mailbox, Refused
-from tests.support import dovecot as dovecot_module
 from tests.support.dovecot import PASSWORD, Dovecot, dovecot, until
 from tests.support.liar import liar
 
@@ -104,7 +103,7 @@ def test_mails_that_wait_for_the_server_are_numbered_in_their_order(
 ) -> None:
     began = time.time_ns()
     for number in range(8):  # all before anybody looks into the folder
-        monkeypatch.setattr(dovecot_module.time, "time_ns", lambda number=number: began + number * 900_000_000)
+        monkeypatch.setattr(time, "time_ns", lambda number=number: began + number * 900_000_000)
         server.deliver(user, mail(number))
     with closing(open_channel(server, user)) as channel:
         assert subjects(list(channel.poll(START))) == [str(number) for number in range(8)]

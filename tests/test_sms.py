@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -198,6 +199,8 @@ def test_any_text_arrives_unchanged(text: str) -> None:
 def test_a_null_character_is_dropped_from_the_text_but_not_from_the_raw_bytes() -> None:
     raw = heard(Body="a\x00b")
     assert b"%00" in raw.body and SmsChannel.parse(raw).text == "ab"
+    nested = replace(raw, body=b"From=%2B46701740605&Body=a%0%000b")  # without its escape for NUL it would have one
+    assert SmsChannel.parse(nested).text == "a%00b"
 
 
 @pytest.mark.parametrize(
