@@ -1,0 +1,49 @@
+"""The laboratory: one floor, several ways to hand out its work, and the same customers for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from routing.demand import Terms
+from routing.measures import Measures, measure
+from routing.policies import Policy
+from routing.simulator import simulate
+from routing.supply import Candidate
+from routing.traffic import Contact
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A floor and its days: `day(number)` gives the contacts of a day, always the same ones.
+
+    Contacts that come from `counted_from` to `counted_until` seconds after the beginning are counted: before, the
+    floor fills; afterwards some would have no outcome yet.
+    """
+
+    name: str
+    crew: Sequence[Candidate]
+    terms: Sequence[Terms]
+    skills: int
+    day: Callable[[int], Sequence[Contact]]
+    seconds: float
+    counted_from: float
+    counted_until: float
+    begin: Callable[[int], float] = lambda number: 0.0
+
+
+def play(trial: Trial, policy: Policy, number: int) -> Measures:
+    """One day of a trial under a policy."""
+    begin = trial.begin(number)
+    day = simulate(
+        trial.day(number), policy.staff(trial.crew), policy.engine(trial.terms, trial.skills), begin + trial.seconds,
+        begin=begin, counted_from=begin + trial.counted_from, every=policy.every, priority=policy.priority,
+    )  # fmt: skip
+    return measure(day, begin + trial.counted_from, begin + trial.counted_until)
+
+
+def resized(crew: Sequence[Candidate], number: int) -> list[Candidate]:
+    """A crew of another size: the first of them, or further ones who are copies of them in turn."""
+    first = max((one.id for one in crew), default=0) + 1
+    more = range(max(0, number - len(crew)))
+    return [*crew[:number], *(replace(crew[place % len(crew)], id=first + place) for place in more)]
