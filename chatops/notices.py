@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from sqlmodel import col, select
+
 from channels.base import SendFailed, SendUncertain
-from channels.slack import TIMEOUT, SlackClient
+from channels.slack import TIMEOUT, SlackClient, escape
 from chatops.blocks import Card, drawn, summary
 from config.settings import Settings
 from hub import Hub
@@ -92,10 +94,42 @@ def follow(hub: Hub, tx: Tx, facts: Sequence[Happened]) -> None:
             newest[fact.conversation_id] = fact.id
             if fact.name in OPENING:
                 opening.add(fact.conversation_id)
+        if fact.name == "ConversationEscalated":
+            _alert(hub, tx, fact)
     target = f"slack:{hub.settings.slack_channel}"
     for conversation_id, fact_id in newest.items():
         told = {"conversation": conversation_id, "fact": fact_id, "opens": conversation_id in opening}
         deliver(tx, "slack", target, f"{conversation_id}:{fact_id}", told)
+
+
+def _alert(hub: Hub, tx: Tx, fact: Happened) -> None:
+    """A message of its own about a target: a notice that changes in place rings nobody's bell."""
+    card = card_of(tx, hub.settings, fact.conversation_id or 0)
+    when = "overdue" if fact.data["breached"] else "nearly due"
+    text = f"*{WORDS[fact.data['target']]} {when}*: {escape(card.who)}, {escape(card.queue)} <{card.url}|Open in hub>"
+    told = {"alert": text, "mark": f"{card.url}#{fact.id}"}
+    target = f"slack:{hub.settings.slack_channel}"
+    if "slack" in fact.data["actions"]:
+        deliver(tx, "slack", target, f"alert:{fact.id}", told)
+    if "supervisors" in fact.data["actions"]:
+        for agent in tx.exec(select(Agent).where(col(Agent.active), Agent.role == "supervisor")):
+            deliver(tx, "slack", target, f"alert:{fact.id}:{agent.id}", told | {"email": agent.email})
+
+
+def _tell(client: SlackClient, channel: str, delivery: Delivery) -> SendResult:
+    """Post an alert once: after a try that broke off we look for it first, except where one person gets it alone."""
+    told = delivery.payload
+    if "email" in told:
+        user = client.user_by_email(told["email"])
+        if not user:
+            return SendResult(response={"skipped": f"{told['email']} is nobody in this Slack workspace"})
+        return SendResult(external_id=client.post(user, told["alert"]))
+    if delivery.claims > 1 and (ts := client.find(channel, told["mark"], delivery.created_at - LOOK_BACK)):
+        return SendResult(external_id=ts)
+    try:
+        return SendResult(external_id=client.post(channel, told["alert"], mark=told["mark"]))
+    except SendUncertain as lost:
+        raise SendFailed(lost.why, retry_after=LOOK_AGAIN) from lost
 
 
 def whisper(tx: Tx, channel: str, user: str, text: str, dedupe_key: str) -> None:
@@ -115,6 +149,8 @@ def send(hub: Hub, delivery: Delivery) -> SendResult:
     if "whisper" in told:
         client.ephemeral(told["channel"], told["user"], told["whisper"])
         return SendResult()
+    if "alert" in told:
+        return _tell(client, hub.settings.slack_channel, delivery)
     taken = hub.store.submit(partial(_take, settings=hub.settings, told=told))
     step("notice.taken")
     if isinstance(taken, str):

@@ -10,6 +10,7 @@ import yaml
 from sqlmodel import SQLModel, col, select
 
 from hub.deskfile import (
+    ActionEntry,
     AgentEntry,
     CalendarEntry,
     ChannelEntry,
@@ -96,6 +97,7 @@ def export(tx: Tx) -> str:
         "queues": [
             {"name": q.name, **_promises_out(q), "offer": span(q.offer_seconds)}
             | ({"calendar": calendars[q.calendar_id]} if q.calendar_id in calendars else {})
+            | _ways_out(q, queues)
             | ({"default": True} if q.is_default else {})
             for q in _active(tx, Queue)
         ],
@@ -162,7 +164,44 @@ def _queues(tx: Tx, entries: list[QueueEntry]) -> list[Change]:
         }
         for entry in entries
     }
-    return _match(tx, Queue, "name", wanted, "queue")
+    changes = _match(tx, Queue, "name", wanted, "queue")
+    tx.flush()
+    return changes + _ways_between(tx, entries)
+
+
+def _ways_between(tx: Tx, entries: list[QueueEntry]) -> list[Change]:
+    """Where queues send work, once all of them are there."""
+    ids, changes = _ids(tx, Queue), []
+    rows = {row.name: row for row in _active(tx, Queue)}
+    for entry in entries:
+        place, closed = f"queue {entry.name!r}", entry.out_of_hours.overflow
+        actions = {when: getattr(entry.escalate, when) for when in ("on_warning", "on_breach")}
+        named = [action.queue for each in actions.values() for action in each if action.queue]
+        _must_exist(place, "queue", [*named, *([closed] if closed else [])], ids)
+        wanted = {
+            "escalate": {when: [_action_in(action, ids) for action in each] for when, each in actions.items() if each},
+            "hold_when_closed": entry.out_of_hours.hold,
+            "closed_queue_id": ids[closed] if closed else None,
+        }
+        row = rows[entry.name]
+        differing = [field for field, value in wanted.items() if getattr(row, field) != value]
+        for field in differing:
+            setattr(row, field, wanted[field])
+        tx.add(row)
+        if differing:
+            changes.append(Change("~", f"queue {entry.name}", ", ".join(differing)))
+    overflow = {entry.name: entry.out_of_hours.overflow for entry in entries}
+    for name in overflow:
+        passed, following = [name], overflow[name]
+        while following and following not in passed:
+            passed, following = [*passed, following], overflow.get(following)
+        if following:
+            raise DeskError(f"queue {name!r}: out_of_hours goes in a circle: {' → '.join([*passed, following])}")
+    return changes
+
+
+def _action_in(action: ActionEntry, ids: Mapping[str, int]) -> dict[str, Any]:
+    return {"queue_id": ids[action.queue]} if action.queue else action.model_dump(exclude_defaults=True)
 
 
 def _move_out(tx: Tx, actor: Actor, queue: Any) -> list[Change]:
@@ -349,6 +388,18 @@ def _agent_out(
         "queues": [queues[number] for number in serves if number in queues],
         "skills": {skills[row.skill_id]: row.level for row in levels},
     }
+
+
+def _ways_out(queue: Queue, names: Mapping[int | None, str]) -> dict[str, Any]:
+    def out(action: Mapping[str, Any]) -> Any:
+        if "queue_id" in action:
+            return {"queue": names.get(action["queue_id"], "")}
+        return dict(action) if "priority" in action else next(iter(action))
+
+    escalate = {when: [out(action) for action in actions] for when, actions in queue.escalate.items()}
+    closed: Any = "hold" if queue.hold_when_closed else {"overflow": names.get(queue.closed_queue_id)}
+    says = queue.hold_when_closed or queue.closed_queue_id in names
+    return ({"escalate": escalate} if escalate else {}) | ({"out_of_hours": closed} if says else {})
 
 
 def _promises_out(queue: Queue) -> dict[str, Any]:

@@ -182,6 +182,46 @@ class SlaEntry(TargetsEntry):
     warn_at: int = Field(default=WARN_AT, ge=1, le=99)
 
 
+class ActionEntry(Entry):
+    """One thing to do about a target: `slack`, `supervisors`, `priority: 10` or `queue: General`."""
+
+    slack: bool = False
+    supervisors: bool = False
+    priority: int | None = Field(default=None, ge=1, le=1000)
+    queue: Name | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> ActionEntry:
+        if len(self.model_fields_set) != 1 or not any(self.model_dump().values()):
+            raise ValueError("must be one of slack, supervisors, {priority: 10} and {queue: its name}")
+        return self
+
+
+def _action(value: Any) -> Any:
+    return {value: True} if value in ("slack", "supervisors") else value
+
+
+Actions = list[Annotated[ActionEntry, BeforeValidator(_action)]]
+
+
+class EscalateEntry(Entry):
+    """What happens when a target is nearly missed, and when it is."""
+
+    on_warning: Actions = []
+    on_breach: Actions = []
+
+
+class ClosedEntry(Entry):
+    """What becomes of work while the queue is closed: `hold`, or `overflow: General`."""
+
+    hold: bool = False
+    overflow: Name | None = None
+
+
+def _closed(value: Any) -> Any:
+    return {"hold": True} if value == "hold" else value
+
+
 class QueueEntry(Entry):
     """Where work waits."""
 
@@ -190,6 +230,8 @@ class QueueEntry(Entry):
     sla: SlaEntry | None = None
     offer: Span = 30
     calendar: Name | None = None
+    escalate: EscalateEntry = EscalateEntry()
+    out_of_hours: Annotated[ClosedEntry, BeforeValidator(_closed)] = ClosedEntry()
     default: bool = False
 
     @property
@@ -400,7 +442,8 @@ def _keys(steps: tuple[int | str, ...]) -> list[str]:
         "rules": RuleEntry, "replies": ReplyEntry, "webhooks": WebhookEntry,
     }  # fmt: skip
     nested: dict[str, type[Entry]] = {
-        "then": Placing, "holidays": HolidaysEntry, "sla": SlaEntry, "channels": TargetsEntry
+        "then": Placing, "holidays": HolidaysEntry, "sla": SlaEntry, "channels": TargetsEntry,
+        "escalate": EscalateEntry, "out_of_hours": ClosedEntry, "on_warning": ActionEntry, "on_breach": ActionEntry,
     }  # fmt: skip
     inside = next((nested[str(step)] for step in reversed(steps[1:-1]) if step in nested), None)
     entry = DeskFile if len(steps) == 1 else inside or entries[str(steps[0])]

@@ -29,6 +29,7 @@ NAMED = {
     "all": "Everything",
     "snoozed": "Snoozed",
     "resolved": "Resolved",
+    "escalated": "Escalated",
 }
 _VIEW = re.compile(r"(?:channel-([a-z]{2,16})|queue-(\d{1,9}))", re.ASCII)
 
@@ -207,6 +208,9 @@ def counts(tx: Tx, who: Viewer) -> Counts:
         queues[queue_id or 0] += number
     spoiled = (is_unseen(), visible_receipt(who.actor))
     tally["unreadable"] = tx.exec(select(func.count()).select_from(Receipt).where(*spoiled)).one()
+    if who.actor.sees_all:
+        late = and_(_open(), col(Conversation.escalated_at).is_not(None))
+        tally["escalated"] = tx.exec(select(func.count()).select_from(Conversation).where(late)).one()
     return Counts(dict(tally), _channels(tx, channels), _queues(tx, who, queues), _unread(tx, who))
 
 
@@ -253,6 +257,7 @@ _conditions: dict[str, Callable[[Viewer], ColumnElement[bool]]] = {
     "all": lambda _: _open(),
     "snoozed": lambda _: col(Conversation.state) == "snoozed",
     "resolved": lambda _: col(Conversation.state) == "resolved",
+    "escalated": lambda _: and_(_open(), col(Conversation.escalated_at).is_not(None)),
 }
 
 Section = tuple[str, ColumnElement[bool], Any, bool]

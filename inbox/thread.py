@@ -26,6 +26,12 @@ MISSED = {
     "NextReplyBreached": "The next reply is late",
     "ResolutionBreached": "The time to settle this is used up",
 }
+ESCALATED = {
+    "priority": "it goes before others now",
+    "queue": "it was put into another queue",
+    "slack": "Slack was told",
+    "supervisors": "supervisors were told",
+}
 PREVIEWED = {"image/png", "image/jpeg", "image/gif", "image/webp"}
 TOLD = (
     "ConversationQueued",
@@ -38,6 +44,7 @@ TOLD = (
     "ConversationReopened",
     *MISSED,
     "AutomationHeld",
+    "ConversationEscalated",
 )
 VIA = {
     "offer": "accepted the ring",
@@ -272,6 +279,8 @@ def _event(row: FactRow, who: Viewer, agents: dict[int, str], traces: dict[int |
             return event("inbox", "", f"Open again: {data['why']}")
         case "AutomationHeld":
             return event("alert", "", f"{HELD.get(data['kind'], 'An automatic message')} was not sent. {data['why']}")
+        case "ConversationEscalated":
+            return event("bell", "", f"Escalated: {', '.join(ESCALATED[action] for action in data['actions'])}")
         case name if name in MISSED:
             return event("clock", "", MISSED[name], alarm=True)
     return None
@@ -281,6 +290,8 @@ def _routed(data: dict[str, Any], trace: list[dict[str, Any]], by: str) -> str:
     steps = {step.get("step"): step for step in trace}
     if data["why"] == "transfer" and "transfer" in steps:
         return f"{by or 'Somebody'} moved it to {steps['transfer'].get('queue', 'another queue')}"
+    if "closed" in steps:
+        return f"Routed to {steps['closed'].get('queue', 'a queue')}, because {steps['closed']['closed']} is closed"
     if "rule" in steps:
         return f"Routed to {steps['rule'].get('queue', 'a queue')} by the rule “{steps['rule'].get('rule', '')}”"
     if "default" in steps:

@@ -24,9 +24,7 @@ _OPEN = (
     "JOIN work_item ON work_item.id = assignment.work_item_id WHERE assignment.ended_at IS NULL "
     "GROUP BY assignment.agent_id, work_item.channel"
 )
-COLUMNS = (
-    "id, conversation_id, queue_id, channel, weight, skills, priority, order_time, version, due_at, first_reply_at"
-)
+COLUMNS = "id, conversation_id, queue_id, channel, weight, skills, priority, order_time, version, due_at"
 
 # Of work of one kind only the head of the line matters: a long queue costs a sort in the database, not in Python.
 _HEADS = """
@@ -83,7 +81,8 @@ def first_waiting(
 ) -> list[Waiting]:
     """The first of queued work of each kind: as much as could be taken, and whatever cools down before it."""
     present = [one for one in candidates if one.status == "available" and one.load < one.limits.capacity]
-    queues = sorted({queue for one in present for queue in one.queues})
+    holding = {queue.id for queue in book.queues.values() if queue.holds(tx.now)}
+    queues = sorted({queue for one in present for queue in one.queues} - holding)
     if not queues:
         return []
     cooling = _cooling(tx)
@@ -110,11 +109,11 @@ def one_waiting(tx: Tx, book: RuleBook, item_id: int) -> Waiting | None:
 
 
 def _seen(book: RuleBook, row: Any, skills: Skills, cooling: Mapping[int, float]) -> Waiting:
-    """A row of `COLUMNS` as the engine sees it. What was answered once has no target left and counts by its age."""
-    item_id, conversation_id, queue_id, channel, weight, _, priority, ordered, version, due_at, replied_at = row
+    """A row of `COLUMNS` as the engine sees it. What has no target left counts by its age."""
+    item_id, conversation_id, queue_id, channel, weight, _, priority, ordered, version, due_at = row
     since = seconds(ordered)
     target = book.target(queue_id, channel)
-    due = seconds(due_at) if due_at is not None and replied_at is None else since + target
+    due = seconds(due_at) if due_at is not None else since + target
     return Waiting(
         item_id, conversation_id, queue_id, channel, weight, skills, priority, since, due, target, version,
         cooling=cooling,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlmodel import col, select
@@ -11,7 +11,7 @@ from sqlmodel import col, select
 from routing.agents import agent_names
 from routing.engine import Engine
 from routing.floor import one_waiting, roster
-from routing.rules import rule_book
+from routing.rules import QueueTerms, rule_book, terms_now
 from storage.conversations import Conversation
 from storage.desk import Queue
 from storage.people import ApiToken
@@ -92,7 +92,22 @@ def why_waiting(tx: Tx, conversation_id: int) -> Explanation:
         return ["It is snoozed: it is offered again when it wakes."]
     queue = tx.get_one(Queue, item.queue_id)
     waited = f"Waiting in {queue.name} for {_duration(tx.now - item.order_time)}."
-    return [waited, *_about_candidates(tx, item, queue)]
+    terms = terms_now(tx, item.queue_id)
+    hours = _about_hours(terms, tx.now)
+    if terms.holds(tx.now):
+        return [*hours, waited, "Until then it is offered to nobody, but anybody may claim it."]
+    return [*hours, waited, *_about_candidates(tx, item, queue)]
+
+
+def _about_hours(terms: QueueTerms, now: datetime) -> list[str]:
+    if terms.calendar.is_open(now):
+        return []
+    opening = terms.calendar.next_opening(now)
+    if opening is None:
+        return [f"{terms.name} is closed."]
+    zone = terms.calendar.zone
+    local = opening.astimezone(zone)
+    return [f"{terms.name} is closed: it opens on {local:%A}, {local.day} {local:%B} at {local:%H:%M} ({zone})."]
 
 
 def _last_item(tx: Tx, conversation_id: int) -> WorkItem | None:
@@ -138,6 +153,8 @@ def _about_path(tx: Tx, item: WorkItem) -> list[str]:
             sentences.append(f"Queue {step['queue']}.")
         elif step["step"] == "default":
             sentences.append(f"No rule matched, so it went to the default queue {step['queue']}.")
+        elif step["step"] == "closed":
+            sentences.append(f"{step['closed']} was closed, so it went to {step['queue']}.")
         elif step["step"] == "transfer":
             dropped = f" {', '.join(step['dropped'])} no longer required." if step["dropped"] else ""
             sentences.append(f"{_who(tx, step['by'])} transferred it to {step['queue']}.{dropped}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -44,6 +44,13 @@ class QueueTerms:
     ring: timedelta
     calendar: Calendar = ALWAYS
     promises: Promises = field(default_factory=Promises)
+    escalate: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+    hold_when_closed: bool = False
+    closed_queue_id: int | None = None
+
+    def holds(self, now: datetime) -> bool:
+        """Whether work waits here for the opening instead of an agent."""
+        return self.hold_when_closed and not self.calendar.is_open(now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +118,20 @@ class RuleBook:
         queue = self.queues.get(queue_id)
         return TARGET if queue is None else float(queue.promises.target(FIRST_REPLY, channel) or TARGET)
 
+    def open_place(self, place: Placement, now: datetime) -> Placement:
+        """Where work goes at this moment: a queue that is closed may have named another one."""
+        queue, passed = place.queue, set[int]()
+        while (other := self.queues.get(queue.closed_queue_id or 0)) and not queue.calendar.is_open(now):
+            if queue.id in passed:
+                return place
+            passed.add(queue.id)
+            queue = other
+        if queue is place.queue:
+            return place
+        step = {"step": "closed", "closed": place.queue.name, "queue_id": queue.id, "queue": queue.name}
+        trace = json.dumps([*json.loads(place.trace), step])
+        return replace(place, queue=queue, trace=trace, why=f"{place.queue.name} is closed")
+
     def weight(self, channel: str) -> int:
         """How much of an agent's capacity one conversation of this kind takes."""
         return WEIGHTS.get(channel, WEIGHT)
@@ -170,6 +191,7 @@ def _terms(queue: Queue, calendar: Calendar) -> QueueTerms:
     return QueueTerms(
         int(queue.id or 0), queue.name, timedelta(seconds=queue.first_reply_seconds),
         timedelta(seconds=queue.offer_seconds), calendar, promised(queue.first_reply_seconds, queue.sla),
+        queue.escalate, queue.hold_when_closed, queue.closed_queue_id,
     )  # fmt: skip
 
 

@@ -92,6 +92,7 @@ def record_answer(tx: Tx, conversation_id: int, agent_id: int | None) -> None:
         "AND kind IN ('first_reply','next_reply')",
         tx.now, conversation_id,
     )  # fmt: skip
+    tx.sql("UPDATE conversation SET escalated_at = NULL WHERE id = ? AND escalated_at IS NOT NULL", conversation_id)
     follow_conversation(tx, conversation_id)
     if row is not None:
         seconds = int((tx.now - (moment(row[1]) or tx.now)).total_seconds())
@@ -133,7 +134,7 @@ def end_episode(tx: Tx, conversation_id: int) -> None:
         "UPDATE sla_clock SET ended_at = ?, next_at = NULL WHERE conversation_id = ? AND ended_at IS NULL",
         tx.now, conversation_id,
     )  # fmt: skip
-    tx.sql("UPDATE conversation SET due_at = NULL WHERE id = ?", conversation_id)
+    tx.sql("UPDATE conversation SET due_at = NULL, escalated_at = NULL WHERE id = ?", conversation_id)
 
 
 def move_clocks(tx: Tx, conversation_id: int, channel: str, old: QueueTerms, new: QueueTerms) -> None:
@@ -172,7 +173,9 @@ def _moments(queue: QueueTerms, clock: Clock) -> tuple[datetime | None, datetime
     """When a target runs out, and when there is something to note before that or then."""
     if clock.target is None or clock.running_since is None:
         return None, None
-    due_at = queue.calendar.add(clock.running_since, clock.target - clock.used)
+    left = clock.target - clock.used
+    # One that went on after it had run out is late since then.
+    due_at = queue.calendar.add(clock.running_since, left) if left > 0 else clock.breached_at or clock.running_since
     if clock.breached_at is not None:
         return due_at, None
     if clock.warned_at is not None:

@@ -1,10 +1,11 @@
-"""Targets that are about to be missed, and that were: a fact each, once."""
+"""Targets that are about to be missed, and that were: a fact each, once, and what the queue wants done then."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from routing.locks import hold
+from routing.escalation import BREACH, WARNING, escalate
+from routing.locks import hold, hold_agents
 from routing.promises import FIRST_REPLY, NEXT_REPLY, RESOLUTION
 from storage.columns import moment
 from storage.facts import (
@@ -38,9 +39,11 @@ def note_overdue(tx: Tx) -> int:
 
     A target whose time is over before anybody could warn of it is a breach and nothing else.
     """
-    hold(tx, [row[1] for row in tx.sql(_TO_NOTE, tx.now, BATCH).fetchall()])
-    # Read under the locks: somebody may have answered a moment ago.
-    rows = tx.sql(_TO_NOTE, tx.now, BATCH).fetchall()
+    ours = {row[1] for row in tx.sql(_TO_NOTE, tx.now, BATCH).fetchall()}
+    hold(tx, ours)
+    hold_agents(tx, _ringing(tx, ours))
+    # Read again under the locks: somebody may have answered a moment ago.
+    rows = [row for row in tx.sql(_TO_NOTE, tx.now, BATCH).fetchall() if row[1] in ours]
     for clock_id, conversation_id, item_id, kind, due_at in rows:
         breached = (moment(due_at) or tx.now) <= tx.now
         column, following = ("breached_at", None) if breached else ("warned_at", due_at)
@@ -48,4 +51,12 @@ def note_overdue(tx: Tx) -> int:
         if breached:
             tx.sql("UPDATE work_item SET breached_at = COALESCE(breached_at, ?) WHERE id = ?", tx.now, item_id)
         tx.emit((_BREACHED if breached else _WARNED)[kind](conversation_id, item_id))
+        escalate(tx, conversation_id, item_id, kind, BREACH if breached else WARNING)
     return len(rows)
+
+
+def _ringing(tx: Tx, conversation_ids: set[int]) -> list[int]:
+    """Agents at whom some of these ring: a move to another queue would change their loads."""
+    marks = ",".join("?" * len(conversation_ids))
+    offered = f"SELECT agent_id FROM offer WHERE state = 'offered' AND conversation_id IN ({marks})"
+    return [row[0] for row in tx.sql(offered, *conversation_ids).fetchall()] if conversation_ids else []

@@ -91,7 +91,7 @@ def enqueue(tx: Tx, arrival: Arrival) -> int:
     if book.lookups:
         found = looked_up(tx, book.lookups, arrival.contact_id, arrival.conversation_id, book.queues_by_name)
         values.update(found)
-    place = book.place(values)
+    place = book.open_place(book.place(values), tx.now)
     due_at = first_due(place.queue, arrival.channel, tx.now)
     row = tx.sql(
         _INSERT_ITEM,

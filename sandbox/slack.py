@@ -337,7 +337,8 @@ class SlackDouble:
         ]
 
     def _unfit(self, given: Mapping[str, Any]) -> str:
-        member = self.channels.get(str(given.get("channel")))
+        channel = str(given.get("channel"))
+        member = channel in self.users or self.channels.get(channel)  # a user's id stands for the talk with that user
         if member is None:
             return "channel_not_found"
         if not member:

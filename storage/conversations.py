@@ -45,6 +45,7 @@ class Conversation(SQLModel, table=True):
     waiting_since: datetime | None = utc(nullable=True)
     due_at: datetime | None = utc(nullable=True)
     snoozed_until: datetime | None = utc(nullable=True, index=True)
+    escalated_at: datetime | None = utc(nullable=True)  # supervisors should look at it
     last_at: datetime = utc()
     last_message_id: int = Field(default=0, sa_type=BigId)
     last_inbound_id: int = Field(default=0, sa_type=BigId)

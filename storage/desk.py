@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import false
 from sqlmodel import Field, SQLModel, col, select
 
 from storage.columns import json, key, ref, utc
@@ -43,6 +44,9 @@ class Queue(SQLModel, table=True):
     offer_seconds: int = 30
     calendar_id: int | None = ref("calendar.id", nullable=True)
     sla: dict[str, Any] = json(added=True)  # all but first_reply: see routing/promises.py
+    escalate: dict[str, Any] = json(added=True)  # on_warning and on_breach: see routing/escalation.py
+    hold_when_closed: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    closed_queue_id: int | None = ref("queue.id", nullable=True)  # takes what comes while this one is closed
     is_default: bool = False
     active: bool = True
 

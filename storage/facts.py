@@ -325,6 +325,21 @@ class ResolutionBreached(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class ConversationEscalated(Fact):
+    """A target was nearly missed, or was (`breached`), and its queue wants something done about it.
+
+    `target` is first_reply, next_reply or resolution; `actions` are priority, queue, slack and supervisors.
+    """
+
+    conversation_id: int
+    work_item_id: int
+    target: str
+    breached: bool
+    actions: tuple[str, ...]
+    by: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
 class AgentStatusChanged(Fact):
     """An agent became available, away or offline."""
 

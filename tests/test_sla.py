@@ -133,6 +133,18 @@ def test_every_turn_has_its_clock_and_the_customers_turn_costs_us_nothing(desk: 
     assert facts(desk) == ["NextReplyWarned", "NextReplyBreached"]
 
 
+def test_what_goes_on_after_its_time_ran_out_is_late_since_then(desk: Desk) -> None:
+    desk.text("Hello?")
+    desk.clock.forward(days=2)
+    assert "ResolutionBreached" in facts(desk)
+    late_since = desk.clock()
+    answers(desk)
+    desk.clock.forward(days=1)
+    desk.text("It broke again.")
+    running = clocks(desk)
+    assert (running["resolution"].due_at, running["resolution"].next_at) == (late_since, None)
+
+
 def test_a_channel_has_targets_of_its_own(desk: Desk) -> None:
     desk.text("Hello?")
     running = clocks(desk)
