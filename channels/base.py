@@ -166,6 +166,7 @@ class Outbound:
     subject: str = ""
     html: str = ""
     sender_name: str = ""
+    sender_signature: str = ""
     external_id: str = ""  # the Message-ID chosen before the first try
     references: tuple[str, ...] = ()  # oldest first, the last is what this answers
     files: tuple[File, ...] = ()

@@ -104,6 +104,9 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument("--role", default="agent", choices=("agent", "supervisor", "admin"))
     new.add_argument("--queue", action="append", default=[], help="serves this queue (repeatable; default: all)")
     new.add_argument("--password", help="asked for when left out")
+    told = user.add_parser("notices", help="Tell an agent by mail what is theirs, and let them answer by mail.")
+    told.add_argument("email")
+    told.add_argument("wanted", choices=("on", "off"))
     return top
 
 
@@ -250,4 +253,6 @@ def _on_the_desk(given: argparse.Namespace, settings: Settings) -> int:
         return desk.export_file(settings, given.file)
     if given.command == "token":
         return desk.create_api_token(settings, given.name, given.role, given.days)
+    if given.action == "notices":
+        return desk.set_notices(settings, given.email, wanted=given.wanted == "on")
     return desk.create_user(settings, given.name, given.email, given.role, given.queue, given.password)

@@ -14,7 +14,7 @@ from sqlmodel import col, select
 from config import Settings, SettingsError
 from config.settings import read_text, table
 from hub import desk
-from hub.people import create_agent, create_token, set_password
+from hub.people import create_agent, create_token, set_mail_notices, set_password
 from hub.rulecheck import Finding, look_over
 from hub.ruleschema import rules_schema
 from storage import Store, Tx
@@ -120,6 +120,20 @@ def create_user(settings: Settings, name: str, email: str, role: str, queues: li
         except ValueError as error:
             raise SettingsError(str(error)) from None
     print(told)
+    return 0
+
+
+def set_notices(settings: Settings, email: str, *, wanted: bool) -> int:
+    """Mail to an agent on or off."""
+    with opened_store(settings) as store, store.write() as tx:
+        agent = agent_by_email(tx, email)
+        if agent is None:
+            raise NotFound(f"There is no agent {email}.")
+        set_mail_notices(tx, agent, wanted)
+        name = agent.name
+    by = settings.notices_by
+    ready = f"by {by}" if by else "once the setting notices_by names the mail channel that does it"
+    print(f"{name} is told by mail what is theirs, {ready}." if wanted else f"{name} gets no more mail.")
     return 0
 
 

@@ -14,6 +14,7 @@ from channels.base import CheckFailed, Checks, NotConfigured
 from config import Settings
 from hub import Hub, Opened
 from hub.mailhealth import URGENT_DAYS, folder_health, secret_ages, token_problems
+from hub.recipients import MAIL_KINDS
 from inbox import assets
 from routing.agents import load_drift
 from routing.hours import known_until
@@ -74,6 +75,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
         for opened in hub.channels():
             yield _channel(opened)
         yield from _mail(hub)
+        yield from _notices(hub)
     finally:
         hub.stop()
 
@@ -164,6 +166,14 @@ def _mail(hub: Hub) -> Iterator[Finding]:
     for secret in secret_ages(hub):
         mend = "Make a new one at the provider, and put it and its day into the channel's settings."
         yield Finding(f"secret of {secret.channel}", secret.days > URGENT_DAYS, str(secret), mend)
+
+
+def _notices(hub: Hub) -> Iterator[Finding]:
+    """Whether agents who want mail can get it."""
+    by = hub.settings.notices_by
+    if by:
+        found = any(each.account.name == by and each.account.kind in MAIL_KINDS for each in hub.channels())
+        yield Finding("mail notices", found, f"by {by}", "Set notices_by to the name of an active mail channel.")
 
 
 def _channel(opened: Opened) -> Finding:

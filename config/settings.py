@@ -79,6 +79,7 @@ class Settings:
     keep_orphans_days: int = _setting(
         30, "Days that files are kept that nothing names any more; 0 means for ever.", between=(0, 36_500)
     )
+    notices_by: str = _setting("", "Mail channel that tells agents who want it what is theirs; empty: none does.")
     automatic_per_recipient: int = _setting(10, "Most acknowledgements to one address in a day.", between=(0, 10_000))
     automatic_per_subject: int = _setting(
         3, "Most acknowledgements with one subject to one address in a day.", between=(0, 10_000)

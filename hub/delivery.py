@@ -43,6 +43,7 @@ SCHEDULES: dict[str, tuple[int, ...]] = {
     "mail": (15, 60, 300, 900, 1800, 3600, 7200, 10800, 14400, *(21600,) * 18),
     "copy": (30, 300, 1800, 7200, 21600, 43200, 86400, 86400),
     "slack": (5, 30, 120, 600, 3600),
+    "notice": (15, 60, 300, 900, 1800, 3600, 7200, 14400),
     "webhook": (5, 300, 1800, 7200, 18000, 36000, 36000),
 }
 REPEATABLE = ("copy", "slack", "webhook")  # carry an id that makes a second hand-over harmless
@@ -84,8 +85,7 @@ REMARK = (
     "UPDATE message SET state_why = ? WHERE id = ? AND state IN ('sent','delivered','read') "
     "RETURNING conversation_id, state"
 )
-AGAIN = "It is tried again by itself."
-GAVE_UP = "It was tried for as long as we try, and is not tried again."
+AGAIN, GAVE_UP = "It is tried again by itself.", "It was tried for as long as we try, and is not tried again."
 
 
 @dataclass(frozen=True, slots=True)

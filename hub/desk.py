@@ -290,6 +290,7 @@ def _webhooks(tx: Tx, entries: list[WebhookEntry]) -> list[Change]:
 def _agents(tx: Tx, entries: list[AgentEntry]) -> list[Change]:
     wanted = {
         entry.email: {"name": entry.name, "role": entry.role, "capacity": entry.capacity, "active": True}
+        | entry.model_dump(include={"mail_notices", "signature"}, exclude_none=True)
         for entry in entries
     }
     changes = _match(tx, Agent, "email", wanted, "agent")
@@ -387,6 +388,8 @@ def _agent_out(
         "capacity": agent.capacity,
         "queues": [queues[number] for number in serves if number in queues],
         "skills": {skills[row.skill_id]: row.level for row in levels},
+        **({"mail_notices": True} if agent.mail_notices else {}),
+        **({"signature": agent.signature} if agent.signature else {}),
     }
 
 

@@ -260,6 +260,8 @@ class AgentEntry(Entry):
     capacity: int = Field(default=100, ge=0, le=10_000)
     queues: Annotated[list[Name], _distinct()] = []
     skills: dict[Name, Level] = {}
+    mail_notices: bool | None = None  # as these two stay as agents have set them where the file says nothing
+    signature: Annotated[str, StringConstraints(max_length=2000)] | None = None
 
 
 class ChannelEntry(Entry):

@@ -13,7 +13,6 @@ from channels.base import (
     Authenticity,
     ContactPoint,
     DeliveryUpdate,
-    File,
     Ignored,
     Inbound,
     Raw,
@@ -24,12 +23,14 @@ from channels.base import (
 )
 from channels.text import storable
 from hub.arrivals import arrival_of
+from hub.attached import StoredFile, attach_file, store_files
 from hub.bounces import note_report, reported_on
 from hub.copies import copy_key, note_copy
 from hub.delivery import settle_update
 from hub.history import HISTORY, heard_then, is_history, open_past
 from hub.hub import Hub, Opened
 from hub.identity import Known, identify
+from hub.noticeanswers import NoticeAnswer, Refused, answer_to_notice
 from hub.optout import note_command
 from hub.participants import is_stranger, note_participants
 from hub.reading import ReadingFailed, ReadingStopped
@@ -88,10 +89,6 @@ HEARD = (
 )
 NOTED = "UPDATE conversation SET last_message_id = ?, message_count = message_count + 1 WHERE id = ?"
 LEARN_LANGUAGE = "UPDATE contact SET language = ? WHERE id = ? AND language = ''"
-NEW_FILE = (
-    "INSERT INTO attachment(message_id, name, content_type, size, sha256, cid, inline, source_url, created_at) "
-    "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +100,6 @@ class Taken:
     message_id: int | None = None
     conversation_id: int | None = None
     contact_id: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    """An attachment whose bytes are durable, or media that is still to be fetched from `source_url`."""
-
-    file: File
-    sha256: str
-    source_url: str = ""
 
 
 def hear(hub: Hub, opened: Opened, request: SignedRequest) -> list[Taken]:
@@ -147,23 +135,24 @@ def take_in(hub: Hub, opened: Opened, raw: Raw) -> Taken:
             raise
         return _set_aside(hub, opened, raw, error)
     body, digest = shelve(hub, raw.body)
-    signed = signed_conversations(hub, inbound)
+    signed, answer = signed_conversations(hub, inbound), answer_to_notice(hub, inbound, files)
+    named = inbound.automatic not in DROPPED and answer is None and bool(inbound.sender.points)
     step("intake.read")
 
     def unit(tx: Tx) -> Taken:
         noted = new_receipt(tx, opened, raw, body, digest, *_verdict(inbound))
         # Asked before the receipt's answer is read: the two share a round, and a duplicate's sender is known.
-        sender = identify(tx, inbound.sender) if inbound.sender.points and inbound.automatic not in DROPPED else None
+        sender = identify(tx, inbound.sender) if named else None
         receipt = noted.fetchone()
         if receipt is None:
             return Taken("duplicate", seen_again(tx, opened.id, raw.dedupe_key))
-        filed = receive(tx, opened, inbound, receipt[0], files, signed, sender)
+        filed = receive(tx, opened, inbound, receipt[0], files, signed, sender, answer)
         step("intake.filed")
         return filed
 
     try:
-        # A report moves work by the ORM, which sees nothing of what still waits to be sent.
-        taken = hub.store.submit(unit if inbound.report else Interleaved(unit))
+        # Reports and agents' answers go by the ORM, which sees nothing of what still waits to be sent.
+        taken = hub.store.submit(unit if inbound.report or answer else Interleaved(unit))
         step("intake.durable")
         return taken
     except Exception as error:
@@ -175,7 +164,7 @@ def take_in(hub: Hub, opened: Opened, raw: Raw) -> Taken:
 
 def receive(
     tx: Tx, opened: Opened, inbound: Inbound, receipt_id: int, files: tuple[StoredFile, ...], signed: tuple[int, ...],
-    sender: Known | None = None,
+    sender: Known | None = None, answer: NoticeAnswer | None = None,
 ) -> Taken:  # fmt: skip
     """One message on its way in: who wrote, where it belongs, what work it makes."""
     if inbound.automatic in DROPPED:
@@ -186,9 +175,15 @@ def receive(
         tx.hold("copy", key)
     claim = claim_key(tx, key, receipt_id) if key else None
     inbound = inbound if inbound.sender.points else replace(inbound, sender=_nobody(inbound, receipt_id))
-    sender = sender or identify(tx, inbound.sender)
+    sender = sender or (identify(tx, inbound.sender) if answer is None else None)
     if claim is not None and claim.fetchone() is None and (first := note_copy(tx, opened, key, receipt_id)):
         return Taken("duplicate", receipt_id, *first)
+    filed = answer.filed(tx, receipt_id) if answer is not None else None
+    if isinstance(filed, Refused):
+        inbound, signed = replace(inbound, flags=(*inbound.flags, filed.flag)), (filed.conversation_id, *signed)
+    elif filed is not None:
+        return Taken(filed.state, receipt_id, filed.message_id, filed.conversation_id)
+    sender = sender or identify(tx, inbound.sender)
     sent = reported_on(tx, inbound) if inbound.report else None
     found = thread(tx, sender.person_id, inbound, kind, (sent.conversation_id, *signed) if sent else signed)
     if is_history(inbound):
@@ -204,7 +199,7 @@ def receive(
     message_id = _write(tx, opened, sender, inbound, conversation_id, receipt_id, why, stranger)
     note_participants(tx, inbound, conversation_id, sender, customer=customer, stranger=stranger)
     for stored in files:
-        _attach(tx, message_id, stored)
+        attach_file(tx, message_id, stored)
     if inbound.language and not sender.language:
         tx.sql(LEARN_LANGUAGE, inbound.language, sender.person_id)
     if inbound.command:
@@ -243,7 +238,7 @@ def _receive_past(
     message_id = _write(tx, opened, sender, inbound, conversation_id, receipt_id, why, stranger)
     note_participants(tx, inbound, conversation_id, sender, customer=customer, stranger=False)
     for stored in files:
-        _attach(tx, message_id, stored)
+        attach_file(tx, message_id, stored)
     heard_then(tx, conversation_id, message_id, _preview(inbound), at)
     return Taken("accepted", receipt_id, message_id, conversation_id, sender.contact_id)
 
@@ -314,7 +309,7 @@ def _understood(hub: Hub, opened: Opened, receipt_id: int, raw: Raw, attempt: in
         if raw.headers.get(HISTORY):
             inbound = replace(inbound, flags=(*inbound.flags, HISTORY))
         files = store_files(hub, inbound)
-        signed = signed_conversations(hub, inbound)
+        signed, answer = signed_conversations(hub, inbound), answer_to_notice(hub, inbound, files)
         state, why = _verdict(inbound)
     except Exception as error:
         if outages.is_outage(error):
@@ -334,7 +329,7 @@ def _understood(hub: Hub, opened: Opened, receipt_id: int, raw: Raw, attempt: in
         )  # fmt: skip
         if claimed.rowcount == 0:
             return Taken("duplicate", receipt_id)
-        filed = receive(tx, opened, inbound, receipt_id, files, signed)
+        filed = receive(tx, opened, inbound, receipt_id, files, signed, answer=answer)
         step("receipt.filed")
         return filed
 
@@ -355,24 +350,6 @@ def _file(hub: Hub, opened: Opened, work: Sequence[tuple[int, Callable[[Tx], Tak
         taken = [hub.store.submit(lambda tx: _mark_quarantined(tx, receipt_id, opened, broken))]
     step("receipt.durable")
     return taken
-
-
-def store_files(hub: Hub, inbound: Inbound) -> tuple[StoredFile, ...]:
-    """Make attachments durable before the unit that refers to them."""
-    stored = [StoredFile(file, hub.blobs.put(file.data)) for file in inbound.files]
-    if "media" in inbound.flags:
-        stored += [StoredFile(file, "", url) for file, url in _media(inbound)]
-    return tuple(stored)
-
-
-def _media(inbound: Inbound) -> list[tuple[File, str]]:
-    """Files a provider keeps for us; a duty of the worker fetches them (`hub.media`)."""
-    found = []
-    for name, url in inbound.fields.items():
-        if name.startswith("media.") and not name.endswith(".type"):
-            content_type = inbound.fields.get(f"{name}.type", "application/octet-stream")
-            found.append((File(f"{name.replace('.', '-')}", content_type, b""), url))
-    return found
 
 
 def signed_conversations(hub: Hub, inbound: Inbound) -> tuple[int, ...]:
@@ -470,14 +447,6 @@ def _proof(inbound: Inbound) -> str:
     if not known.source and known.verdict == "none":
         return "{}"
     return json.dumps({name: getattr(known, name) for name in PROOF})  # asdict would copy each text, with every mail
-
-
-def _attach(tx: Tx, message_id: int, stored: StoredFile) -> None:
-    file = stored.file
-    tx.sql(
-        NEW_FILE, message_id, file.name[:200], file.content_type[:200], len(file.data), stored.sha256, file.cid[:200],
-        file.inline, stored.source_url, tx.now,
-    )  # fmt: skip
 
 
 def _hear(tx: Tx, found: Thread | None, conversation_id: int, message_id: int, inbound: Inbound, kind: str) -> bool:

@@ -75,6 +75,8 @@ def reconcile_message(hub: Hub, delivery: Delivery) -> SendResult | None:
 
     Raises SendUncertain when the provider can't be asked now, anything else when nobody can ever tell.
     """
+    if delivery.message_id is None:
+        raise LookupError("it is no message of a conversation")
     opened, outbound = _prepared(hub, delivery, delivery.message_id)
     step("message.asked")
     channel = opened.must()
@@ -125,7 +127,8 @@ def _prepared(hub: Hub, delivery: Delivery, message_id: int | None, *, leaving: 
     way_out = unsubscribe_url(hub, message.identity_id or 0, message.channel_id or 0) if bulk else ""
     outbound = Outbound(
         id=message.uuid or "", to=(message.to_address,), cc=tuple(message.cc), text=message.text, html=message.html,
-        subject=message.subject, sender_name=author.name if author else "", external_id=message.external_id,
+        subject=message.subject, sender_name=author.name if author else "",
+        sender_signature=author.signature if author else "", external_id=message.external_id,
         references=tuple(message.refs), files=tuple(_file(hub, file) for file in files),
         automatic="auto-replied" if message.automatic and not bulk else "", bcc=tuple(message.bcc),
         only=tuple(delivery.payload.get("only", ())),

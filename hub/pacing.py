@@ -13,6 +13,7 @@ from storage.conversations import Message
 from storage.deliveries import Delivery
 from storage.facts import DeliveryChanged
 
+PACED = ("channel", "notice")
 WINDOW = timedelta(minutes=1)
 # A courier looks once a second: what a turn's exact moment misses may be made up for within this.
 SLACK = timedelta(seconds=1)
@@ -48,7 +49,7 @@ def in_turn(tx: Tx, taken: Iterable[Delivery], paces: Mapping[str, Pace]) -> lis
     """Those just claimed deliveries that may leave now. The others are back in the queue, due at their turn."""
     leaving = []
     for delivery in taken:
-        pace = paces.get(delivery.target) if delivery.sender == "channel" else None
+        pace = paces.get(delivery.target) if delivery.sender in PACED else None
         wait_until = _turn(tx, delivery, pace) if pace else None
         if wait_until is None:
             leaving.append(delivery)
@@ -99,10 +100,10 @@ def _limits(tx: Tx, delivery: Delivery, pace: Pace) -> dict[str, float]:
 
 
 def _domains(tx: Tx, delivery: Delivery) -> set[str]:
-    message = tx.get(Message, delivery.message_id)
-    if message is None:
-        return set()
-    everybody = delivery.payload.get("only") or [message.to_address, *message.cc, *message.bcc]
+    message = tx.get(Message, delivery.message_id) if delivery.message_id else None
+    everybody = delivery.payload.get("only") or delivery.payload.get("to", [])
+    if message is not None and not everybody:
+        everybody = [message.to_address, *message.cc, *message.bcc]
     return {address.rpartition("@")[2].lower() for address in everybody}
 
 

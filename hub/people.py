@@ -121,6 +121,14 @@ def set_password(tx: Tx, agent: Agent, password: str, by: str = "system") -> Non
     tx.emit(DeskChanged(f"password of agent {agent.id}", by))
 
 
+def set_mail_notices(tx: Tx, agent: Agent, wanted: bool, by: str = "system") -> None:
+    """Tell an agent by mail what is theirs, and let them answer by mail, or stop both at once."""
+    if agent.mail_notices != wanted:
+        agent.mail_notices = wanted
+        tx.add(agent)
+        tx.emit(DeskChanged(f"mail notices of agent {agent.id}", by))
+
+
 def check_password(agent: Agent | None, password: str) -> bool:
     """Whether it is this agent's password; takes as long for an agent that does not exist."""
     if len(password) > MAX_PASSWORD:

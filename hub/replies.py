@@ -75,14 +75,15 @@ def reply(
     tx: Tx, actor: Actor, conversation_id: int, *, text: str, tokens: Tokens, channel_id: int | None = None,
     identity_id: int | None = None, html: str = "", cc: Sequence[str] | None = None, bcc: Sequence[str] = (),
     seen_message_id: int | None = None, attachment_ids: Sequence[int] = (), then: str = "",
-    undo_seconds: int = 10, once: str = "",
+    undo_seconds: int = 10, once: str = "", keep_draft: bool = False,
 ) -> Message:  # fmt: skip
     """Answer the customer on a channel; leaves after the undo window. `then="resolve"` closes the matter too.
 
     `once` is a UUID of the form that was sent: a double click gives the same message again and sends nothing twice.
     `html` is made harmless; without `text` its own words are the text. Without `cc` everybody whom the answered mail
-    names gets a copy. Raises Conflict when the customer wrote something newer than `seen_message_id`, when the channel
-    is closed to this person, when an address in copy can't be written to, or when the text is empty or too long.
+    names gets a copy. `keep_draft` leaves what its author has begun in the inbox. Raises Conflict when the customer
+    wrote something newer than `seen_message_id`, when the channel is closed to this person or carries no files, when
+    an address in copy can't be written to, or when the text is empty or too long.
     """
     conversation = held(tx, actor, conversation_id)
     html = _harmless(html)
@@ -98,6 +99,8 @@ def reply(
     longest = limits_of(choice.kind).max_chars
     if longest is not None and len(text) > longest:
         raise Conflict(f"This channel takes at most {longest:,} characters; the reply has {len(text):,}.")
+    if attachment_ids and not limits_of(choice.kind).files:
+        raise Conflict("This channel carries no files: choose e-mail, or send a link.")
     to, copies, blind = _recipients(tx, conversation_id, choice, cc, bcc)
     _claim_if_possible(tx, actor, conversation_id)
     own = once if once and sent is None else str(uuid.uuid4())
@@ -110,7 +113,8 @@ def reply(
     tx.add(message)
     tx.flush()
     _take_attachments(tx, actor, message, attachment_ids)
-    _drop_draft(tx, actor, conversation_id, "reply")
+    if not keep_draft:
+        _drop_draft(tx, actor, conversation_id, "reply")
     _note_on_conversation(tx, conversation, message, answered_it=True)
     deliver(
         tx, "channel", f"channel:{choice.channel_id}", message.uuid or "", {"message_id": message.id},
@@ -123,7 +127,7 @@ def reply(
     return message
 
 
-def note(tx: Tx, actor: Actor, conversation_id: int, text: str) -> Message:
+def note(tx: Tx, actor: Actor, conversation_id: int, text: str, *, keep_draft: bool = False) -> Message:
     """A remark that only the team sees. Raises Conflict when it is empty."""
     conversation = held(tx, actor, conversation_id)
     text = storable(text.strip())
@@ -134,7 +138,8 @@ def note(tx: Tx, actor: Actor, conversation_id: int, text: str) -> Message:
     )
     tx.add(message)
     tx.flush()
-    _drop_draft(tx, actor, conversation_id, "note")
+    if not keep_draft:
+        _drop_draft(tx, actor, conversation_id, "note")
     _note_on_conversation(tx, conversation, message, answered_it=False)
     tx.emit(NoteAdded(conversation_id, message.id or 0, by=actor.by))
     return message

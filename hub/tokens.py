@@ -41,6 +41,15 @@ class Tokens:
         numbers = self._opened(token)
         return _number(numbers[1:]) if len(numbers) == 1 + NUMBER_CHARS and numbers[0] == "b" else None
 
+    def issue_notice(self, notice_id: int) -> str:
+        """What answers to a mail to an agent carry."""
+        return self._sealed(f"n{_written(notice_id)}")
+
+    def noticed(self, token: str) -> int | None:
+        """The notice that an answer with this token is to, or None when we never issued it."""
+        numbers = self._opened(token)
+        return _number(numbers[1:]) if len(numbers) == 1 + NUMBER_CHARS and numbers[0] == "n" else None
+
     def issue_unsubscribe(self, identity_id: int, channel_id: int) -> str:
         """What the link out of mail to many carries."""
         return self._sealed(f"u{_written(identity_id)}{_written(channel_id)}")
@@ -64,6 +73,15 @@ class Tokens:
     def message_id(self, uuid: str, conversation_id: int, domain: str) -> str:
         """The Message-ID (RFC 5322 3.6.4) of an outgoing mail, chosen before the first try."""
         return f"<sy.{uuid}.{self.issue(conversation_id)}@{domain or 'switchyard.invalid'}>"
+
+    def notice_message_id(self, uuid: str, notice_id: int, domain: str) -> str:
+        """The Message-ID of a mail to an agent: an answer that lost its address is known by it."""
+        return f"<sy.{uuid}.{self.issue_notice(notice_id)}@{domain or 'switchyard.invalid'}>"
+
+    def notice_of(self, message_id: str) -> int | None:
+        """The notice that has this Message-ID."""
+        found = _MESSAGE_ID.match(message_id.strip())
+        return self.noticed(found.group(2)) if found else None
 
     def conversation_of(self, message_id: str) -> int | None:
         """The conversation of one of our own Message-IDs."""

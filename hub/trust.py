@@ -31,7 +31,8 @@ def weighed(hub: Hub, opened: Opened, raw: Raw, inbound: Inbound) -> Inbound:
     letters, or somebody else's, ignored.
     """
     tokens = hub.tokens
-    if any(tokens.marked(mark) for mark in inbound.marks) or tokens.conversation_of(inbound.external_id) is not None:
+    named = tokens.conversation_of(inbound.external_id), tokens.notice_of(inbound.external_id)
+    if any(tokens.marked(mark) for mark in inbound.marks) or named != (None, None):
         return replace(inbound, automatic="own", report=None)
     # The kind is asked first: asking a protocol costs as much as reading a text message.
     channel: object = opened.channel

@@ -12,6 +12,7 @@ from hub import lifecycle
 from hub.contacts import merge as merge_people
 from hub.contacts import rename as rename_person
 from hub.contacts import unmerge as unmerge_people
+from hub.people import set_mail_notices
 from hub.suppression import allow_again
 from hub.web import hub_here
 from inbox.answers import Toast, changed, here, next_open
@@ -40,6 +41,8 @@ def register(blueprint: Blueprint) -> None:
     blueprint.add_url_rule("/inbox/offers/<int:number>/decline", view_func=decline, methods=["POST"])
     blueprint.add_url_rule("/inbox/status", view_func=status, methods=["POST"])
     blueprint.add_url_rule("/inbox/preferences", view_func=preferences, methods=["POST"])
+    blueprint.add_url_rule("/inbox/mail-notices", view_func=mail_notices, methods=["POST"])
+    blueprint.add_app_template_global(lambda: bool(hub_here().settings.notices_by), "mail_notices_offered")
 
 
 def verb(view: Callable[[int], ResponseReturnValue]) -> Callable[[int], ResponseReturnValue]:
@@ -221,6 +224,16 @@ def status() -> ResponseReturnValue:
     return changed(here().open_id, Toast(said.get(wanted, wanted)))
 
 
+def mail_notices() -> ResponseReturnValue:
+    """Told by mail what is one's own, or not."""
+    who, wanted = viewer(), request.form.get("wanted") == "on"
+    with hub_here().store.write() as tx:
+        set_mail_notices(tx, tx.get_one(Agent, who.id), wanted, who.actor.by)
+    _renew(who)
+    on = f"What is yours is told to {who.agent.email}; your answers by mail count."
+    return changed(here().open_id, Toast(on if wanted else "No more mail to you. Answers to earlier ones don't count."))
+
+
 def preferences() -> ResponseReturnValue:
     """Single-key shortcuts on or off (WCAG 2.1.4)."""
     who, keys = viewer(), request.form.get("keys") == "on"
@@ -238,6 +251,7 @@ def _renew(who: Viewer) -> None:
     with hub_here().store.read() as tx:
         fresh = tx.get_one(Agent, who.id)
         who.agent.status, who.agent.load = fresh.status, fresh.load
+        who.agent.mail_notices = fresh.mail_notices
 
 
 def _number(name: str) -> int:

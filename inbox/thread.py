@@ -10,6 +10,7 @@ from sqlmodel import col, select
 
 from channels.base import DeliveryState
 from hub.copies import ALSO
+from hub.noticeanswers import UNSENT
 from inbox.lists import names_of
 from inbox.mailwords import Card, card_of, proof, remarks_on_reading, warnings_of
 from inbox.session import Viewer
@@ -67,6 +68,15 @@ FLAGS = {
     "new_participant": "This sender has not written in this conversation before.",
     "history": "Brought in afterwards, from before this desk.",
     "spoofed_colleague": "The sender uses one of our own addresses, and nothing proves it: be careful.",
+    "by_mail": "Written by mail.",
+    "notice_other_sender": "This answers a mail to an agent, but comes from another address: it was not sent to the "
+    "customer.",
+    "notice_unproved": "This answers a mail to an agent in that agent's name, but its domain says that it is not from "
+    "there: it was not sent to the customer.",
+    "notice_expired": "An agent wrote this by mail, too late to be sent by it: it was not sent to the customer.",
+    "notice_closed": "This answers a mail to an agent who does not answer by mail any more: it was not sent to the "
+    "customer.",
+    "notice_no_access": "An agent wrote this by mail who does not serve this queue: it was not sent to the customer.",
     "truncated": "This message is very long; its raw file has all of it.",
 }
 
@@ -193,6 +203,8 @@ def _entry(
     address = addresses.get(message.identity_id, "")
     remarks += proof(message.authenticity) + warnings_of(message, address)
     remarks += [f"Also received in {flag.removeprefix(ALSO)}." for flag in message.flags if flag.startswith(ALSO)]
+    if UNSENT in message.flags:
+        remarks.append(f"Written by mail, and not sent to the customer: {message.state_why}")
     if message.automatic:
         remarks.append(f"{AUTOMATIC.get(message.automatic, 'Automatic message')}: it counts for nothing.")
     if message.kind == "inbound" and message.channel == "form":

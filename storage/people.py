@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel, col, select
 
 from storage.columns import BigId, json, key, ref, utc
@@ -76,7 +76,8 @@ class Merge(SQLModel, table=True):
 class Agent(SQLModel, table=True):
     """Somebody who answers. `load` and `capacity` are integer weights over all channels; offers count as load.
 
-    `status` is available, away or offline. `role` is agent, supervisor or admin.
+    `status` is available, away or offline. `role` is agent, supervisor or admin. With `mail_notices` what concerns the
+    agent is told by mail, and answers to it count. `signature` goes where an account's signature says so.
     """
 
     __table_args__ = (CheckConstraint("load >= 0", name="load"),)
@@ -95,6 +96,8 @@ class Agent(SQLModel, table=True):
     missed_offers: int = 0
     slack_user_id: str | None = Field(default=None, unique=True)
     preferences: dict[str, Any] = json()
+    mail_notices: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    signature: str = Field(default="", sa_column_kwargs={"server_default": ""})
     created_at: datetime = utc()
 
     @property

@@ -131,7 +131,8 @@ def stage(
             "TWILIO_ACCOUNT_SID": twilio.account_sid, "TWILIO_AUTH_TOKEN": twilio.auth_token,
             "TWILIO_BASE_URL": f"http://127.0.0.1:{way('twilio', twilio.port)}", "SLACK_BOT_TOKEN": slack.bot_token,
             "SLACK_BASE_URL": f"http://127.0.0.1:{way('slack', slack.port)}",
-            "SLACK_SIGNING_SECRET": slack.signing_secret, "SLACK_CHANNEL": NOTICES, **(more or {}),
+            "SLACK_SIGNING_SECRET": slack.signing_secret, "SLACK_CHANNEL": NOTICES, "NOTICES_BY": "support-mail",
+            "AUTOMATIC_PER_AGENT": "10000", **(more or {}),
         }  # fmt: skip
         hub = Processes(database_url, folder, environment, port, root)
         desk = folder / "desk.yaml"

@@ -115,7 +115,7 @@ def test_a_double_click_is_one_reply_and_a_second_thought_is_another(desk: Desk)
 
 
 def test_what_was_typed_meanwhile_and_files_survive_an_undo(desk: Desk) -> None:
-    number = desk.text("Where is my order?").conversation_id or 0
+    number = desk.mail("Lamp", "Where is my order?").conversation_id or 0
     with desk.hub.store.write() as tx:
         file = attach(tx, desk.jonas, "label.pdf", "application/pdf", 4, desk.hub.blobs.put(b"%PDF"))
         file_id = file.id or 0

@@ -14,12 +14,13 @@ from channels.mail.richtext import html_of
 SIGNATURE_MARK = "-- "  # with its blank: by it mail programs know a signature (RFC 3676 4.3)
 MAX_QUOTED = 20_000  # characters of the original that are quoted
 VARIABLE = re.compile(r"\{(\w*)\}")
-VARIABLES = ("agent", "first_name", "name", "address")
+VARIABLES = ("agent", "first_name", "signature", "name", "address")
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How an account's mails look. A signature may name {agent}, {first_name}, the account's {name} and {address}."""
+    """How an account's mails look. A signature may name {agent}, {first_name}, the agent's own {signature}, the
+    account's {name} and {address}; what no person wrote to a customer has none."""
 
     signature: str = ""
     signature_html: str = ""
@@ -47,7 +48,7 @@ def letter(message: Outbound, style: Style, from_name: str, address: str) -> Let
     text, html = message.text.rstrip(), ""
     if message.html or style.html:
         html = message.html or html_of(text)
-    if style.signature:
+    if style.signature and message.automatic != "auto-generated":
         signature = _filled(style.signature, names)
         text += f"\n\n{SIGNATURE_MARK}\n{signature.strip()}"
         if html:
@@ -63,7 +64,8 @@ def letter(message: Outbound, style: Style, from_name: str, address: str) -> Let
 def _names(message: Outbound, from_name: str, address: str) -> dict[str, str]:
     agent = line(message.sender_name or from_name)
     first = agent.split()[0] if message.sender_name.split() else agent
-    return {"agent": agent, "first_name": first, "name": line(from_name), "address": address}
+    own = message.sender_signature.strip()
+    return {"agent": agent, "first_name": first, "signature": own, "name": line(from_name), "address": address}
 
 
 def _filled(signature: str, names: dict[str, str]) -> str:
@@ -72,7 +74,9 @@ def _filled(signature: str, names: dict[str, str]) -> str:
 
 def _signature_html(style: Style, names: dict[str, str], signature: str) -> str:
     if style.signature_html:
-        return _filled(style.signature_html, {name: escape(value) for name, value in names.items()})
+        return _filled(
+            style.signature_html, {name: escape(value).replace("\n", "<br>") for name, value in names.items()}
+        )
     return html_of(signature)
 
 

@@ -172,8 +172,8 @@ class Matrix:
 
     def _open_mails(self) -> int:
         rows = self.ground.rows(
-            "SELECT count(*) FROM delivery d JOIN message m ON m.id = d.message_id "
-            "WHERE m.channel = 'email' AND d.state = 'sending' AND d.begun_at IS NOT NULL"
+            "SELECT count(*) FROM delivery d LEFT JOIN message m ON m.id = d.message_id "
+            "WHERE (m.channel = 'email' OR d.sender = 'notice') AND d.state = 'sending' AND d.begun_at IS NOT NULL"
         )
         return int(rows[0][0])
 
@@ -282,6 +282,7 @@ class _Packet:
             owners = ground.rows("SELECT 1 FROM assignment WHERE conversation_id = ? AND ended_at IS NULL", number)
             counted.append((f"{self.mark} owner of {number}", len(owners), "assignment"))
         counted += self._answers()
+        counted += [each for number, _ in self._conversations() for each in self._told_by_mail(number)]
         tally.messages += len(self.wanted) + 2
         for what, times, kind in counted:
             if times != 1:
@@ -291,6 +292,21 @@ class _Packet:
         ids = self.matrix.subscriber.ids(sequence)
         self.matrix.tally.repeated += sum(self.matrix.subscriber.told[sequence, each] - 1 for each in ids)
         return ids
+
+    def _told_by_mail(self, number: int) -> list[tuple[str, int, str]]:
+        """How often each notice about a conversation reached its agent, and that there was one."""
+        ids = " ".join(str(message_from_bytes(mail.data)["Message-ID"]) for mail in self.ground.at.smtp.taken[-50:])
+        rows = self.ground.rows(
+            "SELECT n.uuid, d.state, d.response FROM mail_notice n JOIN delivery d ON d.sender = 'notice' "
+            "AND d.dedupe_key = CAST(n.id AS TEXT) WHERE n.conversation_id = ?", number,
+        )  # fmt: skip
+        found = [] if rows else [(f"{self.mark} mail about {number}", 0, "mail notice")]
+        for uuid, state, response in rows:
+            if state == "uncertain" and ids.count(uuid) < 2:
+                self.matrix.tally.uncertain += 1
+            elif "skipped" not in str(response):
+                found.append((f"{self.mark} mail about {number}", ids.count(uuid), f"mail notice in state {state}"))
+        return found
 
     def _answers(self) -> list[tuple[str, int, str]]:
         """How often each answer reached its customer; a mail that nobody can know about is counted apart."""
@@ -313,12 +329,12 @@ class _Packet:
 
 
 @contextmanager
-def available_agents(ground: Ground, subscriber_url: str) -> Iterator[None]:
-    """Agents who take everything, and a subscriber to every message."""
+def available_agents(ground: Ground, subscriber_url: str, *, by_mail: bool = False) -> Iterator[None]:
+    """Agents who take everything, told by mail if so wanted, and a subscriber to every message."""
     wanted = {"name": f"books {uuid4().hex[:6]}", "url": subscriber_url, "events": ["message.received"]}
     made = ground.at.api.post("/webhook-endpoints", **wanted)
     with ground.store.write() as tx:
-        tx.sql("UPDATE agent SET capacity = 1000000")
+        tx.sql("UPDATE agent SET capacity = 1000000, mail_notices = ?", by_mail)
     for email in ("jonas@desk.example", "amara@desk.example"):
         Browser(ground.at.hub.url, email, PASSWORD).post_form("/inbox/status", status="available")
     yield
@@ -331,7 +347,7 @@ def kill_matrix(ground: Ground, plan: Sequence[Sequence[Order]], *, every_step: 
     `every_step` also wants each step of the product to have been met: a new one can't be forgotten.
     """
     subscriber = Subscriber()
-    with subscriber.listening() as url, available_agents(ground, url):
+    with subscriber.listening() as url, available_agents(ground, url, by_mail=True):
         ground.in_a_hurry = True
         tally = Matrix(ground, subscriber).run(plan)
     print(tally.told("SQLite" if ground.at.hub.embedded else "PostgreSQL"))
