@@ -6,6 +6,8 @@ import json
 from contextlib import suppress as ignoring
 from dataclasses import dataclass, replace
 
+from sqlmodel import select
+
 from channels.base import DeliveryState, Inbound
 from channels.reports import Failing, Failure
 from hub.delivery import move_message
@@ -18,6 +20,7 @@ from routing.sla import follow_conversation
 from routing.work import assign
 from storage import Tx
 from storage.access import SYSTEM, Conflict, NotFound
+from storage.deliveries import Delivery
 from storage.facts import DeliveryChanged
 from storage.people import Agent
 
@@ -89,10 +92,22 @@ def note_report(tx: Tx, sent: Sent, inbound: Inbound, channel: str) -> None:
             suppress(tx, "email", ours, reason=reason, source=f"report on {channel}: {failure.status} {failure.said}")
         if failure.kind in (Failing.DELAYED, Failing.COMPLAINT):
             _inform(tx, sent, why)
-        elif ours and ours != sent.to:
+            continue
+        if ours:
+            _note_returned(tx, sent, ours)
+        if ours and ours != sent.to:
             _inform(tx, sent, f"In copy: {why}")
         elif ours or not sent.copies:  # one that was forwarded fails under an address that we don't know
             _bring_back(tx, sent, why)
+
+
+def _note_returned(tx: Tx, sent: Sent, address: str) -> None:
+    """Who sends it again sends it to those alone from whom it came back: the others have it."""
+    delivery = tx.exec(select(Delivery).where(Delivery.message_id == sent.id, Delivery.sender == "channel")).first()
+    if delivery is not None:
+        returned = sorted({*delivery.payload.get("returned", ()), address})
+        tx.sql("UPDATE delivery SET payload = ? WHERE id = ?", {**delivery.payload, "returned": returned}, delivery.id)
+        tx.expire(delivery)
 
 
 def _inform(tx: Tx, sent: Sent, why: str) -> None:

@@ -131,7 +131,7 @@ def _prepared(hub: Hub, delivery: Delivery, message_id: int | None, *, leaving: 
         sender_signature=author.signature if author else "", external_id=message.external_id,
         references=tuple(message.refs), files=tuple(_file(hub, file) for file in files),
         automatic="auto-replied" if message.automatic and not bulk else "", bcc=tuple(message.bcc),
-        only=tuple(delivery.payload.get("only", ())),
+        only=tuple(delivery.payload.get("only") or delivery.payload.get("returned", ())),
         quoted=quoted, bulk=bulk, unsubscribe_url=way_out, mark=hub.tokens.mark(message.uuid or ""),
         reply_token=hub.tokens.issue(message.conversation_id, message.id),
         bounce_token=hub.tokens.issue_bounce(message.id or 0),

@@ -16,7 +16,7 @@ from channels.mail.bounces import kind_of
 from channels.mail.parse import parse
 from channels.reports import Failing
 from hub.lifecycle import resolve, snooze
-from hub.replies import reply_choices
+from hub.replies import reply_choices, retry
 from hub.suppression import BOUNCE_KEPT, allow_again, refusal, suppress
 from storage.access import Conflict, NotFound
 from storage.conversations import Conversation
@@ -381,3 +381,17 @@ def test_the_bounces_of_other_peoples_collections_are_read(collection: str, shar
     print(f"\n{collection}: a recipient in {found} of {read} ({found / read:.1%}); {dict(classes)}")
     print("  missed:", ", ".join(missed))
     assert found >= share * read
+
+
+def test_sent_again_after_a_bounce_it_goes_to_those_alone_who_did_not_get_it(room: Mailroom) -> None:
+    number = asked(room)
+    message = room.answer(room.desk.jonas, number, cc=["nora@example.com", "otto@example.com"])
+    room.desk.raw_mail(returned(room.sink.taken[0], "5.2.2", "552 full", recipient=MARA_MAIL))
+    room.desk.raw_mail(returned(room.sink.taken[0], "5.2.2", "552 full", recipient="otto@example.com"))
+    with room.desk.hub.store.write() as tx:
+        retry(tx, room.desk.jonas, message.id or 0)
+    room.send()
+    assert [sorted(each.recipients) for each in room.sink.taken] == [
+        [MARA_MAIL, "nora@example.com", "otto@example.com"], [MARA_MAIL, "otto@example.com"],
+    ]  # fmt: skip
+    assert room.message(message.id).state == "sent"
