@@ -16,7 +16,6 @@ from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import File as FilePart
 
 from channels import phone
-from channels.acknowledgement import KEYS, read_acknowledgement
 from channels.base import (
     Accepted,
     ContactPoint,
@@ -32,6 +31,7 @@ from channels.base import (
     Strength,
     Unreadable,
 )
+from channels.mail.acknowledgement import KEYS, read_acknowledgement
 from channels.mail.charset import decode
 from channels.mail.filenames import safe_name
 from channels.mail.headers import line, normalised

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import uuid4
 
-from channels.acknowledgement import Acknowledgement, Acknowledges
 from channels.base import DeliveryState
+from channels.mail.acknowledgement import Acknowledgement, Acknowledges
 from hub.delivery import deliver
 from hub.gate import ACKNOWLEDGEMENT, Leaving, hold_back, may_leave
 from hub.hub import Hub, Opened

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from channels import open_channel
-from channels.acknowledgement import Acknowledgement
 from channels.base import NotConfigured
+from channels.mail.acknowledgement import Acknowledgement
 from hub.suppression import suppress
 from tests.desk import MARA_MAIL, Desk
 from tests.support.autoreply import Acknowledging, acknowledging, words

@@ -6,10 +6,13 @@ import json
 import logging
 import random
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -173,6 +176,13 @@ def texts_in(value: object) -> Iterator[str]:
 
 def test_every_kind_is_tried_here() -> None:
     assert set(CASES) == set(KINDS)
+
+
+@pytest.mark.parametrize("place", sorted(KINDS.values()))
+def test_every_kind_can_be_the_first_module_that_a_process_loads(place: str) -> None:
+    """As in a reader of mail: what is imported in a circle works in some orders only."""
+    load = f"import {place.partition(':')[0]}"
+    subprocess.run([sys.executable, "-c", load], cwd=Path(__file__).parent.parent, check=True)
 
 
 def test_an_unknown_kind_is_answered_with_the_known_ones() -> None:

@@ -21,7 +21,7 @@ from channels.mail.signing import signed
 from channels.mail.submit import TOTAL_SECONDS, Mail, submit
 
 if TYPE_CHECKING:
-    from channels.acknowledgement import Acknowledgement
+    from channels.mail.acknowledgement import Acknowledgement
     from channels.mail.lookups import Lookups
 
 __all__ = ["ConnectionLost", "EmailChannel"]

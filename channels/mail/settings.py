@@ -13,9 +13,8 @@ from typing import Any, Literal
 
 from imapclient.exceptions import LoginError
 
-from channels import acknowledgement
 from channels.base import NotConfigured, Settings
-from channels.mail import outgoing
+from channels.mail import acknowledgement, outgoing
 from channels.mail.oauth import KEYS, Bearer, OAuthClient, TokenTrouble, read_client
 from channels.mail.relays import NO_RELAYS, Relays, read_relays
 from channels.settings import checked, texts

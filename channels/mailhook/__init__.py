@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import date
 from typing import ClassVar
 
-from channels.acknowledgement import KEYS, read_acknowledgement
 from channels.base import (
     Accepted,
     DeliveryUpdate,
@@ -25,6 +24,7 @@ from channels.base import (
     Unreadable,
 )
 from channels.mail import EmailChannel
+from channels.mail.acknowledgement import KEYS, read_acknowledgement
 from channels.mail.oauth import OAuthClient
 from channels.mailhook.bodies import READERS, Arrived, mails_in, retold_header
 from channels.mailhook.sns import Topic
