@@ -23,7 +23,7 @@ from sandbox.slack import SlackDouble
 from sandbox.twilio import TwilioDouble
 from tests.processes import ROOT, Api, Browser, Processes, free_port, until
 from tests.support import postgres
-from tests.support.dovecot import Dovecot, dovecot
+from tests.support.dovecot import SENT_FOLDER, Dovecot, dovecot
 from tests.support.smtp import Sink, smtp_sink
 
 MARA, MARA_PHONE, OURS = "mara.lindqvist@example.com", "+46701740605", "+46701740620"
@@ -121,7 +121,7 @@ def stage(
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with ExitStack() as stack:
-        mail = stack.enter_context(dovecot(root=dovecot_root))
+        mail = stack.enter_context(dovecot(SENT_FOLDER, root=dovecot_root))
         smtp = stack.enter_context(smtp_sink())
         twilio = stack.enter_context(TwilioDouble(hub_url=url, numbers=(OURS,)))
         slack = stack.enter_context(SlackDouble(hub_url=url))

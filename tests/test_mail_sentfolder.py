@@ -13,19 +13,18 @@ from sqlmodel import select
 from channels.base import SendFailed
 from storage.deliveries import Delivery
 from tests.desk import Desk
-from tests.support.dovecot import PASSWORD, Dovecot, dovecot
+from tests.support.dovecot import PASSWORD, SENT_FOLDER, Dovecot, dovecot
 from tests.support.smtp import smtp_sink
 from tests.test_mail_compose import NOW, reply
 from tests.test_mail_mailbox import account
 from tests.test_sending import answer, connect, courier, now
 
-SENT = "namespace inbox {\n  mailbox Gesendet {\n    special_use = \\Sent\n    auto = create\n  }\n}\n"
 numbers = count()
 
 
 @pytest.fixture(scope="module")
 def server(dovecot_root: Path) -> Iterator[Dovecot]:
-    with dovecot(SENT, root=dovecot_root) as running:
+    with dovecot(SENT_FOLDER, root=dovecot_root) as running:
         yield running
 
 

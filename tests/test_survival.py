@@ -16,7 +16,7 @@ from tests.prove.nodes import without_notices
 # A few of what tests/prove/test_long.py goes through in full; by whether the hub is one process on SQLite.
 SAMPLE = {
     True: [[("batch.written", 3), ("mailbox.stored", 1), ("message.taken", 1)]],
-    False: [[("intake.filed", 1), ("receipt.filed", 1), ("delivery.claimed", 1)]],
+    False: [[("intake.filed", 1), ("receipt.filed", 1), ("delivery.claimed", 1), ("copy.filed", 1)]],
 }
 
 

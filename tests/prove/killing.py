@@ -22,7 +22,7 @@ from sandbox.twilio import Text
 from sandbox.wire import Answer, Call, Wire
 from tests.processes import ROOT, Browser, until
 from tests.prove.ground import Ground
-from tests.story import PASSWORD
+from tests.story import MAILBOX, PASSWORD
 
 PACKAGES = ("storage", "channels", "routing", "hub", "analytics", "webhooks", "chatops", "inbox", "api", "cli")
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(200)
@@ -320,6 +320,8 @@ class _Packet:
         if len(rows) != 2:
             found.append((f"{self.mark} answers", len(rows) - 1, "outbound messages"))
         for channel, text, state, external_id in rows:
+            if (channel, state) == ("email", "sent"):
+                found.append((text, ground.at.mail.copies(MAILBOX, external_id), "copy in the folder for sent mail"))
             times = said[text] if channel == "sms" else ids[external_id]
             if channel == "email" and state == "uncertain" and times < 2:
                 self.matrix.tally.uncertain += 1

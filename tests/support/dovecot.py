@@ -24,6 +24,7 @@ from itertools import count
 from pathlib import Path
 
 import jwt
+from imapclient import IMAPClient
 
 from tests.support import need
 from tests.support.certificates import certificate
@@ -73,6 +74,7 @@ namespace inbox {{
   separator = /
 }}
 """
+SENT_FOLDER = "namespace inbox {\n  mailbox Gesendet {\n    special_use = \\Sent\n    auto = create\n  }\n}\n"
 VERSION_2_3 = """
 disable_plaintext_auth = no
 ssl_cert = <{certificate}
@@ -147,7 +149,7 @@ class Dovecot:
         Dovecot numbers what it finds by the seconds and microseconds in the names (https://cr.yp.to/proto/maildir.html).
         """
         maildir, (seconds, left) = self._maildir(user), divmod(time.time_ns(), 10**9)
-        name = f"{seconds}.M{left // 1000}P{os.getpid()}Q{next(self.numbers)}.test"
+        name = f"{seconds}.M{left // 1000:06d}P{os.getpid()}Q{next(self.numbers)}.test"
         (maildir / "tmp" / name).write_bytes(mail)
         self._own(maildir / "tmp" / name)
         (maildir / "tmp" / name).rename(maildir / "new" / name)
@@ -177,6 +179,13 @@ class Dovecot:
         """Let frozen connections go on."""
         for process in self.sessions(user):
             os.kill(process, signal.SIGCONT)
+
+    def copies(self, user: str, message_id: str) -> int:
+        """How many mails of that id lie in the folder for what was sent, of a server with SENT_FOLDER."""
+        with IMAPClient(self.host, self.imap_port, ssl=False, timeout=5) as client:
+            client.login(user, PASSWORD)
+            client.select_folder("Gesendet", readonly=True)
+            return len(client.search(["HEADER", "Message-ID", message_id]))
 
     def sessions(self, user: str) -> list[int]:
         """Process ids that serve the user."""
