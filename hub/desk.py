@@ -9,21 +9,20 @@ from typing import Any
 import yaml
 from sqlmodel import SQLModel, col, select
 
-from hub.deskfile import (
+from hub.deskentries import (
     ActionEntry,
     AgentEntry,
     CalendarEntry,
     ChannelEntry,
-    DeskError,
+    ProfileEntry,
     QueueEntry,
     ReplyEntry,
     RuleEntry,
     WebhookEntry,
-    check,
     is_reference,
-    read,
     span,
 )
+from hub.deskfile import DeskError, check, read
 from routing.fields import nearest
 from routing.hours import must_open, read_calendar
 from routing.promises import KINDS as PROMISED
@@ -32,7 +31,7 @@ from storage import Tx
 from storage.access import Actor
 from storage.calendars import CalendarPlan
 from storage.deliveries import WebhookEndpoint
-from storage.desk import ChannelAccount, Queue, RoutingRule, SavedReply, Skill, touch_desk
+from storage.desk import ChannelAccount, Queue, RoutingProfile, RoutingRule, SavedReply, Skill, touch_desk
 from storage.facts import DeskChanged
 from storage.people import Agent, AgentQueue, AgentSkill
 
@@ -98,10 +97,12 @@ def export(tx: Tx) -> str:
             {"name": q.name, **_promises_out(q), "offer": span(q.offer_seconds)}
             | ({"calendar": calendars[q.calendar_id]} if q.calendar_id in calendars else {})
             | _ways_out(q, queues)
+            | _handout_out(q)
             | ({"default": True} if q.is_default else {})
             for q in _active(tx, Queue)
         ],
         "skills": list(skills.values()),
+        "profiles": [_profile_out(row, queues) for row in _active(tx, RoutingProfile)],
         "agents": [_agent_out(tx, agent, queues, skills) for agent in _active(tx, Agent)],
         "channels": [
             {"name": c.name, "kind": c.kind, "address": c.address, "settings": c.settings}
@@ -159,6 +160,7 @@ def _queues(tx: Tx, entries: list[QueueEntry]) -> list[Change]:
             "sla": entry.other_targets,
             "offer_seconds": entry.offer,
             "calendar_id": calendars[entry.calendar] if entry.calendar else None,
+            "handout": entry.handout,
             "is_default": entry.name == default,
             "active": True,
         }
@@ -287,9 +289,33 @@ def _webhooks(tx: Tx, entries: list[WebhookEntry]) -> list[Change]:
     return _match(tx, WebhookEndpoint, "name", wanted, "webhook")
 
 
-def _agents(tx: Tx, entries: list[AgentEntry]) -> list[Change]:
+def _profiles(tx: Tx, entries: list[ProfileEntry]) -> list[Change]:
+    queues = _ids(tx, Queue)
+    for entry in entries:
+        _must_exist(f"profile {entry.name!r}", "queue", entry.queues, queues)
     wanted = {
-        entry.email: {"name": entry.name, "role": entry.role, "capacity": entry.capacity, "active": True}
+        entry.name: {
+            "limits": entry.limits,
+            "serving": {str(queues[name]): how.model_dump() for name, how in entry.queues.items()},
+            "active": True,
+        }
+        for entry in entries
+    }
+    return _match(tx, RoutingProfile, "name", wanted, "profile")
+
+
+def _agents(tx: Tx, entries: list[AgentEntry]) -> list[Change]:
+    profiles = _ids(tx, RoutingProfile)
+    for entry in entries:
+        _must_exist(f"agent {entry.name!r}", "profile", [entry.profile] if entry.profile else [], profiles)
+    wanted = {
+        entry.email: {
+            "name": entry.name,
+            "role": entry.role,
+            "capacity": entry.capacity,
+            "profile_id": profiles[entry.profile] if entry.profile else None,
+            "active": True,
+        }
         | entry.model_dump(include={"mail_notices", "signature"}, exclude_none=True)
         for entry in entries
     }
@@ -390,7 +416,27 @@ def _agent_out(
         "skills": {skills[row.skill_id]: row.level for row in levels},
         **({"mail_notices": True} if agent.mail_notices else {}),
         **({"signature": agent.signature} if agent.signature else {}),
+        **({"profile": tx.get_one(RoutingProfile, agent.profile_id).name} if agent.profile_id else {}),
     }
+
+
+def _handout_out(queue: Queue) -> dict[str, Any]:
+    said = queue.handout
+    order = {name: said[name] for name in ("work", "agent") if name in said}
+    spans = {name: span(said[name]) for name in ("boost", "max_wait", "cooldown") if name in said}
+    rest = {name: said[name] for name in ("reserve", "missed_limit", "paused") if name in said}
+    return ({"order": order} if order else {}) | spans | rest
+
+
+def _profile_out(row: RoutingProfile, queues: Mapping[int | None, str]) -> dict[str, Any]:
+    said = dict(row.limits)
+    rate = {"rate": {"most": said.pop("rate"), "per": span(said.pop("window"))}} if "rate" in said else {}
+    serving = {
+        queues[int(number)]: {"rank": how["rank"]} | ({"delay": span(how["delay"])} if how["delay"] else {})
+        for number, how in row.serving.items()
+        if int(number) in queues
+    }
+    return {"name": row.name, **said, **rate} | ({"queues": serving} if serving else {})
 
 
 def _ways_out(queue: Queue, names: Mapping[int | None, str]) -> dict[str, Any]:
@@ -421,6 +467,7 @@ _STEPS: dict[str, Callable[[Tx, Any], list[Change]]] = {
     "calendars": _calendars,
     "queues": _queues,
     "skills": _skills,
+    "profiles": _profiles,
     "agents": _agents,
     "channels": _channels,
     "rules": _rules,

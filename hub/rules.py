@@ -15,7 +15,8 @@ from sqlmodel import col, select
 
 from hub.arrivals import past_arrivals
 from hub.desk import rule_entry, rule_values
-from hub.deskfile import DeskError, RuleEntry, check
+from hub.deskentries import RuleEntry
+from hub.deskfile import DeskError, check
 from hub.rulecheck import Finding, look_over
 from routing.conditions import Condition, Fields, read_condition
 from routing.lookups import is_looked_up, is_of_the_clock, value_at

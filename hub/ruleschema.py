@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hub.deskfile import RuleEntry
+from hub.deskentries import RuleEntry
 from routing.schema import CONDITION, condition_schemas
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

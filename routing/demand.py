@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 WORK_ORDERS = ("slack", "strict", "ageing", "deadline", "lifo")
 AGENT_ORDERS = ("score", "longest_idle", "least_load", "best_skill", "round_robin")
 
+BOOST = 600.0  # seconds of age that a priority is worth at most
 Skills = tuple[tuple[str, int], ...]  # (name, lowest level that will do), in order of name
 
 _NOBODY: Mapping[int, float] = {}
@@ -41,7 +42,7 @@ class Terms:
     work_order: str = "slack"
     agent_order: str = "score"
     reserve: Mapping[str, Reserve] = field(default_factory=dict)  # by channel
-    boost: float = 600.0
+    boost: float = BOOST
     max_wait: float = math.inf
     rings: int = 1
     paused: bool = False

@@ -6,12 +6,13 @@ import json
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from routing.demand import Skills, Waiting
+from routing.handout import USUAL
 from routing.rules import LIGHTEST, RuleBook
-from routing.supply import Candidate, Limits, Serving
+from routing.supply import Candidate
 from storage.columns import moment
 from storage.store import Tx
 
@@ -32,7 +33,7 @@ SELECT {columns} FROM work_item
 WHERE id IN (SELECT id FROM (
     SELECT item.id, row_number() OVER (
         PARTITION BY item.queue_id, item.channel, item.weight, item.skills, item.priority
-        ORDER BY item.order_time, item.id
+        ORDER BY item.order_time {direction}, item.id {direction}
     ) AS place
     FROM work_item AS item JOIN conversation ON conversation.id = item.conversation_id AND conversation.state = 'open'
     WHERE item.state = 'queued' AND item.weight <= ? AND item.queue_id IN ({marks})
@@ -40,7 +41,7 @@ WHERE id IN (SELECT id FROM (
 """
 
 
-def roster(tx: Tx) -> list[Candidate]:
+def roster(tx: Tx, book: RuleBook) -> list[Candidate]:
     """Every active agent with skills, queues and what he has now, whatever the status."""
     skills: dict[int, dict[str, int]] = defaultdict(dict)
     for agent_id, name, level in tx.sql(
@@ -48,20 +49,39 @@ def roster(tx: Tx) -> list[Candidate]:
         "JOIN skill ON skill.id = agent_skill.skill_id"
     ).fetchall():
         skills[agent_id][name] = level
-    queues: dict[int, dict[int, Serving]] = defaultdict(dict)
+    queues: dict[int, list[int]] = defaultdict(list)
     for agent_id, queue_id in tx.sql("SELECT agent_id, queue_id FROM agent_queue").fetchall():
-        queues[agent_id][queue_id] = Serving()
+        queues[agent_id].append(queue_id)
     opened: dict[int, Counter[str]] = defaultdict(Counter)
     for agent_id, channel, number in tx.sql(_OPEN).fetchall():
         opened[agent_id][channel] += number
-    rows = tx.sql("SELECT id, status, capacity, load, idle_since FROM agent WHERE active ORDER BY id").fetchall()
-    return [
-        Candidate(
-            agent_id, status, skills[agent_id], queues[agent_id], Limits(capacity), load, seconds(idle), seconds(idle),
-            opened[agent_id],
-        )
-        for agent_id, status, capacity, load, idle in rows
-    ]  # fmt: skip
+    rows = tx.sql(
+        "SELECT id, status, capacity, load, idle_since, last_offer_at, profile_id FROM agent WHERE active ORDER BY id"
+    ).fetchall()
+    recent = _recent(tx, book, [row[6] for row in rows])
+    found = []
+    for agent_id, status, capacity, load, idle, last, profile_id in rows:
+        profile = book.profile(profile_id)
+        serving = {queue_id: profile.serving.get(queue_id, USUAL) for queue_id in queues[agent_id]}
+        found.append(
+            Candidate(
+                agent_id, status, skills[agent_id], serving, profile.limits_of(capacity), load, seconds(idle),
+                seconds(last), opened[agent_id], recent=recent.get(agent_id, ()),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _recent(tx: Tx, book: RuleBook, profile_ids: Iterable[int | None]) -> dict[int, tuple[float, ...]]:
+    """When work came to whom, as far back as the rates of the profiles in use look."""
+    limits = [book.profile(number).limits_of(0) for number in set(profile_ids)]
+    window = max((one.window for one in limits if one.rate), default=0.0)
+    found: dict[int, list[float]] = defaultdict(list)
+    if window:
+        since = tx.now - timedelta(seconds=window)
+        for agent_id, at in tx.sql("SELECT agent_id, offered_at FROM offer WHERE offered_at > ?", since).fetchall():
+            found[agent_id].append(seconds(at))
+    return {agent_id: tuple(sorted(moments)) for agent_id, moments in found.items()}
 
 
 def seconds(value: str | datetime | None) -> float:
@@ -88,12 +108,12 @@ def first_waiting(
     cooling = _cooling(tx)
     room = max(one.limits.capacity - one.load for one in present)
     slots = sum((one.limits.capacity - one.load) // LIGHTEST for one in present)
-    rows = tx.sql(
-        _HEADS.format(columns=COLUMNS, marks=",".join("?" * len(queues))),
-        room,
-        *queues,
-        min(slots, most) + len(cooling),
-    ).fetchall()
+    newest = {terms.id for terms in book.terms if terms.work_order == "lifo"}
+    rows: list[Any] = []
+    for direction, some in (("", [n for n in queues if n not in newest]), ("DESC", [n for n in queues if n in newest])):
+        if some:
+            statement = _HEADS.format(columns=COLUMNS, direction=direction, marks=",".join("?" * len(some)))
+            rows += tx.sql(statement, room, *some, min(slots, most) + len(cooling)).fetchall()
     return [
         _seen(book, row, skills, cooling.get(row[0], {}))
         for row in rows

@@ -8,10 +8,10 @@ from typing import Any
 from sqlmodel import SQLModel
 
 from routing.agents import give_load
+from routing.handout import COOLDOWN
+from routing.rules import rule_book
 from storage.facts import ConversationAssigned, ConversationReleased, OfferEnded, OfferMade
 from storage.store import Tx
-
-COOLDOWN = timedelta(seconds=60)
 
 
 def refresh(tx: Tx, kind: type[SQLModel], row_id: int) -> None:
@@ -28,7 +28,7 @@ def ring(tx: Tx, item_id: int, conversation_id: int, agent_id: int, weight: int,
         "explanation) VALUES(?, ?, ?, 'offered', ?, ?, ?, ?) RETURNING id",
         item_id, conversation_id, agent_id, weight, tx.now, until, why,
     ).fetchone()  # fmt: skip
-    tx.sql("UPDATE agent SET idle_since = ? WHERE id = ?", tx.now, agent_id)
+    tx.sql("UPDATE agent SET idle_since = ?, last_offer_at = ? WHERE id = ?", tx.now, tx.now, agent_id)
     tx.emit(OfferMade(conversation_id, item_id, int(row[0]), agent_id))
     return int(row[0])
 
@@ -75,7 +75,7 @@ def own(
         conversation_id, item_id, agent_id, weight, via, over, by, tx.now, why,
     ).fetchone()  # fmt: skip
     tx.sql("UPDATE conversation SET assignee_id = ? WHERE id = ?", agent_id, conversation_id)
-    tx.sql("UPDATE agent SET idle_since = ? WHERE id = ?", tx.now, agent_id)
+    tx.sql("UPDATE agent SET idle_since = ?, last_offer_at = ? WHERE id = ?", tx.now, tx.now, agent_id)
     tx.emit(ConversationAssigned(conversation_id, item_id, agent_id, via, over, by))
     return int(row[0])
 
@@ -101,9 +101,11 @@ def requeue(tx: Tx, item_id: int, conversation_id: int) -> None:
 
 
 def cool_down(tx: Tx, item_id: int, agent_id: int) -> None:
-    """Don't offer this item to this agent for a while."""
+    """Don't offer this item to this agent for as long as its queue says."""
+    row = tx.sql("SELECT queue_id FROM work_item WHERE id = ?", item_id).fetchone()
+    queue = rule_book(tx).queues.get(row[0])
     tx.sql(
         "INSERT INTO cooldown(work_item_id, agent_id, until) VALUES(?, ?, ?) "
         "ON CONFLICT (work_item_id, agent_id) DO UPDATE SET until = excluded.until",
-        item_id, agent_id, tx.now + COOLDOWN,
+        item_id, agent_id, tx.now + (queue.cooldown if queue else timedelta(seconds=COOLDOWN)),
     )  # fmt: skip

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from routing.handout import MISSED_LIMIT
 from routing.locks import hold, hold_agents
 from routing.moves import cool_down, disown, end_offer, refresh, requeue
+from routing.rules import rule_book
 from storage.access import SYSTEM, Actor, Conflict, Forbidden, NotFound
 from storage.facts import AgentStatusChanged, ConversationQueued
 from storage.people import Agent
 from storage.store import Tx
 
 STATUSES = ("available", "away", "offline")
-MISSES = 3  # unanswered offers in a row after which an agent is taken to be away
 BATCH = 200
 
 
@@ -74,7 +75,7 @@ def expire_offers(tx: Tx) -> int:
         if end_offer(tx, item_id, "expired", "system") is not None:
             cool_down(tx, item_id, agent_id)
             requeue(tx, item_id, conversation_id)
-            _note_missed_offer(tx, agent_id)
+            _note_missed_offer(tx, agent_id, item_id)
             expired += 1
     return expired
 
@@ -102,12 +103,14 @@ def _movable(tx: Tx, agents: Iterable[int]) -> set[int]:
     return {row[1] for agent_id in agents for row in _ringing(tx, agent_id) + _answerable(tx, agent_id)}
 
 
-def _note_missed_offer(tx: Tx, agent_id: int) -> None:
-    """Count an offer nobody answered; after MISSES in a row its agent is away."""
-    row = tx.sql(
+def _note_missed_offer(tx: Tx, agent_id: int, item_id: int) -> None:
+    """Count an offer nobody answered; after as many in a row as the queue allows its agent is away."""
+    missed, status = tx.sql(
         "UPDATE agent SET missed_offers = missed_offers + 1 WHERE id = ? RETURNING missed_offers, status", agent_id
     ).fetchone()
-    if row[0] >= MISSES and row[1] == "available":
+    queue_id = tx.sql("SELECT queue_id FROM work_item WHERE id = ?", item_id).fetchone()[0]
+    queue = rule_book(tx).queues.get(queue_id)
+    if missed >= (queue.missed_limit if queue else MISSED_LIMIT) and status == "available":
         set_status(tx, SYSTEM, agent_id, "away", "missed offers")
 
 

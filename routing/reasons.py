@@ -34,7 +34,6 @@ _REJECTED = {
     "reserve": ("keeps room for urgent work", "keep room for urgent work"),
     "delay": ("helps out later", "help out later"),
     "held": ("stands back for the preferred agent", "stand back for the preferred agent"),
-    "paused": ("waits for the queue to go on", "wait for the queue to go on"),
     "closed": ("waits for opening time", "wait for opening time"),
     "cooldown": ("passed on it just now", "passed on it just now"),
 }
@@ -172,7 +171,7 @@ def _about_candidates(tx: Tx, item: WorkItem, queue: Queue) -> list[str]:
     cooling = tx.exec(select(Cooldown).where(Cooldown.work_item_id == item.id, col(Cooldown.until) > tx.now)).all()
     book, now = rule_book(tx), tx.now.timestamp()
     engine = Engine(book.terms, book.skills)
-    for candidate in roster(tx):
+    for candidate in roster(tx, book):
         engine.put_agent(candidate, now)
     wanted = one_waiting(tx, book, int(item.id or 0))
     if wanted is None:
@@ -181,6 +180,8 @@ def _about_candidates(tx: Tx, item: WorkItem, queue: Queue) -> list[str]:
     if verdict.eligible:
         ahead = f"{verdict.eligible} agent{'s' if verdict.eligible > 1 else ''} could take it"
         return [f"{ahead}: it is next, or what is more urgent goes first."]
+    if "paused" in verdict.rejected:
+        return [f"{queue.name} is paused: its work waits until it goes on."]
     if not verdict.rejected:
         return [f"Nobody serves {queue.name}: add an agent to the queue or transfer the conversation."]
     serving = sum(verdict.rejected.values())

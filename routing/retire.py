@@ -11,7 +11,7 @@ from routing.floor import roster
 from routing.locks import hold
 from routing.moves import disown, end_offer, refresh, requeue
 from routing.presence import set_status
-from routing.rules import terms_now
+from routing.rules import rule_book, terms_now
 from routing.sla import move_clocks
 from storage.access import SYSTEM, Actor
 from storage.conversations import Conversation
@@ -84,7 +84,7 @@ def move_out(tx: Tx, actor: Actor, queue_id: int, to_id: int, to_name: str) -> i
 
     Skills that nobody in the other queue has are no longer required. Answers how many conversations moved.
     """
-    served = [candidate for candidate in roster(tx) if to_id in candidate.queues]
+    served = [candidate for candidate in roster(tx, rule_book(tx)) if to_id in candidate.queues]
     items = _live(tx, WorkItem.queue_id == queue_id)
     old, new = terms_now(tx, queue_id), terms_now(tx, to_id)
     for item in items:

@@ -127,7 +127,8 @@ class Router:
         with self.store.read() as tx:
             if most_room(tx) <= 0:
                 return []
-            now, book, candidates = tx.now.timestamp(), rule_book(tx), roster(tx)
+            now, book = tx.now.timestamp(), rule_book(tx)
+            candidates = roster(tx, book)
             engine = Engine(book.terms, book.skills)
             for item in first_waiting(tx, book, candidates, BATCH, self._unreadable):
                 engine.put(item, now)
@@ -159,7 +160,7 @@ class Router:
 def _settle(tx: Tx, book: RuleBook, decision: Decision) -> bool:
     """Write one decision unless the item or the agent has changed; then nothing of it stays."""
     item, agent_id = decision.item, decision.agent_ids[0]
-    rings = book.rings(item.channel)
+    rings = item.channel in book.profile(_profile_of(tx, agent_id)).rings
     state = "offered" if rings else "assigned"
     taken = tx.sql(
         "UPDATE work_item SET state = ?, agent_id = ?, version = version + 1 "
@@ -182,3 +183,8 @@ def _settle(tx: Tx, book: RuleBook, decision: Decision) -> bool:
         record_automatic_accept(tx, item.id, item.conversation_id, agent_id, item.weight, why)
         own(tx, item.id, item.conversation_id, agent_id, item.weight, "auto", "system", why)
     return True
+
+
+def _profile_of(tx: Tx, agent_id: int) -> int | None:
+    row = tx.sql("SELECT profile_id FROM agent WHERE id = ?", agent_id).fetchone()
+    return None if row is None else row[0]

@@ -14,13 +14,13 @@ from sqlmodel import col, select
 
 from routing.calendars import ALWAYS, Calendar
 from routing.conditions import Condition, Fields, read_condition
-from routing.demand import Terms
+from routing.handout import COOLDOWN, MISSED_LIMIT, NO_PROFILE, Profile, read_profile, read_terms
 from routing.hours import read_calendar
 from routing.lookups import is_looked_up
 from routing.promises import FIRST_REPLY, KINDS, Promises, promised
 from storage.access import Conflict
 from storage.calendars import CalendarPlan
-from storage.desk import Queue, RoutingRule, default_queue, desk_version
+from storage.desk import Queue, RoutingProfile, RoutingRule, default_queue, desk_version
 from storage.store import Tx
 
 __all__ = ["Placement", "QueueTerms", "Rule", "RuleBook", "rule_book"]
@@ -31,7 +31,6 @@ WEIGHTS: Mapping[str, int] = {"chat": 30, "sms": 25, "whatsapp": 25, "email": 20
 WEIGHT = 20  # of any other kind of channel
 LIGHTEST = min(WEIGHT, *WEIGHTS.values())
 TARGET = 4 * 3600.0  # seconds, where the queue is not known any more
-RINGS = frozenset({"chat"})  # every other kind is accepted automatically
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,8 @@ class QueueTerms:
     first_reply: timedelta
     ring: timedelta
     calendar: Calendar = ALWAYS
+    cooldown: timedelta = timedelta(seconds=COOLDOWN)
+    missed_limit: int = MISSED_LIMIT
     promises: Promises = field(default_factory=Promises)
     escalate: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     hold_when_closed: bool = False
@@ -85,6 +86,7 @@ class RuleBook:
     def __init__(
         self, version: int, queues: list[Queue], default_id: int | None, rules: list[RoutingRule],
         calendars: Mapping[int | None, Calendar] | None = None, skills: int = 0,
+        profiles: Mapping[int, Profile] | None = None,
     ):  # fmt: skip
         self.version = version
         self.calendars = calendars or {}
@@ -93,7 +95,8 @@ class RuleBook:
         }
         self.counted = {kind for kind in KINDS if any(queue.promises.names(kind) for queue in self.queues.values())}
         self.default = None if default_id is None else self.queues[default_id]
-        self.terms = tuple(Terms(number) for number in self.queues)
+        self.terms = tuple(read_terms(queue) for queue in queues)
+        self._profiles = profiles or {}
         self.skills = skills
         self.rules = tuple(compiled for rule in rules if (compiled := self._compiled(rule)) is not None)
         asked = {name for rule in self.rules for name in rule.condition.asks}
@@ -136,9 +139,9 @@ class RuleBook:
         """How much of an agent's capacity one conversation of this kind takes."""
         return WEIGHTS.get(channel, WEIGHT)
 
-    def rings(self, channel: str) -> bool:
-        """Whether an agent is asked first; otherwise work is accepted automatically."""
-        return channel in RINGS
+    def profile(self, number: int | None) -> Profile:
+        """An agent's profile; the usual one for those who have none."""
+        return self._profiles.get(number or 0, NO_PROFILE)
 
     def _compiled(self, rule: RoutingRule) -> Rule | None:
         try:
@@ -175,7 +178,13 @@ def rule_book(tx: Tx) -> RuleBook:
         default = default_queue(tx)
         skills = int(tx.sql("SELECT count(*) FROM skill").fetchone()[0])
         book = _books[tx.bind] = RuleBook(
-            version, queues, None if default is None else default.id, list(rules), _calendars(tx), skills
+            version,
+            queues,
+            None if default is None else default.id,
+            list(rules),
+            _calendars(tx),
+            skills,
+            {int(row.id or 0): read_profile(row) for row in tx.exec(select(RoutingProfile))},
         )
     return book
 
@@ -188,11 +197,20 @@ def terms_now(tx: Tx, queue_id: int) -> QueueTerms:
 
 
 def _terms(queue: Queue, calendar: Calendar) -> QueueTerms:
+    said = queue.handout
     return QueueTerms(
-        int(queue.id or 0), queue.name, timedelta(seconds=queue.first_reply_seconds),
-        timedelta(seconds=queue.offer_seconds), calendar, promised(queue.first_reply_seconds, queue.sla),
-        queue.escalate, queue.hold_when_closed, queue.closed_queue_id,
-    )  # fmt: skip
+        int(queue.id or 0),
+        queue.name,
+        timedelta(seconds=queue.first_reply_seconds),
+        timedelta(seconds=queue.offer_seconds),
+        calendar,
+        timedelta(seconds=said.get("cooldown", COOLDOWN)),
+        said.get("missed_limit", MISSED_LIMIT),
+        promised(queue.first_reply_seconds, queue.sla),
+        queue.escalate,
+        queue.hold_when_closed,
+        queue.closed_queue_id,
+    )
 
 
 def _calendars(tx: Tx) -> dict[int | None, Calendar]:

@@ -47,7 +47,23 @@ class Queue(SQLModel, table=True):
     escalate: dict[str, Any] = json(added=True)  # on_warning and on_breach: see routing/escalation.py
     hold_when_closed: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     closed_queue_id: int | None = ref("queue.id", nullable=True)  # takes what comes while this one is closed
+    handout: dict[str, Any] = json(added=True)  # in which order and with what reserve: see routing/handout.py
     is_default: bool = False
+    active: bool = True
+
+
+class RoutingProfile(SQLModel, table=True):
+    """How much of what agents with this profile get at once, and how: see routing/handout.py.
+
+    `serving` maps a queue's number, as text, to how they serve it where that is not the usual way.
+    """
+
+    __tablename__ = "routing_profile"
+
+    id: int | None = key()
+    name: str = Field(max_length=64, unique=True)
+    limits: dict[str, Any] = json()
+    serving: dict[str, Any] = json()
     active: bool = True
 
 

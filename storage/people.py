@@ -78,6 +78,7 @@ class Agent(SQLModel, table=True):
 
     `status` is available, away or offline. `role` is agent, supervisor or admin. With `mail_notices` what concerns the
     agent is told by mail, and answers to it count. `signature` goes where an account's signature says so.
+    `last_offer_at` is when work was last given to him or rang.
     """
 
     __table_args__ = (CheckConstraint("load >= 0", name="load"),)
@@ -94,6 +95,8 @@ class Agent(SQLModel, table=True):
     load: int = 0
     capacity: int = 100
     missed_offers: int = 0
+    profile_id: int | None = ref("routing_profile.id", nullable=True)
+    last_offer_at: datetime | None = utc(nullable=True)
     slack_user_id: str | None = Field(default=None, unique=True)
     preferences: dict[str, Any] = json()
     mail_notices: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})

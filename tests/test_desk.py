@@ -12,10 +12,13 @@ from sqlmodel import select
 from hub.desk import DeskError, apply, export, read
 from hub.endpoints import add_endpoint
 from hub.lifecycle import snooze
+from routing.demand import Reserve
 from routing.router import Router
+from routing.rules import rule_book
 from routing.work import accept, load_drift, set_status
 from storage.access import SYSTEM
 from storage.desk import Queue, SavedReply, touch_desk
+from storage.people import Agent
 from storage.work import Offer, WorkItem, live_item
 from tests.desk import Desk
 
@@ -27,6 +30,10 @@ WHEN = "when: {field: item.text, op: has, value: x}"
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
+        ("queues: [{name: A, order: {work: fifo}}]", "'fifo' is no order of work; did you mean 'lifo'"),
+        ("queues: [{name: A, reserve: {email: {leave: 3, untill: 9}}}]", "did you mean 'until'"),
+        ("profiles: [{name: A, channels: {mail: 3}}]", "'mail' is no kind of channel; did you mean 'email'"),
+        ("profiles: [{name: A, queues: {B: {rank: 1}}}]", "profile 'A': there is no queue 'B'"),
         ("", "must be a mapping"),
         ("queues:", "queues is empty"),
         ("queues: []", "at least one queue"),
@@ -228,6 +235,48 @@ def test_an_exported_desk_has_no_secret_and_changes_nothing(desk: Desk) -> None:
     assert change(desk, text) == []
     with desk.hub.store.read() as tx:
         assert tx.sql("SELECT secret FROM webhook_endpoint").fetchone()[0] == secret
+
+
+HANDED_OUT = """
+queues:
+- name: Support
+  first_reply: 1h
+  offer: 30s
+  order: {work: ageing, agent: best_skill}
+  boost: 5m
+  max_wait: 2h
+  reserve:
+    email: {leave: 30, until: 60}
+  missed_limit: 2
+  default: true
+profiles:
+- name: Front line
+  channels: {chat: 2}
+  blocks: {chat: [email]}
+  rings: [chat, email]
+  rate: {most: 10, per: 1h}
+  queues:
+    Support: {rank: 2, delay: 2m}
+agents:
+- {name: Ines, email: ines@desk.example, role: admin, capacity: 100, queues: [Support], profile: Front line}
+"""
+
+
+def test_how_work_is_handed_out_is_applied_and_given_out_again(desk: Desk) -> None:
+    assert "+ profile Front line" in [str(one) for one in change(desk, HANDED_OUT)]
+    with desk.hub.store.read() as tx:
+        given_out = yaml.safe_load(export(tx))
+    wanted = yaml.safe_load(HANDED_OUT)
+    assert given_out["queues"] == wanted["queues"]
+    assert given_out["profiles"] == wanted["profiles"]
+    assert given_out["agents"][0]["profile"] == "Front line"
+    assert change(desk, HANDED_OUT) == []
+    with desk.hub.store.read() as tx:
+        book = rule_book(tx)
+        (terms,), profile = book.terms, book.profile(tx.get_one(Agent, desk.ines.agent_id).profile_id)
+    assert (terms.work_order, terms.agent_order, terms.max_wait) == ("ageing", "best_skill", 7200)
+    assert terms.reserve["email"] == Reserve(30, 0.6)
+    assert profile.limits_of(100).channels == {"chat": 2}
 
 
 def test_a_calendar_is_applied_from_a_file_of_events_and_given_out_again(desk: Desk, tmp_path: Path) -> None:

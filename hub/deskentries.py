@@ -1,0 +1,377 @@
+"""What may stand in desk.yaml: an entry of each section, with the types of its values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
+
+from channels import KINDS
+from hub.feed import TYPES
+from routing.conditions import validate
+from routing.demand import AGENT_ORDERS, WORK_ORDERS
+from routing.fields import nearest
+from routing.handout import RINGS
+from routing.hours import read_calendar
+from routing.promises import WARN_AT
+from storage.access import ROLES
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+LONGEST_SPAN = 365 * UNITS["d"]
+SECRETS = ("password", "token", "secret", "key")
+HANDOUT = ("boost", "max_wait", "cooldown", "missed_limit", "paused")  # of a queue, beside order and reserve
+
+
+def _among(known: Iterable[str], noun: str) -> AfterValidator:
+    names = tuple(known)
+
+    def check(value: str) -> str:
+        if value not in names:
+            raise ValueError(f"{value!r} is no {noun}; {nearest(value, names)}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _seconds(value: Any) -> int:
+    """ "30m" or a number of seconds."""
+    seconds = value if isinstance(value, int) and not isinstance(value, bool) else 0
+    if isinstance(value, str) and (found := re.fullmatch(r"([0-9]{1,9})\s*([smhd])", value.strip())):
+        seconds = int(found[1]) * UNITS[found[2]]
+    if not 0 < seconds <= LONGEST_SPAN:
+        raise ValueError("must be a span such as 30s, 15m, 4h or 2d, at most 365d")
+    return seconds
+
+
+def span(seconds: int) -> str:
+    """Seconds as the file writes them."""
+    for unit in ("d", "h", "m"):
+        if seconds % UNITS[unit] == 0:
+            return f"{seconds // UNITS[unit]}{unit}"
+    return f"{seconds}s"
+
+
+def is_reference(value: Any) -> bool:
+    """Whether a secret is named instead of written."""
+    return isinstance(value, str) and value.startswith(("env:", "file:"))
+
+
+def _referred(value: str) -> str:
+    if not is_reference(value):
+        raise ValueError("is a secret; write env:NAME or file:/path instead of the value")
+    return value
+
+
+def _settings(value: Any, place: str = "") -> Any:
+    """Every secret at any depth must be a reference."""
+    for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+        at = f"{place}.{name}" if place else f"{name}"
+        if any(name == word or str(name).endswith(f"_{word}") for word in SECRETS):
+            if inner not in (None, "") and not is_reference(inner):
+                raise ValueError(f"{at} is a secret; write env:NAME or file:/path instead of the value")
+        elif isinstance(inner, dict | list):
+            _settings(inner, at)
+    return value
+
+
+def _condition(value: Any) -> Any:
+    validate(value)
+    return value
+
+
+def _distinct(field: str = "") -> AfterValidator:
+    def check(items: list[Any]) -> list[Any]:
+        seen = set()
+        for item in items:
+            name = getattr(item, field) if field else item
+            if name in seen:
+                raise ValueError(f"{name!r} is there twice")
+            seen.add(name)
+        return items
+
+    return AfterValidator(check)
+
+
+def _served(queues: list[QueueEntry]) -> list[QueueEntry]:
+    if not queues:
+        raise ValueError("must have at least one queue: work has to wait somewhere")
+    if sum(queue.default for queue in queues) > 1:
+        raise ValueError("has two defaults; one queue takes what no rule claims")
+    return queues
+
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+Name = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=64, strip_whitespace=True),
+    WithJsonSchema({"type": "string", "pattern": r"^\s*\S([\s\S]{0,62}\S)?\s*$"}),
+]
+Email = Annotated[str, StringConstraints(to_lower=True, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")]
+Span = Annotated[int, BeforeValidator(_seconds)]
+Level = Annotated[int, Field(ge=1, le=5)]
+Count = Annotated[int, Field(ge=0, le=10_000)]
+Channel = Annotated[str, _among(KINDS, "kind of channel")]
+Secret = Annotated[str, AfterValidator(_referred)]
+
+
+class Entry(BaseModel):
+    """Every value has its type and every key is known."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class HolidaysEntry(Entry):
+    """Whose public holidays are kept."""
+
+    country: Annotated[str, StringConstraints(max_length=3)]
+    region: Annotated[str, StringConstraints(max_length=64)] = ""
+
+
+class CalendarEntry(Entry):
+    """When somebody is there."""
+
+    name: Name
+    time_zone: Annotated[str, StringConstraints(max_length=64)]
+    hours: dict[str, str | list[str]]
+    holidays: HolidaysEntry | None = None
+    closed: Annotated[list[str], _distinct()] = []
+    special: dict[str, str | list[str]] = {}
+    ics: str = ""
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """All but the name and what says nothing."""
+        return self.model_dump(exclude={"name"}, exclude_defaults=True)
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> CalendarEntry:
+        read_calendar(self.name, self.plan)
+        return self
+
+
+class TargetsEntry(Entry):
+    """How long an answer and the matter may take."""
+
+    first_reply: Span | None = None
+    next_reply: Span | None = None
+    resolution: Span | None = None
+
+
+class SlaEntry(TargetsEntry):
+    """What a queue promises, on some channels differently; warn_at is per cent of a target."""
+
+    channels: dict[Annotated[str, _among(KINDS, "kind of channel")], TargetsEntry] = {}
+    warn_at: int = Field(default=WARN_AT, ge=1, le=99)
+
+
+class ActionEntry(Entry):
+    """One thing to do about a target: `slack`, `supervisors`, `priority: 10` or `queue: General`."""
+
+    slack: bool = False
+    supervisors: bool = False
+    priority: int | None = Field(default=None, ge=1, le=1000)
+    queue: Name | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> ActionEntry:
+        if len(self.model_fields_set) != 1 or not any(self.model_dump().values()):
+            raise ValueError("must be one of slack, supervisors, {priority: 10} and {queue: its name}")
+        return self
+
+
+def _action(value: Any) -> Any:
+    return {value: True} if value in ("slack", "supervisors") else value
+
+
+Actions = list[Annotated[ActionEntry, BeforeValidator(_action)]]
+
+
+class EscalateEntry(Entry):
+    """What happens when a target is nearly missed, and when it is."""
+
+    on_warning: Actions = []
+    on_breach: Actions = []
+
+
+class ClosedEntry(Entry):
+    """What becomes of work while the queue is closed: `hold`, or `overflow: General`."""
+
+    hold: bool = False
+    overflow: Name | None = None
+
+
+def _closed(value: Any) -> Any:
+    return {"hold": True} if value == "hold" else value
+
+
+class ReserveEntry(Entry):
+    """Room that work of a channel leaves free until a part of its target has passed."""
+
+    leave: int = Field(ge=1, le=10_000)
+    until: int = Field(default=60, ge=1, le=100)  # per cent of the target
+
+
+class OrderEntry(Entry):
+    """What goes first, and who is asked first."""
+
+    work: Annotated[str, _among(WORK_ORDERS, "order of work")] = "slack"
+    agent: Annotated[str, _among(AGENT_ORDERS, "order of agents")] = "score"
+
+
+class QueueEntry(Entry):
+    """Where work waits."""
+
+    name: Name
+    first_reply: Span | None = None
+    sla: SlaEntry | None = None
+    offer: Span = 30
+    calendar: Name | None = None
+    escalate: EscalateEntry = EscalateEntry()
+    out_of_hours: Annotated[ClosedEntry, BeforeValidator(_closed)] = ClosedEntry()
+    order: OrderEntry = OrderEntry()
+    reserve: dict[Channel, ReserveEntry] = {}
+    boost: Span | None = None
+    max_wait: Span | None = None
+    cooldown: Span | None = None
+    missed_limit: int | None = Field(default=None, ge=1, le=100)
+    paused: bool = False
+    default: bool = False
+
+    @property
+    def handout(self) -> dict[str, Any]:
+        """What differs from how work is usually handed out, as the database keeps it."""
+        said = self.order.model_dump(exclude_defaults=True)
+        said |= self.model_dump(include=set(HANDOUT), exclude_defaults=True)
+        return said | (
+            {"reserve": {name: one.model_dump() for name, one in self.reserve.items()}} if self.reserve else {}
+        )
+
+    @property
+    def first_reply_seconds(self) -> int:
+        """The target for the first answer, wherever it stands."""
+        return self.first_reply or (self.sla and self.sla.first_reply) or 4 * UNITS["h"]
+
+    @property
+    def other_targets(self) -> dict[str, Any]:
+        """What `sla` says besides it."""
+        return self.sla.model_dump(exclude={"first_reply"}, exclude_defaults=True) if self.sla else {}
+
+    @model_validator(mode="after")
+    def _promises_once(self) -> QueueEntry:
+        if self.first_reply is not None and self.sla is not None and self.sla.first_reply is not None:
+            raise ValueError("has first_reply twice: leave it under sla and take out the other one")
+        return self
+
+
+class AgentEntry(Entry):
+    """Somebody who answers."""
+
+    name: Name
+    email: Email
+    role: Annotated[str, _among(ROLES, "role")] = "agent"
+    capacity: int = Field(default=100, ge=0, le=10_000)
+    queues: Annotated[list[Name], _distinct()] = []
+    skills: dict[Name, Level] = {}
+    profile: Name | None = None
+    mail_notices: bool | None = None  # as these two stay as agents have set them where the file says nothing
+    signature: Annotated[str, StringConstraints(max_length=2000)] | None = None
+
+
+class ServingEntry(Entry):
+    """How agents of a profile serve a queue: a lower rank first, and only work older than the delay."""
+
+    rank: int = Field(default=1, ge=1, le=100)
+    delay: Annotated[int, BeforeValidator(lambda value: 0 if value == 0 else _seconds(value))] = 0
+
+
+class RateEntry(Entry):
+    """At most so many pieces of work in so much time."""
+
+    most: int = Field(ge=1, le=10_000)
+    per: Span = UNITS["h"]
+
+
+class ProfileEntry(Entry):
+    """How much of what an agent gets at once, and how."""
+
+    name: Name
+    channels: dict[Channel, Count] = {}
+    labels: dict[Name, Count] = {}
+    blocks: dict[Channel, list[Channel]] = {}
+    pull: list[Channel] = []
+    rings: list[Channel] = sorted(RINGS)
+    rate: RateEntry | None = None
+    queues: dict[Name, ServingEntry] = {}
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """What differs from the usual limits, as the database keeps it."""
+        said = self.model_dump(include={"channels", "labels", "blocks", "pull", "rings"}, exclude_defaults=True)
+        return said | ({"rate": self.rate.most, "window": self.rate.per} if self.rate else {})
+
+
+class ChannelEntry(Entry):
+    """One account of a kind."""
+
+    name: Name
+    kind: Annotated[str, _among(KINDS, "kind of channel")]
+    address: Annotated[str, StringConstraints(max_length=320)] = ""
+    settings: Annotated[dict[str, Any], AfterValidator(_settings)] = {}
+
+
+class Placing(Entry):
+    """What a rule decides; nothing leaves work in the default queue."""
+
+    queue: Name | None = None
+    skills: dict[Name, Level] = {}
+    priority: int = Field(default=0, ge=-1000, le=1000)
+
+
+class RuleEntry(Entry):
+    """The first rule whose condition holds decides; the empty condition always holds. One not `enabled` is skipped."""
+
+    name: Name
+    enabled: bool = True
+    when: Annotated[dict[str, Any], BeforeValidator(_condition)]
+    then: Placing
+
+
+class ReplyEntry(Entry):
+    """A text that agents use again and again."""
+
+    shortcut: Annotated[str, StringConstraints(min_length=1, max_length=32, strip_whitespace=True)]
+    text: Text
+
+
+class WebhookEntry(Entry):
+    """A subscriber. Without `secret` the one that the hub made and keeps stays."""
+
+    name: Name
+    url: Annotated[str, StringConstraints(max_length=2000)]
+    secret: Secret | None = None
+    events: list[Annotated[str, _among(TYPES, "event")]] = []
+
+
+class DeskFile(Entry):
+    """The whole file. A section that is None stays as it is in the database."""
+
+    calendars: Annotated[list[CalendarEntry], _distinct("name")] | None = None
+    queues: Annotated[list[QueueEntry], _distinct("name"), AfterValidator(_served)] | None = None
+    skills: Annotated[list[Name], _distinct()] | None = None
+    profiles: Annotated[list[ProfileEntry], _distinct("name")] | None = None
+    agents: Annotated[list[AgentEntry], _distinct("email")] | None = None
+    channels: Annotated[list[ChannelEntry], _distinct("name")] | None = None
+    rules: Annotated[list[RuleEntry], _distinct("name")] | None = None
+    replies: Annotated[list[ReplyEntry], _distinct("shortcut")] | None = None
+    webhooks: Annotated[list[WebhookEntry], _distinct("name")] | None = None
