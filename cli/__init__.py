@@ -87,6 +87,8 @@ def parser() -> argparse.ArgumentParser:
         help="what a task's attribute is here (repeatable; default: contact.ATTRIBUTE)",
     )  # fmt: skip
 
+    _simulate(command("simulate", "Play days on the desk, as it is and as a file would make it; changes nothing."))
+
     command("doctor", "Check settings, database, files and channels, and say what to mend.")
     command("schema", "Print the JSON Schema of the rules in desk.yaml, for editors that check while one types.")
     command("settings", "List every setting with its default, as the README has it.")
@@ -108,6 +110,17 @@ def parser() -> argparse.ArgumentParser:
     told.add_argument("email")
     told.add_argument("wanted", choices=("on", "off"))
     return top
+
+
+def _simulate(simulate: argparse.ArgumentParser) -> None:
+    simulate.add_argument("--desk", type=Path, metavar="FILE", help="a changed desk, beside the one in force")
+    simulate.add_argument("--days", type=_days, default=0, help="replay so many past days (default: synthetic ones)")
+    simulate.add_argument("--runs", type=_count, default=8, help="synthetic days (default: 8)")
+    simulate.add_argument("--hours", type=_count, default=8, help="length of a synthetic day (default: 8)")
+    simulate.add_argument(
+        "--per-hour", type=_count, default=0, metavar="CONTACTS", help="how many come (default: what keeps agents busy)"
+    )
+    simulate.add_argument("--curve", choices=("flat", "bank"), default="flat", help="how they spread over the day")
 
 
 def _receipts(receipts: argparse.ArgumentParser) -> None:
@@ -160,6 +173,12 @@ def _number(text: str) -> int:
 def _limit(text: str) -> int:
     if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= MOST_ROWS:
         raise argparse.ArgumentTypeError(f"the limit must be a whole number from 1 to {MOST_ROWS}")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,4}", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a whole number from 1 to 9999")
     return int(text)
 
 
@@ -223,6 +242,11 @@ def _dispatch(given: argparse.Namespace, settings: Settings, create_app: AppFact
         from cli.receipts import receipts
 
         return receipts(settings, given)
+    if given.command == "simulate":
+        from cli.simulate import Wanted, simulate_desk
+
+        wanted = Wanted(given.desk, given.days, given.runs, given.hours, given.per_hour, given.curve)
+        return simulate_desk(settings, wanted)
     if given.command == "channel" and given.action == "authorise":
         from cli.authorise import authorise
 

@@ -109,4 +109,9 @@ class Kind:
     @property
     def scored_skill(self) -> str:
         """The skill by which an agent's proficiency is judged: the one asked for at the highest level."""
-        return max(self.skills, key=lambda skill: (skill[1], skill[0]))[0] if self.skills else ""
+        return scored_skill(self.skills)
+
+
+def scored_skill(skills: Skills) -> str:
+    """The skill that is asked for at the highest level; "" when none is."""
+    return max(skills, key=lambda skill: (skill[1], skill[0]))[0] if skills else ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from routing.demand import Terms
 from routing.measures import Measures, measure
 from routing.policies import Policy
-from routing.simulator import simulate
+from routing.simulator import Day, Shift, simulate
 from routing.supply import Candidate
 from routing.traffic import Contact
 
@@ -29,17 +29,23 @@ class Trial:
     seconds: float
     counted_from: float
     counted_until: float
-    begin: Callable[[int], float] = lambda number: 0.0
+    begin: float = 0.0
+    shifts: Sequence[Shift] = ()
+
+
+def simulated(trial: Trial, policy: Policy, number: int) -> Day:
+    """One day of a trial under a policy."""
+    return simulate(
+        trial.day(number), policy.staff(trial.crew), policy.engine(trial.terms, trial.skills),
+        trial.begin + trial.seconds, begin=trial.begin, counted_from=trial.begin + trial.counted_from,
+        every=policy.every, shifts=trial.shifts, priority=policy.priority,
+    )  # fmt: skip
 
 
 def play(trial: Trial, policy: Policy, number: int) -> Measures:
-    """One day of a trial under a policy."""
-    begin = trial.begin(number)
-    day = simulate(
-        trial.day(number), policy.staff(trial.crew), policy.engine(trial.terms, trial.skills), begin + trial.seconds,
-        begin=begin, counted_from=begin + trial.counted_from, every=policy.every, priority=policy.priority,
-    )  # fmt: skip
-    return measure(day, begin + trial.counted_from, begin + trial.counted_until)
+    """One day of a trial under a policy, in numbers."""
+    day = simulated(trial, policy, number)
+    return measure(day, trial.begin + trial.counted_from, trial.begin + trial.counted_until)
 
 
 def resized(crew: Sequence[Candidate], number: int) -> list[Candidate]:

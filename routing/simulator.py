@@ -1,6 +1,6 @@
 """A day on the floor under a virtual clock, decided by the very engine that runs live.
 
-Left out: ringing and declines, shifts, transfers. An agent with several conversations works on all of them, a little
+Left out: ringing and declines, transfers. An agent with several conversations works on all of them, a little
 slower on each (`CONCURRENCY`), and slower where he is less skilled (`routing.orders.SPEED`).
 """
 
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Protocol
 
-from routing.demand import Waiting
+from routing.demand import Waiting, scored_skill
 from routing.engine import Decision
 from routing.orders import speed
 from routing.supply import Candidate
@@ -20,7 +20,9 @@ from routing.traffic import Contact
 
 CONCURRENCY = (0.0, 1.0, 1.6, 1.95)  # speed of an agent with so many conversations, all of them taken together
 
-ARRIVES, FINISHES, LEAVES = range(3)
+COMES, GOES, ARRIVES, FINISHES, LEAVES = range(5)
+
+Shift = tuple[float, int, bool]  # when which agent comes (or goes)
 
 
 class Router(Protocol):
@@ -56,40 +58,61 @@ class Course:
     @property
     def in_time(self) -> bool:
         """Whether an agent had it before its target."""
-        return self.started is not None and self.started - self.contact.at <= self.contact.target
+        return self.started is not None and self.started <= self.contact.due
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A simulated day: what became of each contact, and the share of each agent's capacity that was in use."""
+    """A simulated day: what became of each contact, and the share of his capacity that each agent who came used."""
 
     courses: list[Course]
     occupancy: dict[int, float]
-    begin: float
     end: float
 
 
 class Worker:
-    """An agent at work: what he has, and how much of each is left."""
+    """An agent at work: what he has, and how much of each is left. While he is not there nothing goes on."""
 
-    __slots__ = ("busy", "candidate", "left", "load", "now", "opened", "speeds", "turn")
+    __slots__ = ("busy", "candidate", "left", "load", "now", "opened", "present", "speeds", "turn")
 
     def __init__(self, candidate: Candidate, now: float):
         self.candidate = candidate
         self.left: dict[int, float] = {}  # seconds of work by contact
         self.speeds: dict[int, float] = {}
         self.load, self.opened = 0, dict[str, int]()
-        self.busy, self.now = 0.0, now
+        self.busy, self.present, self.now = 0.0, 0.0, now
         self.turn = 0
 
     def advance(self, now: float, since: float) -> None:
         """Work up to this moment; what came before `since` is not counted."""
-        if self.left and now > self.now:
-            each = pace(len(self.left)) / len(self.left) * (now - self.now)
+        if self.is_here and now > self.now:
+            counted = max(0.0, now - max(self.now, since))
+            self.present += counted
+            self.busy += counted * self.load
+            each = pace(len(self.left)) / (len(self.left) or 1) * (now - self.now)
             for number, rate in self.speeds.items():
                 self.left[number] -= each * rate
-            self.busy += max(0.0, now - max(self.now, since)) * self.load
         self.now = now
+
+    @property
+    def is_here(self) -> bool:
+        """Whether he works."""
+        return self.candidate.status == "available"
+
+    @property
+    def occupancy(self) -> float:
+        """The share of his capacity that was in use while he was there."""
+        return self.busy / (self.present * self.candidate.limits.capacity or 1.0)
+
+    def seen(self) -> Candidate:
+        """The agent as the router sees him."""
+        self.candidate = replace(self.candidate, load=self.load, open=dict(self.opened))
+        return self.candidate
+
+    def turn_up(self, here: bool, now: float) -> None:
+        """Come or go."""
+        idle = now if here and not self.left else self.candidate.idle_since
+        self.candidate = replace(self.candidate, status="available" if here else "away", idle_since=idle)
 
     def next_end(self) -> tuple[float, int]:
         """When which of his conversations ends if nothing changes."""
@@ -100,23 +123,20 @@ class Worker:
 
     def take(self, number: int, contact: Contact, now: float) -> None:
         """Begin with a contact."""
-        level = self.candidate.skills.get(_judged_by(contact), 0)
+        level = self.candidate.skills.get(scored_skill(contact.skills), 0)
         self.left[number], self.speeds[number] = contact.work, speed(level)
         self.load += contact.weight
         self.opened[contact.channel] = self.opened.get(contact.channel, 0) + 1
         recent = (*self.candidate.recent, now) if self.candidate.limits.rate else ()
         self.candidate = replace(self.candidate, idle_since=now, last_at=now, recent=recent)
 
-    def finish(self, number: int, contact: Contact, now: float) -> Candidate:
-        """Be done with a contact; the agent as the router sees him then."""
+    def finish(self, number: int, contact: Contact, now: float) -> None:
+        """Be done with a contact."""
         del self.left[number], self.speeds[number]
         self.load -= contact.weight
         self.opened[contact.channel] -= 1
-        self.candidate = replace(
-            self.candidate, load=self.load, open=dict(self.opened),
-            idle_since=self.candidate.idle_since if self.left else now,
-        )  # fmt: skip
-        return self.candidate
+        if not self.left:
+            self.candidate = replace(self.candidate, idle_since=now)
 
 
 def pace(number: int) -> float:
@@ -133,13 +153,14 @@ def simulate(
     begin: float = 0.0,
     counted_from: float = 0.0,
     every: float = 0.0,
+    shifts: Iterable[Shift] = (),
     priority: Callable[[Contact], int] = lambda contact: contact.priority,
 ) -> Day:
-    """Play a day: `contacts` in order of time, `crew` there from the beginning to the end.
+    """Play a day: `contacts` in order of time, `crew` as it is in the beginning, and who comes and goes later.
 
     Work is given out at once, or only `every` so many seconds. Occupancy counts from `counted_from`.
     """
-    floor = _Floor(contacts, crew, router, begin, counted_from, priority)
+    floor = _Floor(contacts, crew, shifts, router, begin, counted_from, priority)
     tick = begin + every if every else inf
     while True:
         now = min(floor.next_at, tick if every else router.next_at)
@@ -159,13 +180,15 @@ class _Floor:
     """The floor in the course of a day: what is going to happen, who is at work, and what became of whom."""
 
     def __init__(
-        self, contacts: Sequence[Contact], crew: Iterable[Candidate], router: Router, begin: float,
-        counted_from: float, priority: Callable[[Contact], int],
+        self, contacts: Sequence[Contact], crew: Iterable[Candidate], shifts: Iterable[Shift], router: Router,
+        begin: float, counted_from: float, priority: Callable[[Contact], int],
     ):  # fmt: skip
-        self.router, self.begin, self.counted_from, self.priority = router, begin, counted_from, priority
+        self.router, self.counted_from, self.priority = router, counted_from, priority
         self.courses = [Course(contact) for contact in contacts]
         self.events = [(contact.at, ARRIVES, number, 0) for number, contact in enumerate(contacts)]
-        self.workers = {one.id: Worker(replace(one, load=0, open={}, labelled={}), begin) for one in crew}
+        self.workers = {one.id: Worker(replace(one, load=0, open={}, labelled={}, recent=()), begin) for one in crew}
+        self.events += [(at, COMES if here else GOES, who, 0) for at, who, here in shifts if who in self.workers]
+        heapify(self.events)
         for worker in self.workers.values():
             router.put_agent(worker.candidate, begin)
 
@@ -179,6 +202,12 @@ class _Floor:
         now, what, number, turn = heappop(self.events)
         if what == ARRIVES:
             self._arrive(number, now)
+        elif what in (COMES, GOES):
+            worker = self.workers[number]
+            worker.advance(now, self.counted_from)
+            worker.turn_up(what == COMES, now)
+            self.router.put_agent(worker.seen(), now)
+            self._announce(worker)
         elif what == LEAVES:
             course = self.courses[number]
             if course.started is None:
@@ -192,33 +221,38 @@ class _Floor:
             worker.advance(now, self.counted_from)
             done = self.courses[worker.next_end()[1]]
             done.ended = now
-            self.router.put_agent(worker.finish(worker.next_end()[1], done.contact, now), now)
+            worker.finish(worker.next_end()[1], done.contact, now)
+            self.router.put_agent(worker.seen(), now)
             self._announce(worker)
         return True
 
     def hand_out(self, now: float) -> None:
-        """Let the router decide, and let whoever got something begin with it."""
-        for decision in self.router.decide(now):
-            course, worker = self.courses[decision.item.id], self.workers[decision.agent_ids[0]]
-            worker.advance(now, self.counted_from)
-            worker.take(decision.item.id, course.contact, now)
-            course.started, course.agent_id = now, worker.candidate.id
-            self._announce(worker)
+        """Let the router decide, and let whoever got something begin with it; where it rings at several, the first."""
+        rescinded = {0}
+        while rescinded:
+            rescinded = set()
+            for decision in self.router.decide(now):
+                course, worker = self.courses[decision.item.id], self.workers[decision.agent_ids[0]]
+                worker.advance(now, self.counted_from)
+                worker.take(decision.item.id, course.contact, now)
+                course.started, course.agent_id = now, worker.candidate.id
+                self._announce(worker)
+                rescinded.update(decision.agent_ids[1:])
+            for agent_id in rescinded:
+                self.router.put_agent(self.workers[agent_id].seen(), now)
 
     def closed(self, end: float) -> Day:
         """The day as it was."""
-        span = max(1.0, end - max(self.begin, self.counted_from))
-        occupancy = {}
         for worker in self.workers.values():
             worker.advance(end, self.counted_from)
-            occupancy[worker.candidate.id] = worker.busy / span / (worker.candidate.limits.capacity or 1)
-        return Day(self.courses, occupancy, self.begin, end)
+        there = {number: worker.occupancy for number, worker in self.workers.items() if worker.present}
+        return Day(self.courses, there, end)
 
     def _arrive(self, number: int, now: float) -> None:
         one = self.courses[number].contact
         item = Waiting(
             number, number, one.queue_id, one.channel, one.weight, one.skills, self.priority(one), now,
-            now + one.target, one.target,
+            one.due, one.target,
         )  # fmt: skip
         self.router.put(item, now)
         if one.patience < inf:
@@ -227,9 +261,5 @@ class _Floor:
     def _announce(self, worker: Worker) -> None:
         """Of the endings that were announced for an agent the newest counts."""
         worker.turn += 1
-        if worker.left:
+        if worker.left and worker.is_here:
             heappush(self.events, (worker.next_end()[0], FINISHES, worker.candidate.id, worker.turn))
-
-
-def _judged_by(contact: Contact) -> str:
-    return max(contact.skills, key=lambda skill: (skill[1], skill[0]))[0] if contact.skills else ""

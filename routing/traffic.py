@@ -23,7 +23,10 @@ PATIENCE: Mapping[str, float] = {"voice": 180.0, "chat": 300.0, "sms": 2700.0, "
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """Somebody who writes. `work` is in seconds of a skilled agent who does nothing else, `patience` in seconds."""
+    """Somebody who writes. `work` is in seconds of a skilled agent who does nothing else, `patience` in seconds.
+
+    `closed` are the seconds before it is due in which its queue is closed.
+    """
 
     at: float
     channel: str
@@ -34,6 +37,12 @@ class Contact:
     work: float
     patience: float = inf
     priority: int = 0
+    closed: float = 0.0
+
+    @property
+    def due(self) -> float:
+        """When somebody must have it."""
+        return self.at + self.target + self.closed
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,8 @@ class Watched:
         made = self.engine.decide(now)
         for decision in made:
             del self.waiting[decision.item.id]
+        if any(len(decision.agent_ids) > 1 for decision in made):
+            return made  # what rings at somebody else, too, is told back first
         for item in self.waiting.values():
             self.looked += 1
             assert self.engine.judge(item, now).eligible == 0
@@ -97,6 +99,26 @@ def test_nobody_waits_whom_an_agent_could_take(policy: Policy) -> None:
         assert one.left is None or one.left == one.contact.at + one.contact.patience
         assert one.ended is None or (one.started is not None and one.ended > one.started)
     assert all(0.3 < share <= 1.0 for share in day.occupancy.values())
+
+
+def test_whoever_is_not_there_gets_nothing_and_goes_on_when_he_is_back() -> None:
+    contacts = [Contact(10.0, "email", 1, (), 33, HOUR, 600.0), Contact(400.0, "email", 1, (), 33, HOUR, 60.0)]
+    people = [Candidate(1, "away", {}, {1: Serving()}, Limits(99))]
+    shifts = [(100.0, 1, True), (300.0, 1, False), (1000.0, 1, True)]
+    day = simulate(contacts, people, Engine([Terms(1)]), HOUR, shifts=shifts)
+    first, second = day.courses
+    assert (first.started, second.started) == (100.0, 1000.0)
+    assert second.ended == pytest.approx(1000 + 60 / 0.8), "two at a time"
+    assert first.ended == pytest.approx(1075 + (600 - 200 - 60))
+    busy = 33 * (200 + (first.ended or 0) - 1000) + 33 * 75
+    assert day.occupancy[1] == pytest.approx(busy / (200 + 2600) / 99)
+
+
+def test_what_rings_at_several_is_one_agents() -> None:
+    contacts = synthetic_day(SORTS, 85, 2 * HOUR, 4)
+    day = simulate(contacts, crew(), Watched(Engine([replace(one, rings=2) for one in TERMS], 2)), 2 * HOUR)
+    assert all(share <= 1 for share in day.occupancy.values())
+    assert sum(one.started is not None for one in day.courses) > 100
 
 
 def test_the_same_day_comes_out_the_same() -> None:

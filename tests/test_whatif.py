@@ -1,0 +1,136 @@
+"""A desk in the simulator: its past days and synthetic ones, as it is and as a file would make it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from app import create_app
+from cli import main
+from cli.simulate import Wanted, tell
+from hub.desk import export, read
+from hub.lifecycle import resolve
+from hub.whatif import as_changed, desk_plan, past_days
+from routing.lab import Trial, simulated
+from routing.policies import Policy
+from routing.work import assign, set_status
+from storage.access import Actor, Conflict
+from storage.desk import desk_version
+from tests.desk import Desk
+
+HOUR = 3600.0
+
+
+def becomes(desk: Desk, actor: Actor, status: str) -> None:
+    with desk.hub.store.write() as tx:
+        set_status(tx, actor, actor.agent_id or 0, status)
+
+
+def a_morning(desk: Desk) -> None:
+    """Jonas is there from 10:00 to 10:35, with one conversation for ten minutes, then with two for twenty."""
+    becomes(desk, desk.jonas, "available")
+    for sender in ("mara@example.com", "maja@example.com"):
+        desk.mail("Where is my parcel?", "Hello", sender=sender)
+        with desk.hub.store.write() as tx:
+            assign(tx, desk.ines, desk.conversations()[-1].id or 0, desk.jonas.agent_id or 0)
+        desk.clock.forward(minutes=10)
+    desk.clock.forward(minutes=10)
+    for conversation in desk.conversations():
+        with desk.hub.store.write() as tx:
+            resolve(tx, desk.jonas, conversation.id or 0)
+    desk.clock.forward(minutes=5)
+    becomes(desk, desk.jonas, "offline")
+    desk.clock.forward(hours=1)
+
+
+def test_work_is_what_an_agent_gave_it_while_he_had_something_else_as_well(desk: Desk) -> None:
+    since = desk.clock() - timedelta(minutes=1)
+    a_morning(desk)
+    with desk.hub.store.read() as tx:
+        past = past_days(tx, since)
+    first, second = past.contacts
+    level_4, side_by_side = 0.95, 0.8
+    assert first.work == pytest.approx(level_4 * (600 + side_by_side * 1200))
+    assert second.work == pytest.approx(level_4 * side_by_side * 1200)
+    assert first.skills == (("orders", 2),) and first.target == 1800
+    status = {one.id: one.status for one in past.crew}
+    assert set(status.values()) == {"away"}, "nobody was there before 10:00"
+    assert {(at - since.timestamp(), here) for at, who, here in past.shifts if who == desk.jonas.agent_id} == {
+        (60.0, True),
+        (2160.0, False),
+    }
+    assert len(past.shifts) == 2 * len(past.crew), "of whom nothing is known, he is there when somebody is"
+
+
+def test_a_day_that_was_comes_out_as_it_was(desk: Desk) -> None:
+    """Jonas alone, as it is: both mails begin at once and end when they did."""
+    since = desk.clock() - timedelta(minutes=1)
+    a_morning(desk)
+    with desk.hub.store.read() as tx:
+        plan, past = desk_plan(tx), past_days(tx, since)
+    jonas = [one for one in past.crew if one.id == desk.jonas.agent_id]
+    trial = Trial(
+        "past", jonas, plan.terms, plan.skills, lambda _: past.contacts, HOUR, 0, HOUR, since.timestamp(), past.shifts
+    )
+    day = simulated(trial, Policy("as it is"), 0)
+    first, second = day.courses
+    assert (first.started, second.started) == (first.contact.at, second.contact.at)
+    for course in day.courses:
+        assert course.ended is not None and course.in_time
+        assert course.ended - since.timestamp() == pytest.approx(1860)
+
+
+def test_a_changed_desk_is_looked_at_and_forgotten(desk: Desk) -> None:
+    with desk.hub.store.read() as tx:
+        before, version = desk_plan(tx), desk_version(tx)
+        document = read(export(tx).replace("orders: 2", "orders: 5"))
+    changed = as_changed(desk.hub.store, document, desk_plan, private=True)
+    assert changed.unserved() == ["Order keywords"], "nobody is that good"
+    assert before.unserved() == []
+    assert [sort.work for sort in changed.sorts(before.placed, before.kinds)] == [
+        sort.work for sort in before.sorts(before.placed, before.kinds)
+    ]
+    with desk.hub.store.read() as tx:
+        assert desk_version(tx) == version
+        assert desk_plan(tx).placed == before.placed
+
+
+def test_past_days_are_told_beside_other_rules(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    a_morning(desk)
+    with desk.hub.store.read() as tx:
+        document = read(export(tx))
+    tell(desk.hub.store, Wanted(Path("new.yaml"), days=1), document)
+    told = capsys.readouterr().out
+    assert "2 pieces of work of the last 1 days" in told
+    rows = {line[:20].strip(): line for line in told.splitlines()}
+    assert "100.0 %" in rows["this desk"]
+    assert rows["new.yaml"].endswith("+0.0")
+    assert "TaskRouter default" in rows and "bound: everybody can" in rows
+
+
+def test_a_day_on_which_nothing_came_is_one_sentence(desk: Desk) -> None:
+    with pytest.raises(Conflict, match="leave --days out"):
+        tell(desk.hub.store, Wanted(days=3), None)
+
+
+def test_a_synthetic_day_at_the_command_line(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    settings = desk.hub.settings
+    monkeypatch.setenv("HUB_TOML", "/nonexistent")
+    monkeypatch.setenv("DATABASE_URL", settings.database_url)
+    monkeypatch.setenv("DATA_DIR", str(settings.data_dir))
+    monkeypatch.setenv("SECRET_KEY", "k" * 40)
+    with desk.hub.store.read() as tx:
+        file = tmp_path / "new.yaml"
+        file.write_text(export(tx).replace("capacity: 100", "capacity: 300"), "utf-8")
+    words = ["simulate", "--runs", "2", "--hours", "2", "--per-hour", "40", "--desk", str(file)]
+    assert main(create_app, words) == 0
+    told = capsys.readouterr().out
+    assert "2 synthetic days of 2 hours with 40 contacts an hour" in told
+    assert "new.yaml" in told and "Nothing was changed" in told
+    assert main(create_app, words) == 0
+    assert capsys.readouterr().out == told, "the same customers, the same day"
+    assert main(create_app, ["simulate", "--desk", str(tmp_path / "nope.yaml")]) == 2
