@@ -32,9 +32,10 @@ dovecot: .venv/.test ## unpack Dovecot 2.4 beside the installed one, for `make p
 story: .venv/.test node_modules/.test system ## play one customer's day through every channel and print the timeline
 	@$(BIN)/python -m tests.story
 
-bench: .venv/.test node_modules/.ok system ## measure the message door beside a bare handler, and mail beside bare fetching
+bench: .venv/.test node_modules/.ok system ## measure the door beside a bare handler, mail beside bare fetching, routing beside a plain search
 	@$(BIN)/python bench/ingest.py
 	@$(BIN)/python bench/mail.py
+	@$(BIN)/python bench/routing.py
 
 screenshots: .venv/.test node_modules/.test system ## take pictures of the inbox into shots/
 	@$(BIN)/python -m tests.browser.screenshots

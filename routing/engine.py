@@ -14,7 +14,7 @@ from typing import Any
 
 from routing.demand import Kind, Terms, Waiting
 from routing.index import Line, Place
-from routing.orders import Key, urgency
+from routing.orders import Key, speed, urgency
 from routing.staff import Staff
 from routing.supply import Candidate, Slot
 
@@ -73,8 +73,10 @@ class Engine:
         """Tell of an agent who is new or has changed."""
         differs, moved = self._staff.put(candidate, now)
         if differs:
+            place = self._staff.places[candidate.id]
             for line in self._by_number:
                 self._qualify(line, now)
+                place.lines |= (line.agents >> place.bit & 1) << line.bit
         if moved:
             self._changed |= self._held.get(candidate.id, set())
         self._freed.add(candidate.id)
@@ -145,6 +147,7 @@ class Engine:
                     return made
                 made.append(self._give(line, item, now, "arrived", ()))
             self._changed.discard(item.id)
+        self._freed, self._changed = set(), set()  # not emptied: a set that was big once takes long to go through
         return made
 
     def judge(self, item: Waiting, now: float) -> Verdict:
@@ -170,19 +173,14 @@ class Engine:
             line = self._lines[kind] = Line(kind, terms, len(self._by_number), soon, late)
             self._by_number.append(line)
             self._qualify(line, now)
+            for place in self._staff.each(line.agents):
+                place.lines |= 1 << line.bit
         return line
 
     def _qualify(self, line: Line, now: float) -> None:
         for delay in self._staff.qualify(line):
             for item in line.entries.values():
                 heappush(self._timers, (max(now, item.order_time + delay), item.id))
-
-    def _lines_of(self, place: Place) -> int:
-        """Bits of the lines whose work an agent may take; lines that are new since the last time are looked at now."""
-        for line in self._by_number[place.lines_known :]:
-            place.lines |= (line.agents >> place.bit & 1) << line.bit
-        place.lines_known = len(self._by_number)
-        return place.lines
 
     def _wake(self, now: float) -> None:
         while self._timers and self._timers[0][0] <= now:
@@ -216,7 +214,7 @@ class Engine:
         """Of every line that he may take from, what he would be asked for first."""
         if not by_hand and "" not in place.why:
             return
-        bits = self._lines_of(place) & self._occupied
+        bits = place.lines & self._occupied
         while bits:
             low = bits & -bits
             bits ^= low
@@ -231,7 +229,7 @@ class Engine:
                 continue
             first, second = line.score(item, now)
             if line.terms.work_order == "slack":
-                first *= place.speed_for(line.kind)
+                first *= speed(place.level_in(line.skill))
             aged = item.order_time + line.terms.max_wait <= now
             yield (float(aged), float(-serving.rank), first, second, float(-item.id)), line, item
 
@@ -256,7 +254,7 @@ class Engine:
 
         def cost(rival: Rival) -> tuple[float, ...]:
             score, line, item = rival
-            waiting = urgency(line.kind, item.due, line.raised, now) * place.speed_for(line.kind)
+            waiting = urgency(line.kind, item.due, line.raised, now) * speed(place.level_in(line.skill))
             return (score[0], score[1], waiting, score[4])
 
         return max(firsts.values(), key=cost)
@@ -295,7 +293,7 @@ def _shown(line: Line, key: Key, place: Place, now: float) -> dict[str, Any]:
         "score": round(key[0], 6),
         "load": place.load,
         "capacity": place.now.limits.capacity,
-        "level": place.level_for(line.kind),
+        "level": place.level_in(line.skill),
         "idle": round(now - place.idle_since, 3) if place.idle_since else None,
     }
 

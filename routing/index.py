@@ -10,7 +10,7 @@ from heapq import heapify, heappop, heappush
 from math import inf
 
 from routing.demand import Kind, Reserve, Terms, Waiting
-from routing.orders import Key, boost, head_score, line_key, speed
+from routing.orders import Key, boost, head_score, line_key
 from routing.supply import Candidate, Serving, Slot
 
 STALE = 64  # removed items that a line may carry before they are swept out
@@ -20,13 +20,13 @@ class Place:
     """An agent in the index: what is known of him, with what was given to him since."""
 
     __slots__ = (
-        "bit", "breadth", "capped", "idle_since", "keys", "labelled", "last_at", "lines", "lines_known", "load", "now",
-        "opened", "recent", "why",
+        "bit", "breadth", "capped", "idle_since", "keys", "labelled", "last_at", "lines", "load", "now", "opened",
+        "recent", "why",
     )  # fmt: skip
 
     def __init__(self, now: Candidate, bit: int):
         self.bit = bit
-        self.lines, self.lines_known = 0, 0  # bits of the lines whose work he may take, of the first so many
+        self.lines = 0  # bits of the lines whose work he may take
         self.breadth = 0.0
         self.why: list[str] = []  # what he has against each gate, by its number; "" is nothing
         self.keys: dict[str, Key] = {}
@@ -54,13 +54,9 @@ class Place:
         """The part of his capacity in use."""
         return self.load / (self.now.limits.capacity or 1)
 
-    def level_for(self, kind: Kind) -> int:
-        """His level in the skill by which this work judges; 0 when it asks for none."""
-        return self.now.skills.get(kind.scored_skill, 0)
-
-    def speed_for(self, kind: Kind) -> float:
-        """How fast he is at this work, from 0 to 1."""
-        return speed(self.level_for(kind))
+    def level_in(self, skill: str) -> int:
+        """His level in the skill by which work judges; 0 when it asks for none."""
+        return self.now.skills.get(skill, 0)
 
 
 class Gate:
@@ -79,7 +75,7 @@ class Line:
 
     __slots__ = (
         "agents", "apart", "bit", "delays", "entries", "heap", "keys", "kind", "late", "levels", "queues", "raised",
-        "reserve", "soon", "terms",
+        "reserve", "skill", "soon", "terms",
     )  # fmt: skip
 
     def __init__(self, kind: Kind, terms: Terms, bit: int, soon: Gate, late: Gate):
@@ -93,6 +89,7 @@ class Line:
         self.agents = 0  # bits of those who also have the skills
         self.levels: dict[int, int] = {}  # bits of those agents by level of the scored skill
         self.delays: dict[float, int] = {}  # bits of those agents who come in only then
+        self.skill = kind.scored_skill
         self.raised = boost(kind.priority, terms.boost)
         self.reserve: Reserve | None = terms.reserve.get(kind.channel)
 

@@ -121,7 +121,7 @@ class Staff:
         for bits in known:
             for key in bits:
                 bits[key] &= left
-        place.lines, place.lines_known = 0, 0
+        place.lines = 0
 
     def _cap(self, place: Place, now: float) -> None:
         """Count what came within the window; over the rate nothing comes until the oldest of it has left."""
@@ -151,7 +151,7 @@ class Staff:
         return new
 
     def _levels(self, line: Line) -> dict[int, int]:
-        skill, left, found = line.kind.scored_skill, line.agents, {}
+        skill, left, found = line.skill, line.agents, {}
         for level in range(TOP_LEVEL, 0, -1):
             if some := left & self._skilled.get((skill, level), 0):
                 found[level] = some
@@ -269,7 +269,7 @@ class Staff:
 
 
 def _judged(line: Line, base: Key, place: Place) -> tuple[Key, Place]:
-    return judged_key(line.terms.agent_order, base, place.level_for(line.kind)), place
+    return judged_key(line.terms.agent_order, base, place.level_in(line.skill)), place
 
 
 def _by_key(judged: tuple[Key, Place]) -> Key:
