@@ -21,12 +21,12 @@ sys.path.insert(0, str(ROOT))
 
 from bench.policychart import chart  # noqa: E402
 from routing.demand import Terms  # noqa: E402
-from routing.lab import Trial, play, resized  # noqa: E402
-from routing.measures import Measures, gap, paired  # noqa: E402
-from routing.policies import BEST_SKILL, PEERS, ROUND_ROBIN, SPARE, TASKROUTER, Policy, reserved  # noqa: E402
-from routing.staffing import Pool, agents_needed  # noqa: E402
+from routing.simulation.lab import Trial, play, resized  # noqa: E402
+from routing.simulation.measures import Measures, gap, paired  # noqa: E402
+from routing.simulation.policies import BEST_SKILL, PEERS, ROUND_ROBIN, SPARE, TASKROUTER, Policy, reserved  # noqa: E402
+from routing.simulation.staffing import Pool, agents_needed  # noqa: E402
+from routing.simulation.traffic import PATIENCE, WORK, WORK_OF_OTHERS, Contact, Sort, bank_curve, synthetic_day  # noqa: E402
 from routing.supply import Candidate, Limits, Serving  # noqa: E402
-from routing.traffic import PATIENCE, WORK, WORK_OF_OTHERS, Contact, Sort, bank_curve, synthetic_day  # noqa: E402
 
 AGENTS = 40
 SLOT = 33  # of a capacity of 99: three conversations at a time, whatever their channel
@@ -316,7 +316,7 @@ customers.
 
 ## A bank's day
 
-Arrivals follow the real curve of a North American bank ([data](../routing/bank_day.json)), 520 an hour in the mean;
+Arrivals follow the real curve of a North American bank ([data](../routing/simulation/bank_day.json)), 520 an hour in the mean;
 40 agents, at most three conversations each. 45 % chat (60 s to the first answer), 25 % SMS (5 min), 30 % e-mail (4 h).
 Customers leave after 5 minutes (chat) or 45 minutes (SMS) in the mean. Every tenth customer is preferred.
 

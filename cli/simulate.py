@@ -14,11 +14,11 @@ from config import Settings
 from config.settings import read_text
 from hub import desk
 from hub.whatif import DeskPlan, as_changed, desk_plan, past_days
-from routing.lab import Trial, simulated
-from routing.measures import Measures, measure, paired
-from routing.policies import PEERS, Policy, reserved
 from routing.rules import WEIGHTS
-from routing.traffic import Contact, bank_curve, synthetic_day
+from routing.simulation.lab import Trial, simulated
+from routing.simulation.measures import Measures, measure, paired
+from routing.simulation.policies import PEERS, Policy, reserved
+from routing.simulation.traffic import Contact, bank_curve, synthetic_day
 from storage import Store, Tx
 from storage.access import Conflict
 

@@ -20,9 +20,9 @@ from routing.floor import roster, seconds
 from routing.lookups import is_of_the_clock, value_at
 from routing.orders import speed
 from routing.rules import Placement, RuleBook, rule_book
-from routing.simulator import Shift, pace
+from routing.simulation.simulator import Shift, pace
+from routing.simulation.traffic import PATIENCE, WORK, WORK_OF_OTHERS, Contact, Sort
 from routing.supply import Candidate
-from routing.traffic import PATIENCE, WORK, WORK_OF_OTHERS, Contact, Sort
 from storage.access import SYSTEM, Conflict
 from storage.desk import active_channels
 from storage.store import Store, Tx

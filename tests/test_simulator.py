@@ -12,13 +12,13 @@ import pytest
 
 from routing.demand import Terms, Waiting
 from routing.engine import Decision, Engine
-from routing.lab import Trial, play, resized
-from routing.measures import gap, paired
-from routing.policies import BEST_SKILL, PEERS, ROUND_ROBIN, ROUND_ROBIN_300, TASKROUTER, Policy, reserved
-from routing.simulator import simulate
-from routing.staffing import Pool, staffed
+from routing.simulation.lab import Trial, play, resized
+from routing.simulation.measures import gap, paired
+from routing.simulation.policies import BEST_SKILL, PEERS, ROUND_ROBIN, ROUND_ROBIN_300, TASKROUTER, Policy, reserved
+from routing.simulation.simulator import simulate
+from routing.simulation.staffing import Pool, staffed
+from routing.simulation.traffic import Contact, Sort, bank_curve, synthetic_day
 from routing.supply import Candidate, Limits, Serving
-from routing.traffic import Contact, Sort, bank_curve, synthetic_day
 
 HOUR = 3600.0
 OURS = Policy("ours", reserved(33))

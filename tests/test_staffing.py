@@ -6,7 +6,7 @@ from math import factorial, inf
 
 import pytest
 
-from routing.staffing import Pool, agents_needed, staffed
+from routing.simulation.staffing import Pool, agents_needed, staffed
 
 CALLS = Pool(per_second=100 / 1800, handling=180)
 

@@ -13,8 +13,8 @@ from cli.simulate import Wanted, tell
 from hub.desk import export, read
 from hub.lifecycle import resolve
 from hub.whatif import as_changed, desk_plan, past_days
-from routing.lab import Trial, simulated
-from routing.policies import Policy
+from routing.simulation.lab import Trial, simulated
+from routing.simulation.policies import Policy
 from routing.work import assign, set_status
 from storage.access import Actor, Conflict
 from storage.desk import desk_version

@@ -15,8 +15,8 @@ from typing import Protocol
 from routing.demand import Waiting, scored_skill
 from routing.engine import Decision
 from routing.orders import speed
+from routing.simulation.traffic import Contact
 from routing.supply import Candidate
-from routing.traffic import Contact
 
 CONCURRENCY = (0.0, 1.0, 1.6, 1.95)  # speed of an agent with so many conversations, all of them taken together
 

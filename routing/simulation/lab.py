@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from routing.demand import Terms
-from routing.measures import Measures, measure
-from routing.policies import Policy
-from routing.simulator import Day, Shift, simulate
+from routing.simulation.measures import Measures, measure
+from routing.simulation.policies import Policy
+from routing.simulation.simulator import Day, Shift, simulate
+from routing.simulation.traffic import Contact
 from routing.supply import Candidate
-from routing.traffic import Contact
 
 
 @dataclass(frozen=True, slots=True)

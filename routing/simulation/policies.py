@@ -11,9 +11,9 @@ from math import inf
 
 from routing.demand import Reserve, Terms
 from routing.engine import Engine
+from routing.simulation.traffic import Contact
 from routing.staff import TOP_LEVEL
 from routing.supply import Candidate, Serving
-from routing.traffic import Contact
 
 RANKS: Mapping[str, int] = {"voice": 2, "chat": 2, "sms": 1, "whatsapp": 1, "slack": 1}  # whose customers wait least
 

@@ -8,7 +8,7 @@ from math import sqrt
 from statistics import NormalDist, fmean, pstdev, stdev
 
 from routing.orders import COST, COST_OF_OTHERS
-from routing.simulator import Course, Day
+from routing.simulation.simulator import Course, Day
 
 VALUED = 2.0  # how much more it costs to be late for a preferred customer
 
