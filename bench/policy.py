@@ -316,9 +316,10 @@ customers.
 
 ## A bank's day
 
-Arrivals follow the real curve of a North American bank ([data](../routing/simulation/bank_day.json)), 520 an hour in the mean;
-40 agents, at most three conversations each. 45 % chat (60 s to the first answer), 25 % SMS (5 min), 30 % e-mail (4 h).
-Customers leave after 5 minutes (chat) or 45 minutes (SMS) in the mean. Every tenth customer is preferred.
+Arrivals follow the real curve of a North American bank ([data](../routing/simulation/bank_day.json)), 520 an hour in
+the mean; 40 agents, at most three conversations each. 45 % chat (60 s to the first answer), 25 % SMS (5 min), 30 %
+e-mail (4 h). Customers leave after 5 minutes (chat) or 45 minutes (SMS) in the mean. Every tenth customer is
+preferred.
 
 {bank}
 
