@@ -307,7 +307,6 @@ class ProfileEntry(Entry):
 
     name: Name
     channels: dict[Channel, Count] = {}
-    labels: dict[Name, Count] = {}
     blocks: dict[Channel, list[Channel]] = {}
     pull: list[Channel] = []
     rings: list[Channel] = sorted(RINGS)
@@ -317,7 +316,7 @@ class ProfileEntry(Entry):
     @property
     def limits(self) -> dict[str, Any]:
         """What differs from the usual limits, as the database keeps it."""
-        said = self.model_dump(include={"channels", "labels", "blocks", "pull", "rings"}, exclude_defaults=True)
+        said = self.model_dump(include={"channels", "blocks", "pull", "rings"}, exclude_defaults=True)
         return said | ({"rate": self.rate.most, "window": self.rate.per} if self.rate else {})
 
 

@@ -148,10 +148,7 @@ def past_days(tx: Tx, since: datetime) -> Past:
 
 
 def as_changed(store: Store, document: Mapping[str, Any], ask: Callable[[Tx], Answer], *, private: bool) -> Answer:
-    """What `ask` finds on the desk that a file would make.
-
-    For a process of its own: the rules of a desk that never was stay in its memory.
-    """
+    """What `ask` finds on the desk that a file would make."""
     found: list[Answer] = []
     try:
         with store.write() as tx:

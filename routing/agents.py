@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from storage.people import Agent
 from storage.store import Tx
@@ -39,6 +39,23 @@ def load_drift(tx: Tx) -> dict[int, tuple[int, int]]:
         expected[agent_id] += int(weight)
     loads = tx.sql("SELECT id, load FROM agent").fetchall()
     return {agent_id: (load, expected[agent_id]) for agent_id, load in loads if load != expected[agent_id]}
+
+
+def profile_numbers(tx: Tx, agent_ids: Collection[int]) -> dict[int, int | None]:
+    """Which profile each of these agents has."""
+    marks = ",".join("?" * len(agent_ids))
+    return dict(tx.sql(f"SELECT id, profile_id FROM agent WHERE id IN ({marks})", *agent_ids).fetchall())
+
+
+def skills_served(tx: Tx, queue_id: int) -> dict[str, int]:
+    """The highest level at which somebody who serves a queue has each skill."""
+    rows = tx.sql(
+        "SELECT skill.name, max(agent_skill.level) FROM agent_skill JOIN skill ON skill.id = agent_skill.skill_id "
+        "JOIN agent ON agent.id = agent_skill.agent_id AND agent.active "
+        "JOIN agent_queue ON agent_queue.agent_id = agent.id AND agent_queue.queue_id = ? GROUP BY skill.name",
+        queue_id,
+    ).fetchall()
+    return {name: level for name, level in rows}
 
 
 def agent_names(tx: Tx, agent_ids: Iterable[int]) -> dict[int, str]:

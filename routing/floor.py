@@ -25,10 +25,12 @@ _OPEN = (
     "JOIN work_item ON work_item.id = assignment.work_item_id WHERE assignment.ended_at IS NULL "
     "GROUP BY assignment.agent_id, work_item.channel"
 )
+RECENT = "SELECT agent_id, offered_at FROM offer WHERE offered_at > ?"
+COOLING = "SELECT work_item_id, agent_id, until FROM cooldown WHERE until > ?"
 COLUMNS = "id, conversation_id, queue_id, channel, weight, skills, priority, order_time, version, due_at"
 
 # Of work of one kind only the head of the line matters: a long queue costs a sort in the database, not in Python.
-_HEADS = """
+HEADS = """
 SELECT {columns} FROM work_item
 WHERE id IN (SELECT id FROM (
     SELECT item.id, row_number() OVER (
@@ -79,7 +81,7 @@ def _recent(tx: Tx, book: RuleBook, profile_ids: Iterable[int | None]) -> dict[i
     found: dict[int, list[float]] = defaultdict(list)
     if window:
         since = tx.now - timedelta(seconds=window)
-        for agent_id, at in tx.sql("SELECT agent_id, offered_at FROM offer WHERE offered_at > ?", since).fetchall():
+        for agent_id, at in tx.sql(RECENT, since).fetchall():
             found[agent_id].append(seconds(at))
     return {agent_id: tuple(sorted(moments)) for agent_id, moments in found.items()}
 
@@ -112,7 +114,7 @@ def first_waiting(
     rows: list[Any] = []
     for direction, some in (("", [n for n in queues if n not in newest]), ("DESC", [n for n in queues if n in newest])):
         if some:
-            statement = _HEADS.format(columns=COLUMNS, direction=direction, marks=",".join("?" * len(some)))
+            statement = HEADS.format(columns=COLUMNS, direction=direction, marks=",".join("?" * len(some)))
             rows += tx.sql(statement, room, *some, min(slots, most) + len(cooling)).fetchall()
     return [
         _seen(book, row, skills, cooling.get(row[0], {}))
@@ -125,7 +127,8 @@ def one_waiting(tx: Tx, book: RuleBook, item_id: int) -> Waiting | None:
     """A work item as if it waited; None when what it requires can't be read."""
     row = tx.sql(f"SELECT {COLUMNS} FROM work_item WHERE id = ?", item_id).fetchone()
     skills = _skills(row[5], item_id, {item_id})
-    return None if skills is None else _seen(book, row, skills, _cooling(tx).get(item_id, {}))
+    asked = tx.sql(f"{COOLING} AND work_item_id = ?", tx.now, item_id).fetchall()
+    return None if skills is None else _seen(book, row, skills, {row[1]: seconds(row[2]) for row in asked})
 
 
 def _seen(book: RuleBook, row: Any, skills: Skills, cooling: Mapping[int, float]) -> Waiting:
@@ -141,13 +144,9 @@ def _seen(book: RuleBook, row: Any, skills: Skills, cooling: Mapping[int, float]
 
 
 def _cooling(tx: Tx) -> dict[int, dict[int, float]]:
-    """For queued items, until when not to ask whom."""
+    """Until when not to ask whom, by item."""
     found: dict[int, dict[int, float]] = {}
-    for item_id, agent_id, until in tx.sql(
-        "SELECT cooldown.work_item_id, cooldown.agent_id, cooldown.until FROM cooldown JOIN work_item "
-        "ON work_item.id = cooldown.work_item_id AND work_item.state = 'queued' WHERE cooldown.until > ?",
-        tx.now,
-    ).fetchall():
+    for item_id, agent_id, until in tx.sql(COOLING, tx.now).fetchall():
         found.setdefault(item_id, {})[agent_id] = seconds(until)
     return found
 

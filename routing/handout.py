@@ -49,7 +49,7 @@ def read_terms(queue: Queue) -> Terms:
 
 
 def read_profile(row: RoutingProfile) -> Profile:
-    """`limits`: {channels, labels, blocks, pull, rate, window, rings}; `serving`: {queue: {rank, delay}}."""
+    """`limits`: {channels, blocks, pull, rate, window, rings}; `serving`: {queue: {rank, delay}}."""
     said = dict(row.limits)
     rings = frozenset(said.pop("rings", RINGS))
     if "pull" in said:

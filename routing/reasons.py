@@ -16,7 +16,7 @@ from storage.conversations import Conversation
 from storage.desk import Queue
 from storage.people import ApiToken
 from storage.store import Tx
-from storage.work import Assignment, Cooldown, Offer, WorkItem
+from storage.work import Assignment, Offer, WorkItem
 
 Explanation = list[str]  # sentences for people, the most telling first
 
@@ -25,16 +25,12 @@ _REJECTED = {
     "offline": ("is offline", "are offline"),
     "skill": ("lacks the skill", "lack the skill"),
     "room": ("is full", "are full"),
-    "status": ("takes no such work just now", "take no such work just now"),
     "pull": ("takes such work by hand only", "take such work by hand only"),
     "channel": ("has as many of this channel as allowed", "have as many of this channel as allowed"),
-    "label": ("has as many of this label as allowed", "have as many of this label as allowed"),
     "blocked": ("is busy with what must not be interrupted", "are busy with what must not be interrupted"),
     "rate": ("got enough in this hour", "got enough in this hour"),
     "reserve": ("keeps room for urgent work", "keep room for urgent work"),
     "delay": ("helps out later", "help out later"),
-    "held": ("stands back for the preferred agent", "stand back for the preferred agent"),
-    "closed": ("waits for opening time", "wait for opening time"),
     "cooldown": ("passed on it just now", "passed on it just now"),
 }
 _CHOSEN = {
@@ -168,7 +164,6 @@ def _about_ring(tx: Tx, item: WorkItem) -> str:
 
 
 def _about_candidates(tx: Tx, item: WorkItem, queue: Queue) -> list[str]:
-    cooling = tx.exec(select(Cooldown).where(Cooldown.work_item_id == item.id, col(Cooldown.until) > tx.now)).all()
     book, now = rule_book(tx), tx.now.timestamp()
     engine = Engine(book.terms, book.skills)
     for candidate in roster(tx, book):
@@ -194,8 +189,8 @@ def _about_candidates(tx: Tx, item: WorkItem, queue: Queue) -> list[str]:
         ]
     sentences = [f"{skilled} agent{'s' if skilled > 1 else ''} in {queue.name}{needed}: {_counts(others)}."]
     if "cooldown" in others:
-        soonest = min(one.until for one in cooling)
-        sentences.append(f"Who passed on it is asked again in {_duration(soonest - tx.now)}.")
+        left = timedelta(seconds=min(wanted.cooling.values()) - now)
+        sentences.append(f"Who passed on it is asked again in {_duration(left)}.")
     return sentences
 
 

@@ -7,11 +7,11 @@ from collections.abc import Collection
 
 from sqlmodel import col, select
 
-from routing.floor import roster
+from routing.agents import skills_served
 from routing.locks import hold
 from routing.moves import disown, end_offer, refresh, requeue
 from routing.presence import set_status
-from routing.rules import rule_book, terms_now
+from routing.rules import terms_now
 from routing.sla import move_clocks
 from storage.access import SYSTEM, Actor
 from storage.conversations import Conversation
@@ -84,16 +84,12 @@ def move_out(tx: Tx, actor: Actor, queue_id: int, to_id: int, to_name: str) -> i
 
     Skills that nobody in the other queue has are no longer required. Answers how many conversations moved.
     """
-    served = [candidate for candidate in roster(tx, rule_book(tx)) if to_id in candidate.queues]
+    best = skills_served(tx, to_id)
     items = _live(tx, WorkItem.queue_id == queue_id)
     old, new = terms_now(tx, queue_id), terms_now(tx, to_id)
     for item in items:
         number = int(item.id or 0)
-        skills = {
-            name: level
-            for name, level in item.skills.items()
-            if any(one.skills.get(name, 0) >= level for one in served)
-        }
+        skills = {name: level for name, level in item.skills.items() if best.get(name, 0) >= level}
         dropped = sorted(set(item.skills) - set(skills))
         step = {"step": "transfer", "by": actor.by, "queue_id": to_id, "queue": to_name, "dropped": dropped}
         if end_offer(tx, number, "rescinded", actor.by) is not None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 
-from routing.agents import take_load
+from routing.agents import profile_numbers, take_load
 from routing.engine import Decision, Engine
 from routing.floor import first_waiting, most_room, roster
 from routing.locks import hold, hold_agents
@@ -142,9 +142,10 @@ class Router:
             raise Deposed(f"{self.holder} no longer leads")
         decisions = list(decisions)
         hold(tx, [decision.item.conversation_id for decision in decisions])
-        hold_agents(tx, [agent_id for decision in decisions for agent_id in decision.agent_ids])
-        book = rule_book(tx)
-        made = sum(_settle(tx, book, decision) for decision in decisions)
+        agent_ids = {agent_id for decision in decisions for agent_id in decision.agent_ids}
+        hold_agents(tx, agent_ids)
+        book, profiles = rule_book(tx), profile_numbers(tx, agent_ids)
+        made = sum(_settle(tx, book, decision, profiles) for decision in decisions)
         step("router.written")
         return made
 
@@ -157,10 +158,10 @@ class Router:
             return row.fetchone() is not None
 
 
-def _settle(tx: Tx, book: RuleBook, decision: Decision) -> bool:
+def _settle(tx: Tx, book: RuleBook, decision: Decision, profiles: Mapping[int, int | None]) -> bool:
     """Write one decision unless the item or the agent has changed; then nothing of it stays."""
     item, agent_id = decision.item, decision.agent_ids[0]
-    rings = item.channel in book.profile(_profile_of(tx, agent_id)).rings
+    rings = item.channel in book.profile(profiles.get(agent_id)).rings
     state = "offered" if rings else "assigned"
     taken = tx.sql(
         "UPDATE work_item SET state = ?, agent_id = ?, version = version + 1 "
@@ -183,8 +184,3 @@ def _settle(tx: Tx, book: RuleBook, decision: Decision) -> bool:
         record_automatic_accept(tx, item.id, item.conversation_id, agent_id, item.weight, why)
         own(tx, item.id, item.conversation_id, agent_id, item.weight, "auto", "system", why)
     return True
-
-
-def _profile_of(tx: Tx, agent_id: int) -> int | None:
-    row = tx.sql("SELECT profile_id FROM agent WHERE id = ?", agent_id).fetchone()
-    return None if row is None else row[0]

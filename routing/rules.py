@@ -20,7 +20,7 @@ from routing.lookups import is_looked_up
 from routing.promises import FIRST_REPLY, KINDS, Promises, promised
 from storage.access import Conflict
 from storage.calendars import CalendarPlan
-from storage.desk import Queue, RoutingProfile, RoutingRule, default_queue, desk_version
+from storage.desk import Queue, RoutingProfile, RoutingRule, changes_desk, default_queue, desk_version
 from storage.store import Tx
 
 __all__ = ["Placement", "QueueTerms", "Rule", "RuleBook", "rule_book"]
@@ -167,26 +167,34 @@ _books: WeakKeyDictionary[Any, RuleBook] = WeakKeyDictionary()
 
 
 def rule_book(tx: Tx) -> RuleBook:
-    """The rules as they are now. Kept per database engine; costs one read of the desk's version per transaction."""
+    """The rules as they are now. Kept per database engine; costs one read of the desk's version per transaction.
+
+    A transaction that changes the desk reads them anew and keeps nothing: it may be rolled back.
+    """
     version = desk_version(tx)
+    if changes_desk(tx):
+        return _read_book(tx, version)
     book = _books.get(tx.bind)
     if book is None or book.version != version:
-        queues = list(tx.exec(select(Queue).where(col(Queue.active))))
-        rules = tx.exec(
-            select(RoutingRule).where(col(RoutingRule.active)).order_by(col(RoutingRule.position), col(RoutingRule.id))
-        )
-        default = default_queue(tx)
-        skills = int(tx.sql("SELECT count(*) FROM skill").fetchone()[0])
-        book = _books[tx.bind] = RuleBook(
-            version,
-            queues,
-            None if default is None else default.id,
-            list(rules),
-            _calendars(tx),
-            skills,
-            {int(row.id or 0): read_profile(row) for row in tx.exec(select(RoutingProfile))},
-        )
+        book = _books[tx.bind] = _read_book(tx, version)
     return book
+
+
+def _read_book(tx: Tx, version: int) -> RuleBook:
+    queues = list(tx.exec(select(Queue).where(col(Queue.active))))
+    rules = tx.exec(
+        select(RoutingRule).where(col(RoutingRule.active)).order_by(col(RoutingRule.position), col(RoutingRule.id))
+    )
+    default = default_queue(tx)
+    return RuleBook(
+        version,
+        queues,
+        None if default is None else default.id,
+        list(rules),
+        {row.id: _read(row) for row in tx.exec(select(CalendarPlan))},
+        int(tx.sql("SELECT count(*) FROM skill").fetchone()[0]),
+        {int(row.id or 0): read_profile(row) for row in tx.exec(select(RoutingProfile))},
+    )
 
 
 def terms_now(tx: Tx, queue_id: int) -> QueueTerms:
@@ -211,10 +219,6 @@ def _terms(queue: Queue, calendar: Calendar) -> QueueTerms:
         queue.hold_when_closed,
         queue.closed_queue_id,
     )
-
-
-def _calendars(tx: Tx) -> dict[int | None, Calendar]:
-    return {row.id: _read(row) for row in tx.exec(select(CalendarPlan))}
 
 
 def _read(row: CalendarPlan) -> Calendar:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from routing.agents import agent_names, load_drift, take_load
+from routing.agents import agent_names, load_drift, skills_served, take_load
 from routing.locks import hold, hold_agents
 from routing.lookups import looked_up
 from routing.moves import cool_down, disown, end_offer, own, refresh, requeue
@@ -206,7 +206,8 @@ def transfer(tx: Tx, actor: Actor, conversation_id: int, queue_id: int) -> None:
         return release(tx, actor, conversation_id)
     _may_hand_over(tx, actor, owned)
     _set_free(tx, actor, item, "transfer")
-    skills = _skills_served(tx, item.skills, queue_id)
+    best = skills_served(tx, queue_id)
+    skills = {name: level for name, level in item.skills.items() if best.get(name, 0) >= level}
     dropped = sorted(set(item.skills) - set(skills))
     step = {"step": "transfer", "by": actor.by, "queue_id": queue.id, "queue": queue.name, "dropped": dropped}
     tx.sql(
@@ -327,18 +328,6 @@ def _make_room(tx: Tx, item: WorkItem, agent_id: int, actor: Actor, *, may_excee
 def _may_hand_over(tx: Tx, actor: Actor, owned: Assignment | None) -> None:
     if owned is not None and owned.agent_id != actor.agent_id and not actor.sees_all:
         raise Forbidden(f"{_name(tx, owned.agent_id)} has it: ask {_name(tx, owned.agent_id)} or a supervisor.")
-
-
-def _skills_served(tx: Tx, skills: dict[str, int], queue_id: int) -> dict[str, int]:
-    """Those of the required skills that somebody who serves the queue has."""
-    rows = tx.sql(
-        "SELECT skill.name, max(agent_skill.level) FROM agent_skill JOIN skill ON skill.id = agent_skill.skill_id "
-        "JOIN agent ON agent.id = agent_skill.agent_id AND agent.active "
-        "JOIN agent_queue ON agent_queue.agent_id = agent.id AND agent_queue.queue_id = ? GROUP BY skill.name",
-        queue_id,
-    ).fetchall()
-    best = {name: level for name, level in rows}
-    return {name: level for name, level in skills.items() if best.get(name, 0) >= level}
 
 
 def _what_became_of(tx: Tx, offer: Offer) -> str:

@@ -139,7 +139,7 @@ def desk_version(tx: Tx) -> int:
 
 def touch_desk_from(tx: Tx, seen: int) -> bool:
     """`touch_desk` for somebody who saw the desk in its state `seen`; False, and nothing done, when that is past."""
-    tx.memo.pop("desk_version", None)
+    _changing(tx)
     touched = tx.sql(
         "INSERT INTO desk_version(id, version) VALUES(1, 1) ON CONFLICT (id) DO UPDATE "
         "SET version = desk_version.version + 1 WHERE desk_version.version = ? RETURNING version", seen,
@@ -149,8 +149,18 @@ def touch_desk_from(tx: Tx, seen: int) -> bool:
 
 def touch_desk(tx: Tx) -> None:
     """Say that channels, queues, skills, rules or people changed; every change of those calls this."""
-    tx.memo.pop("desk_version", None)
+    _changing(tx)
     tx.sql(
         "INSERT INTO desk_version(id, version) VALUES(1, 1) "
         "ON CONFLICT (id) DO UPDATE SET version = desk_version.version + 1"
     )
+
+
+def changes_desk(tx: Tx) -> bool:
+    """Whether this transaction has changed the desk: what it reads of it may never come to be."""
+    return "desk_changed" in tx.memo
+
+
+def _changing(tx: Tx) -> None:
+    tx.memo.pop("desk_version", None)
+    tx.memo["desk_changed"] = True

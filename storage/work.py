@@ -13,6 +13,7 @@ from storage.store import Tx
 
 LIVE = ("queued", "offered", "assigned")
 _LIVE_SQL = text("state IN ('queued','offered','assigned')")
+_QUEUED_SQL = text("state = 'queued'")
 _OFFERED_SQL = text("state = 'offered'")
 _OPEN_SQL = text("ended_at IS NULL")
 
@@ -29,7 +30,14 @@ class WorkItem(SQLModel, table=True):
     __tablename__ = "work_item"
     __table_args__ = (
         Index("uq_work_item_live", "conversation_id", unique=True, sqlite_where=_LIVE_SQL, postgresql_where=_LIVE_SQL),
-        Index("ix_work_item_waiting", "state", "queue_id", text("priority DESC"), "order_time", "id"),
+        Index(
+            "ix_work_item_waiting",
+            "queue_id",
+            "order_time",
+            "id",
+            sqlite_where=_QUEUED_SQL,
+            postgresql_where=_QUEUED_SQL,
+        ),
         Index("ix_work_item_agent", "agent_id", "state"),
     )
 
@@ -63,6 +71,7 @@ class Offer(SQLModel, table=True):
         Index("uq_offer_live", "work_item_id", unique=True, sqlite_where=_OFFERED_SQL, postgresql_where=_OFFERED_SQL),
         Index("ix_offer_agent", "agent_id", "state"),
         Index("ix_offer_expiry", "state", "expires_at"),
+        Index("ix_offer_at", "offered_at"),
     )
 
     id: int | None = key()
@@ -101,6 +110,8 @@ class Assignment(SQLModel, table=True):
 
 class Cooldown(SQLModel, table=True):
     """Don't offer this item to this agent again before `until`: it was declined or missed there."""
+
+    __table_args__ = (Index("ix_cooldown_until", "until"),)
 
     work_item_id: int = Field(foreign_key="work_item.id", primary_key=True, sa_type=BigId)
     agent_id: int = Field(foreign_key="agent.id", primary_key=True, sa_type=BigId)

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from routing.floor import COLUMNS, COOLING, HEADS, RECENT
+from routing.rules import rule_book
 from routing.work import claim, close, decline, set_status, why_waiting
 from storage import Store
 from storage.desk import Queue, RoutingProfile, touch_desk
@@ -143,3 +145,30 @@ def test_the_queue_says_how_long_a_decline_counts_and_how_often_one_may_miss(des
     clock.forward(seconds=31)
     router.expire_once()
     assert desk.agent("Jonas").status == "away"
+
+
+def test_what_a_pass_costs_does_not_grow_with_what_is_over(desk: Desk) -> None:
+    if not desk.store.embedded:
+        return  # PostgreSQL chooses by its statistics
+    heads = HEADS.format(columns=COLUMNS, direction="", marks="?")
+    with desk.store.read() as tx:
+        for query, index in ((heads, "ix_work_item_waiting"), (COOLING, "ix_cooldown_until"), (RECENT, "ix_offer_at")):
+            plan = [row[3] for row in tx.sql(f"EXPLAIN QUERY PLAN {query}", *[1] * query.count("?")).fetchall()]
+            assert any(index in step for step in plan), plan
+            assert not any(step.startswith(("SCAN item", "SCAN cooldown", "SCAN offer")) for step in plan), plan
+
+
+def test_rules_that_never_came_to_be_are_not_kept(desk: Desk) -> None:
+    def queue_names() -> set[str]:
+        with desk.store.read() as tx:
+            return {queue.name for queue in rule_book(tx).queues.values()}
+
+    before = queue_names()
+    with pytest.raises(ZeroDivisionError), desk.store.write() as tx:
+        tx.get_one(Queue, desk.queues["Support"]).name = "Never"
+        touch_desk(tx)
+        assert "Never" in {queue.name for queue in rule_book(tx).queues.values()}
+        raise ZeroDivisionError
+    with desk.store.write() as tx:
+        touch_desk(tx)  # the version that the other one would have had
+    assert queue_names() == before

@@ -105,6 +105,11 @@ def pages(address: str, mara: int) -> dict[str, Callable[[Page], object]]:
         page.click(".entry")
         page.wait_for_selector(".receipt-props")
 
+    def first_rule(page: Page) -> None:
+        page.goto(f"{address}/inbox/settings/rules")
+        page.click("a[href^='/inbox/settings/rules/']:not([href$='/new'])")
+        page.wait_for_selector("#rule-form")
+
     def help_open(page: Page) -> None:
         page.goto(f"{address}/inbox/mine")
         page.keyboard.press("?")
@@ -137,6 +142,10 @@ def pages(address: str, mara: int) -> dict[str, Callable[[Page], object]]:
         "ledger": lambda page: page.goto(f"{address}/inbox/ledger"),
         "receipt": receipt,
         "replay": lambda page: page.goto(f"{address}/inbox/ledger/replay"),
+        "rules": lambda page: page.goto(f"{address}/inbox/settings/rules"),
+        "rule-new": lambda page: page.goto(f"{address}/inbox/settings/rules/new"),
+        "rule": first_rule,
+        "escalated": lambda page: page.goto(f"{address}/inbox/escalated"),
         "sign-in-wrong": wrong,
     }
 

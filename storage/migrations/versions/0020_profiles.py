@@ -30,9 +30,22 @@ def upgrade() -> None:
         agent.add_column(sa.Column("profile_id", BigId, nullable=True))
         agent.add_column(sa.Column("last_offer_at", UtcDateTime(), nullable=True))
         agent.create_foreign_key(op.f("fk_agent_profile_id_routing_profile"), "routing_profile", ["profile_id"], ["id"])
+    queued = sa.text("state = 'queued'")
+    op.create_index(
+        "ix_work_item_waiting",
+        "work_item",
+        ["queue_id", "order_time", "id"],
+        sqlite_where=queued,
+        postgresql_where=queued,
+    )
+    op.create_index("ix_offer_at", "offer", ["offered_at"])
+    op.create_index("ix_cooldown_until", "cooldown", ["until"])
 
 
 def downgrade() -> None:
+    op.drop_index("ix_cooldown_until", "cooldown")
+    op.drop_index("ix_offer_at", "offer")
+    op.drop_index("ix_work_item_waiting", "work_item")
     with op.batch_alter_table("agent") as agent:
         agent.drop_constraint(op.f("fk_agent_profile_id_routing_profile"), type_="foreignkey")
         agent.drop_column("last_offer_at")
