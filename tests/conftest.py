@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from flask import Flask
 
 from storage import Store
 from storage.migrations import upgrade
+from tests.browser.room import Browser, application
 from tests.clock import Clock
 from tests.desk import Desk, open_desk
 from tests.support import postgres
@@ -95,3 +97,27 @@ def desk(database_url: str, tmp_path: Path, clock: Clock, monkeypatch: pytest.Mo
     opened = open_desk(database_url, tmp_path, clock)
     yield opened
     opened.hub.stop()
+
+
+@pytest.fixture
+def app(desk: Desk) -> Flask:
+    """The web application on the desk."""
+    return application(desk)
+
+
+def _signed_in(app: Flask, address: str) -> Browser:
+    browser = Browser(app)
+    browser.sign_in(address)
+    return browser
+
+
+@pytest.fixture
+def jonas(app: Flask) -> Browser:
+    """A browser in which Jonas, an agent, is signed in."""
+    return _signed_in(app, "jonas@desk.example")
+
+
+@pytest.fixture
+def ines(app: Flask) -> Browser:
+    """A browser in which Ines, the admin, is signed in."""
+    return _signed_in(app, "ines@desk.example")

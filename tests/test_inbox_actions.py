@@ -14,22 +14,10 @@ from channels.base import DeliveryState
 from hub.delivery import move_message
 from storage.conversations import Conversation, Draft, Message
 from storage.people import Agent, Contact
-from tests.browser.room import Browser, application, attr, words
+from tests.browser.room import Browser, attr, words
 from tests.browser.scene import available
 from tests.clock import Clock
 from tests.desk import MARA_PHONE, Desk
-
-
-@pytest.fixture
-def app(desk: Desk) -> Flask:
-    return application(desk)
-
-
-@pytest.fixture
-def jonas(app: Flask, desk: Desk) -> Browser:
-    browser = Browser(app)
-    browser.sign_in("jonas@desk.example")
-    return browser
 
 
 @pytest.fixture

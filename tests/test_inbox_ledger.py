@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
 from flask import Flask
 
 from channels.base import DeliveryState, DeliveryUpdate, Raw
 from hub.delivery import settle_update
 from hub.mailboxes import file_left_over
-from tests.browser.room import Browser, application, attr, words
+from tests.browser.room import Browser, attr, words
 from tests.browser.scene import quarantine
 from tests.desk import MARA_MAIL, Desk
-
-
-@pytest.fixture
-def app(desk: Desk) -> Flask:
-    return application(desk)
-
-
-@pytest.fixture
-def ines(app: Flask) -> Browser:
-    browser = Browser(app)
-    browser.sign_in("ines@desk.example")
-    return browser
 
 
 def spoiled(desk: Desk, body: bytes, why: str, key: str = "spoiled") -> int:

@@ -13,22 +13,10 @@ from hub.lifecycle import resolve, snooze
 from hub.replies import note, reply
 from storage.deliveries import Suppression
 from storage.facts import FactRow
-from tests.browser.room import PASSWORD, Browser, application, attr, words
+from tests.browser.room import PASSWORD, Browser, attr, words
 from tests.browser.scene import available, quarantine, rich_mail
 from tests.clock import Clock
 from tests.desk import MARA_MAIL, MARA_PHONE, Desk
-
-
-@pytest.fixture
-def app(desk: Desk) -> Flask:
-    return application(desk)
-
-
-@pytest.fixture
-def jonas(app: Flask) -> Browser:
-    browser = Browser(app)
-    browser.sign_in("jonas@desk.example")
-    return browser
 
 
 @pytest.fixture
@@ -309,13 +297,6 @@ def test_search_finds_and_leads_back(jonas: Browser, desk: Desk) -> None:
     assert opened.css_first(".row[aria-current]") is not None
     assert "Nothing found" in jonas.get("/inbox/search?q=zebra").text
     assert "has:file" in words(jonas.page("/inbox/search?q=lamp+has:file"), ".list-hint")[0]
-
-
-@pytest.fixture
-def ines(app: Flask) -> Browser:
-    browser = Browser(app)
-    browser.sign_in("ines@desk.example")
-    return browser
 
 
 def test_what_could_not_be_read_is_listed_saved_and_tried_again(ines: Browser, desk: Desk) -> None:

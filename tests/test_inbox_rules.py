@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import pytest
 from flask import Flask
 from hypothesis import given, settings
 from selectolax.lexbor import LexborHTMLParser as Page
@@ -14,23 +13,11 @@ from sqlmodel import select
 from inbox.ruleform import as_yaml, box_of, box_path, from_yaml, read_box, settle
 from routing.conditions import Fields, read_condition
 from storage.desk import RoutingRule
-from tests.browser.room import Browser, application, attr, words
+from tests.browser.room import Browser, attr, words
 from tests.desk import Desk
 from tests.test_rule_logic import WORLDS, trees
 
 RULES = "/inbox/settings/rules"
-
-
-@pytest.fixture
-def app(desk: Desk) -> Flask:
-    return application(desk)
-
-
-@pytest.fixture
-def ines(app: Flask) -> Browser:
-    browser = Browser(app)
-    browser.sign_in("ines@desk.example")
-    return browser
 
 
 def fields(page: Page) -> dict[str, str]:

@@ -12,7 +12,7 @@ from selectolax.lexbor import LexborHTMLParser as Page
 
 from channels.mail.sanitise import MAX_DEPTH, clean
 from inbox.mailhtml import pictured
-from tests.browser.room import PASSWORD, Browser, application, attr, words
+from tests.browser.room import PASSWORD, Browser, attr, words
 from tests.browser.scene import picture
 from tests.desk import Desk
 
@@ -187,18 +187,6 @@ def test_html_that_would_take_minutes_is_shown_as_text(html: str) -> None:
     started = time.perf_counter()
     clean(html)
     assert time.perf_counter() - started < 3
-
-
-@pytest.fixture
-def app(desk: Desk) -> Flask:
-    return application(desk)
-
-
-@pytest.fixture
-def jonas(app: Flask) -> Browser:
-    browser = Browser(app)
-    browser.sign_in("jonas@desk.example")
-    return browser
 
 
 def hostile(text: str, html: str) -> bytes:
