@@ -15,6 +15,7 @@ from api import (
     openapi,
     receipts,
     rules,
+    supervision,
     webhook_endpoints,
 )
 from api.tokens import authenticate
@@ -28,6 +29,7 @@ PARTS = (
     receipts.part,
     calendars.part,
     rules.part,
+    supervision.part,
     webhook_endpoints.part,
 )
 MAX_ID = 2**53  # what JSON numbers hold exactly

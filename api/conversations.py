@@ -100,7 +100,7 @@ def add_note(conversation_id: int, asked: shapes.NoteIn) -> dict[str, Any]:
 @part.post("/conversations/<int:conversation_id>/claim", gives=shapes.ConversationDetail, refuses=(403, 409))
 def claim_conversation(conversation_id: int) -> dict[str, Any]:
     """Take it; the token has to belong to an agent."""
-    return _changed(conversation_id, lambda tx, actor: claim(tx, actor, conversation_id))
+    return changed(conversation_id, lambda tx, actor: claim(tx, actor, conversation_id))
 
 
 @part.post(
@@ -110,8 +110,8 @@ def claim_conversation(conversation_id: int) -> dict[str, Any]:
     refuses=(403, 409),
 )
 def assign_conversation(conversation_id: int, asked: shapes.AssignIn) -> dict[str, Any]:
-    """Give it to an agent."""
-    return _changed(conversation_id, lambda tx, actor: assign(tx, actor, conversation_id, asked.agent_id))
+    """Give it to an agent; a supervisor may exceed the agent's capacity."""
+    return changed(conversation_id, lambda tx, actor: assign(tx, actor, conversation_id, asked.agent_id, asked.reason))
 
 
 @part.post(
@@ -122,13 +122,15 @@ def assign_conversation(conversation_id: int, asked: shapes.AssignIn) -> dict[st
 )
 def transfer_conversation(conversation_id: int, asked: shapes.TransferIn) -> dict[str, Any]:
     """Put it into another queue. The answer is the last look for somebody who does not serve that queue."""
-    return _changed(conversation_id, lambda tx, actor: transfer(tx, actor, conversation_id, asked.queue_id))
+    return changed(
+        conversation_id, lambda tx, actor: transfer(tx, actor, conversation_id, asked.queue_id, asked.reason)
+    )
 
 
 @part.post("/conversations/<int:conversation_id>/release", gives=shapes.ConversationDetail, refuses=(403, 409))
 def release_conversation(conversation_id: int) -> dict[str, Any]:
     """Give it back to its queue."""
-    return _changed(conversation_id, lambda tx, actor: release(tx, actor, conversation_id))
+    return changed(conversation_id, lambda tx, actor: release(tx, actor, conversation_id))
 
 
 @part.post(
@@ -137,25 +139,25 @@ def release_conversation(conversation_id: int) -> dict[str, Any]:
 def snooze_conversation(conversation_id: int, asked: shapes.SnoozeIn) -> dict[str, Any]:
     """Put it out of sight until a moment or until the customer writes."""
     until = None if asked.until is None else aware(asked.until, "until")
-    return _changed(conversation_id, lambda tx, actor: snooze(tx, actor, conversation_id, until))
+    return changed(conversation_id, lambda tx, actor: snooze(tx, actor, conversation_id, until))
 
 
 @part.post("/conversations/<int:conversation_id>/wake", gives=shapes.ConversationDetail)
 def wake_conversation(conversation_id: int) -> dict[str, Any]:
     """Bring a snoozed one back."""
-    return _changed(conversation_id, lambda tx, actor: wake(tx, actor, conversation_id))
+    return changed(conversation_id, lambda tx, actor: wake(tx, actor, conversation_id))
 
 
 @part.post("/conversations/<int:conversation_id>/resolve", gives=shapes.ConversationDetail)
 def resolve_conversation(conversation_id: int) -> dict[str, Any]:
     """Done."""
-    return _changed(conversation_id, lambda tx, actor: resolve(tx, actor, conversation_id))
+    return changed(conversation_id, lambda tx, actor: resolve(tx, actor, conversation_id))
 
 
 @part.post("/conversations/<int:conversation_id>/reopen", gives=shapes.ConversationDetail)
 def reopen_conversation(conversation_id: int) -> dict[str, Any]:
     """Not done after all."""
-    return _changed(conversation_id, lambda tx, actor: reopen(tx, actor, conversation_id))
+    return changed(conversation_id, lambda tx, actor: reopen(tx, actor, conversation_id))
 
 
 def shown(tx: Tx, rows: list[Conversation]) -> list[dict[str, Any]]:
@@ -217,7 +219,7 @@ def _detailed(tx: Tx, found: Conversation) -> dict[str, Any]:
     return shown(tx, [found])[0] | reasons | {"participants": participants, "targets": targets}
 
 
-def _changed(conversation_id: int, verb: Callable[[Tx, Actor], object]) -> dict[str, Any]:
+def changed(conversation_id: int, verb: Callable[[Tx, Actor], object]) -> dict[str, Any]:
     """Do it, and answer with how the conversation stands afterwards."""
     actor = actor_here()
     with hub_here().store.write() as tx:

@@ -186,12 +186,14 @@ class AssignIn(In):
     """Give it to an agent."""
 
     agent_id: int = Field(ge=1, le=2**53)
+    reason: str = Field("", max_length=200)
 
 
 class TransferIn(In):
     """Put it into another queue."""
 
     queue_id: int = Field(ge=1, le=2**53)
+    reason: str = Field("", max_length=200)
 
 
 class SnoozeIn(In):

@@ -46,6 +46,10 @@ TOLD = (
     *MISSED,
     "AutomationHeld",
     "ConversationEscalated",
+    "ConversationPrioritised",
+    "ConversationPinned",
+    "ConversationUnpinned",
+    "TransferQuestioned",
 )
 VIA = {
     "offer": "accepted the ring",
@@ -270,11 +274,12 @@ def _event(row: FactRow, who: Viewer, agents: dict[int, str], traces: dict[int |
         case "ConversationAssigned" if data["via"] in VIA:
             return event("user", agent, VIA[data["via"]])
         case "ConversationAssigned":
-            given = "you" if data["agent_id"] == who.id else agent
-            return event("user", by, f"{'handed' if data['via'] == 'transfer' else 'assigned'} it to {given}")
+            return event("user", by, _given(data, "you" if data["agent_id"] == who.id else agent))
         case "ConversationReleased" if data["why"] in ("resolve", "transfer"):
             return None  # told by what happened beside it
         case "ConversationReleased":
+            if data.get("by") != f"agent:{data['agent_id']}":
+                return event("user", by, f"took it from {'you' if agent == 'You' else agent} and gave it back")
             words = {"sign_out": "went offline and gave it back"}
             return event("user", agent, words.get(data["why"], "gave it back to the queue"))
         case "OfferEnded" if data["state"] in ("declined", "expired"):
@@ -291,6 +296,21 @@ def _event(row: FactRow, who: Viewer, agents: dict[int, str], traces: dict[int |
             return event("inbox", "", f"Open again: {data['why']}")
         case "AutomationHeld":
             return event("alert", "", f"{HELD.get(data['kind'], 'An automatic message')} was not sent. {data['why']}")
+        case "ConversationPrioritised":
+            change = f"gave it priority {data['priority']} instead of {data['before']}"
+            return event("flag", by, f"{change}{_said(data)}")
+        case "ConversationPinned" if data["agent_id"]:
+            kept = full(datetime.fromisoformat(data["until"]), who.zone)
+            return event("pin", by, f"pinned it to {'you' if agent == 'You' else agent} until {kept}{_said(data)}")
+        case "ConversationPinned":
+            return event("pin", by, f"pinned it: it goes before everything else{_said(data)}")
+        case "ConversationUnpinned":
+            return event("pin", by, f"took the pin out{_said(data)}")
+        case "TransferQuestioned":
+            stays = (
+                " It stays where it is, and supervisors were told." if data["stopped"] else " Supervisors were told."
+            )
+            return event("alert", "", f"{data['why']}{stays}", alarm=True)
         case "ConversationEscalated":
             return event("bell", "", f"Escalated: {', '.join(ESCALATED[action] for action in data['actions'])}")
         case name if name in MISSED:
@@ -298,10 +318,21 @@ def _event(row: FactRow, who: Viewer, agents: dict[int, str], traces: dict[int |
     return None
 
 
+def _given(data: dict[str, Any], agent: str) -> str:
+    over = f", {data['over_capacity_by']} over capacity" if data.get("over_capacity_by") else ""
+    if data["via"] == "take_over":
+        return f"took it over{over}{_said(data)}"
+    return f"{'handed' if data['via'] == 'transfer' else 'assigned'} it to {agent}{over}{_said(data)}"
+
+
+def _said(data: dict[str, Any]) -> str:
+    return f": {data['reason']}" if data.get("reason") else ""
+
+
 def _routed(data: dict[str, Any], trace: list[dict[str, Any]], by: str) -> str:
     steps = {step.get("step"): step for step in trace}
     if data["why"] == "transfer" and "transfer" in steps:
-        return f"{by or 'Somebody'} moved it to {steps['transfer'].get('queue', 'another queue')}"
+        return f"{by or 'Somebody'} moved it to {steps['transfer'].get('queue', 'another queue')}{_said(data)}"
     if "closed" in steps:
         return f"Routed to {steps['closed'].get('queue', 'a queue')}, because {steps['closed']['closed']} is closed"
     if "rule" in steps:

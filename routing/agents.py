@@ -11,7 +11,7 @@ from storage.store import Tx
 
 def take_load(tx: Tx, agent_id: int, weight: int, *, must_be_available: bool = False, may_exceed: bool = False) -> bool:
     """Add weight to an active agent's load if it fits: one compare-and-set. False when it does not."""
-    available = " AND status = 'available'" if must_be_available else ""
+    available = " AND status = 'available' AND drained_at IS NULL" if must_be_available else ""
     fits = "" if may_exceed else " AND load + ? <= capacity"
     statement = f"UPDATE agent SET load = load + ? WHERE id = ? AND active{available}{fits}"
     values = (weight, agent_id) if may_exceed else (weight, agent_id, weight)

@@ -55,7 +55,7 @@ class Waiting:
     `order_time` is the moment its age counts from, `due` when it must be answered, and `target` how long that is from
     the beginning. `priority` is in minutes of age. `groups` are further queues whose agents may take it. Nobody gets
     it before `not_before`, and nobody but `prefer` before `prefer_until` while that agent is there; `cooling` says
-    until when not to ask whom.
+    until when not to ask whom. What is `pinned` goes before everything else.
     """
 
     id: int
@@ -75,13 +75,15 @@ class Waiting:
     prefer_until: float = 0.0
     not_before: float = 0.0
     cooling: Mapping[int, float] = field(default_factory=lambda: _NOBODY)
+    pinned: bool = False
 
     @property
     def kind(self) -> Kind:
         """What decides, but for its age, who can take it and how urgent it is."""
         return Kind(
-            self.queue_id, self.channel, self.weight, self.skills, self.priority, self.target, self.labels, self.groups
-        )
+            self.queue_id, self.channel, self.weight, self.skills, self.priority, self.target, self.labels, self.groups,
+            self.pinned,
+        )  # fmt: skip
 
     def is_barred(self, agent_id: int, now: float) -> bool:
         """Whether this agent is not to be asked for it now."""
@@ -105,6 +107,7 @@ class Kind:
     target: float
     labels: tuple[str, ...]
     groups: tuple[int, ...]
+    pinned: bool = False
 
     @property
     def scored_skill(self) -> str:

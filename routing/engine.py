@@ -167,7 +167,7 @@ class Engine:
         line = self._lines.get(kind)
         if line is None:
             terms = self.terms.get(kind.queue_id) or Terms(kind.queue_id, agent_order=self._staff.orders[0])
-            reserve = terms.reserve.get(kind.channel)
+            reserve = None if kind.pinned else terms.reserve.get(kind.channel)
             late = self._staff.gate(Slot(kind.channel, kind.weight, kind.labels))
             soon = self._staff.gate(replace(late.slot, leave=reserve.leave)) if reserve else late
             line = self._lines[kind] = Line(kind, terms, len(self._by_number), soon, late)
@@ -193,9 +193,8 @@ class Engine:
     def _in_turn(self, now: float) -> Callable[[Waiting], tuple[float, ...]]:
         def turn(item: Waiting) -> tuple[float, ...]:
             line = self._of[item.id]
-            aged = item.order_time + line.terms.max_wait <= now
             cost = urgency(line.kind, item.due, line.raised, now) if self._mixed else 0.0
-            return (-aged, -cost, *(-part for part in line.score(item, now)), item.id)
+            return (-line.precedence(item, now), -cost, *(-part for part in line.score(item, now)), item.id)
 
         return turn
 
@@ -230,8 +229,7 @@ class Engine:
             first, second = line.score(item, now)
             if line.terms.work_order == "slack":
                 first *= speed(place.level_in(line.skill))
-            aged = item.order_time + line.terms.max_wait <= now
-            yield (float(aged), float(-serving.rank), first, second, float(-item.id)), line, item
+            yield (line.precedence(item, now), float(-serving.rank), first, second, float(-item.id)), line, item
 
     def _first_for(self, line: Line, place: Place, now: float) -> Waiting | None:
         """The first of a line that this agent may be asked for."""

@@ -28,8 +28,8 @@ def escalate(tx: Tx, conversation_id: int, item_id: int, kind: str, occasion: st
             _raise(tx, conversation_id, item_id, min(row[2] + action["priority"], HIGHEST))
             actions.append("priority")
         elif target in book.queues and target != row[0] and row[1] in ("queued", "offered"):
-            transfer(tx, SYSTEM, conversation_id, target)
-            actions.append("queue")
+            if transfer(tx, SYSTEM, conversation_id, target):
+                actions.append("queue")
         elif "supervisors" in action:
             tx.sql("UPDATE conversation SET escalated_at = ? WHERE id = ?", tx.now, conversation_id)
         actions += [name for name in TOLD if name in action]

@@ -25,16 +25,21 @@ _OPEN = (
     "JOIN work_item ON work_item.id = assignment.work_item_id WHERE assignment.ended_at IS NULL "
     "GROUP BY assignment.agent_id, work_item.channel"
 )
+STATUS = "CASE WHEN status = 'available' AND drained_at IS NOT NULL THEN 'draining' ELSE status END"
 RECENT = "SELECT agent_id, offered_at FROM offer WHERE offered_at > ?"
 COOLING = "SELECT work_item_id, agent_id, until FROM cooldown WHERE until > ?"
-COLUMNS = "id, conversation_id, queue_id, channel, weight, skills, priority, order_time, version, due_at"
+COLUMNS = (
+    "id, conversation_id, queue_id, channel, weight, skills, priority, order_time, version, due_at, pinned_at, "
+    "pin_agent_id, pin_until"
+)
 
 # Of work of one kind only the head of the line matters: a long queue costs a sort in the database, not in Python.
 HEADS = """
 SELECT {columns} FROM work_item
 WHERE id IN (SELECT id FROM (
     SELECT item.id, row_number() OVER (
-        PARTITION BY item.queue_id, item.channel, item.weight, item.skills, item.priority
+        PARTITION BY item.queue_id, item.channel, item.weight, item.skills, item.priority, item.pinned_at IS NULL,
+            item.pin_agent_id
         ORDER BY item.order_time {direction}, item.id {direction}
     ) AS place
     FROM work_item AS item JOIN conversation ON conversation.id = item.conversation_id AND conversation.state = 'open'
@@ -58,7 +63,8 @@ def roster(tx: Tx, book: RuleBook) -> list[Candidate]:
     for agent_id, channel, number in tx.sql(_OPEN).fetchall():
         opened[agent_id][channel] += number
     rows = tx.sql(
-        "SELECT id, status, capacity, load, idle_since, last_offer_at, profile_id FROM agent WHERE active ORDER BY id"
+        f"SELECT id, {STATUS}, capacity, load, idle_since, last_offer_at, profile_id FROM agent "
+        "WHERE active ORDER BY id"
     ).fetchall()
     recent = _recent(tx, book, [row[6] for row in rows])
     found = []
@@ -94,7 +100,9 @@ def seconds(value: str | datetime | None) -> float:
 
 def most_room(tx: Tx) -> int:
     """The weight that the freest available agent could take: 0 when nobody is there."""
-    row = tx.sql("SELECT max(capacity - load) FROM agent WHERE active AND status = 'available'").fetchone()
+    row = tx.sql(
+        "SELECT max(capacity - load) FROM agent WHERE active AND status = 'available' AND drained_at IS NULL"
+    ).fetchone()
     return int(row[0] or 0)
 
 
@@ -133,13 +141,13 @@ def one_waiting(tx: Tx, book: RuleBook, item_id: int) -> Waiting | None:
 
 def _seen(book: RuleBook, row: Any, skills: Skills, cooling: Mapping[int, float]) -> Waiting:
     """A row of `COLUMNS` as the engine sees it. What has no target left counts by its age."""
-    item_id, conversation_id, queue_id, channel, weight, _, priority, ordered, version, due_at = row
+    item_id, conversation_id, queue_id, channel, weight, _, priority, ordered, version, due_at, pinned, *kept = row
     since = seconds(ordered)
     target = book.target(queue_id, channel)
     due = seconds(due_at) if due_at is not None else since + target
     return Waiting(
         item_id, conversation_id, queue_id, channel, weight, skills, priority, since, due, target, version,
-        cooling=cooling,
+        prefer=kept[0] or 0, prefer_until=seconds(kept[1]), cooling=cooling, pinned=pinned is not None,
     )  # fmt: skip
 
 

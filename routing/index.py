@@ -91,7 +91,7 @@ class Line:
         self.delays: dict[float, int] = {}  # bits of those agents who come in only then
         self.skill = kind.scored_skill
         self.raised = boost(kind.priority, terms.boost)
-        self.reserve: Reserve | None = terms.reserve.get(kind.channel)
+        self.reserve: Reserve | None = None if kind.pinned else terms.reserve.get(kind.channel)
 
     def add(self, item: Waiting, now: float) -> None:
         """Let an item wait here."""
@@ -142,6 +142,10 @@ class Line:
     def gate_for(self, item: Waiting, now: float) -> Gate:
         """The room it asks for now."""
         return self.late if self.reserve is None or self.released_at(item) <= now else self.soon
+
+    def precedence(self, item: Waiting, now: float) -> float:
+        """Before scores are compared: what is pinned goes first, then what has waited longer than anybody should."""
+        return 2.0 if self.kind.pinned else float(item.order_time + self.terms.max_wait <= now)
 
     def score(self, item: Waiting, now: float) -> tuple[float, float]:
         """How it compares with the first of other lines in the same order; the greater goes first."""

@@ -63,12 +63,15 @@ def end_offer(tx: Tx, item_id: int, state: str, by: str) -> int | None:
 
 
 def own(
-    tx: Tx, item_id: int, conversation_id: int, agent_id: int, weight: int, via: str, by: str, why: Any, over: int = 0
-) -> int:
-    """Open an assignment; its weight counts already. Answers its id."""
+    tx: Tx, item_id: int, conversation_id: int, agent_id: int, weight: int, via: str, by: str, why: Any, over: int = 0,
+    reason: str = "",
+) -> int:  # fmt: skip
+    """Open an assignment; its weight counts already. Answers its id. What was pinned has come where it should."""
     tx.sql(
-        "UPDATE work_item SET state = 'assigned', agent_id = ?, version = version + 1 WHERE id = ?", agent_id, item_id
-    )
+        "UPDATE work_item SET state = 'assigned', agent_id = ?, pinned_at = NULL, pin_agent_id = NULL, "
+        "pin_until = NULL, version = version + 1 WHERE id = ?",
+        agent_id, item_id,
+    )  # fmt: skip
     row = tx.sql(
         "INSERT INTO assignment(conversation_id, work_item_id, agent_id, weight, via, over_capacity_by, by, "
         "started_at, ended_why, explanation) VALUES(?, ?, ?, ?, ?, ?, ?, ?, '', ?) RETURNING id",
@@ -76,7 +79,7 @@ def own(
     ).fetchone()  # fmt: skip
     tx.sql("UPDATE conversation SET assignee_id = ? WHERE id = ?", agent_id, conversation_id)
     tx.sql("UPDATE agent SET idle_since = ?, last_offer_at = ? WHERE id = ?", tx.now, tx.now, agent_id)
-    tx.emit(ConversationAssigned(conversation_id, item_id, agent_id, via, over, by))
+    tx.emit(ConversationAssigned(conversation_id, item_id, agent_id, via, over, by, reason))
     return int(row[0])
 
 
@@ -101,7 +104,11 @@ def requeue(tx: Tx, item_id: int, conversation_id: int) -> None:
 
 
 def cool_down(tx: Tx, item_id: int, agent_id: int) -> None:
-    """Don't offer this item to this agent for as long as its queue says."""
+    """Don't offer this item to this agent for as long as its queue says; it is not kept for him any longer."""
+    tx.sql(
+        "UPDATE work_item SET pin_agent_id = NULL, pin_until = NULL WHERE id = ? AND pin_agent_id = ?",
+        item_id, agent_id,
+    )  # fmt: skip
     row = tx.sql("SELECT queue_id FROM work_item WHERE id = ?", item_id).fetchone()
     queue = rule_book(tx).queues.get(row[0])
     tx.sql(

@@ -9,7 +9,7 @@ from routing.locks import hold, hold_agents
 from routing.moves import cool_down, disown, end_offer, refresh, requeue
 from routing.rules import rule_book
 from storage.access import SYSTEM, Actor, Conflict, Forbidden, NotFound
-from storage.facts import AgentStatusChanged, ConversationQueued
+from storage.facts import AgentDrained, AgentStatusChanged, AgentUndrained, ConversationQueued
 from storage.people import Agent
 from storage.store import Tx
 
@@ -17,9 +17,11 @@ STATUSES = ("available", "away", "offline")
 BATCH = 200
 
 
-def set_status(tx: Tx, actor: Actor, agent_id: int, status: str, why: str = "") -> None:
+def set_status(
+    tx: Tx, actor: Actor, agent_id: int, status: str, why: str = "", *, give_back: bool | None = None
+) -> None:
     """Make an agent available, away or offline. Away keeps the work and stops what rings; offline also puts back
-    conversations whose customer waits for an answer.
+    conversations whose customer waits for an answer. `give_back` says otherwise for either.
 
     Raises Forbidden for somebody else's status unless the actor is a supervisor, NotFound, and Conflict for an
     unknown status.
@@ -46,7 +48,7 @@ def set_status(tx: Tx, actor: Actor, agent_id: int, status: str, why: str = "") 
         for item_id, conversation_id, _ in _ringing(tx, agent_id):
             end_offer(tx, item_id, "rescinded", actor.by)
             requeue(tx, item_id, conversation_id)
-    if status == "offline":
+    if status != "available" and (status == "offline" if give_back is None else give_back):
         for item_id, conversation_id, queue_id in _answerable(tx, agent_id):
             if conversation_id not in movable:  # the customer wrote a moment ago: that is after the change
                 continue
@@ -54,6 +56,42 @@ def set_status(tx: Tx, actor: Actor, agent_id: int, status: str, why: str = "") 
             requeue(tx, item_id, conversation_id)
             tx.emit(ConversationQueued(conversation_id, item_id, queue_id, "sign_out", actor.by))
     refresh(tx, Agent, agent_id)
+
+
+def drain(tx: Tx, actor: Actor, agent_id: int, reason: str = "") -> None:
+    """Let an agent finish what he has: nothing new comes, what rings goes to somebody else. Again changes nothing.
+
+    It holds whatever the agent's status becomes. Raises Forbidden unless the actor is a supervisor, and NotFound.
+    """
+    actor.must_be("supervisor", "admin")
+    _hold_with_work(tx, [agent_id])
+    if _exists(tx, agent_id).drained_at is not None:
+        return
+    tx.sql("UPDATE agent SET drained_at = ? WHERE id = ?", tx.now, agent_id)
+    for item_id, conversation_id, _ in _ringing(tx, agent_id):
+        end_offer(tx, item_id, "rescinded", actor.by)
+        requeue(tx, item_id, conversation_id)
+    tx.emit(AgentDrained(agent_id, actor.by, reason))
+    refresh(tx, Agent, agent_id)
+
+
+def undrain(tx: Tx, actor: Actor, agent_id: int, reason: str = "") -> None:
+    """Let work come to an agent again. Raises like `drain`."""
+    actor.must_be("supervisor", "admin")
+    hold_agents(tx, [agent_id])
+    if _exists(tx, agent_id).drained_at is None:
+        return
+    tx.sql("UPDATE agent SET drained_at = NULL, missed_offers = 0, idle_since = ? WHERE id = ?", tx.now, agent_id)
+    tx.emit(AgentUndrained(agent_id, actor.by, reason))
+    refresh(tx, Agent, agent_id)
+
+
+def _exists(tx: Tx, agent_id: int) -> Agent:
+    agent = tx.get(Agent, agent_id)
+    if agent is None or not agent.active:
+        raise NotFound(f"There is no agent {agent_id}.")
+    tx.refresh(agent)
+    return agent
 
 
 def rings_too_long(tx: Tx) -> bool:

@@ -23,6 +23,7 @@ Explanation = list[str]  # sentences for people, the most telling first
 _REJECTED = {
     "away": ("is away", "are away"),
     "offline": ("is offline", "are offline"),
+    "draining": ("finishes work and gets nothing new", "finish work and get nothing new"),
     "skill": ("lacks the skill", "lack the skill"),
     "room": ("is full", "are full"),
     "pull": ("takes such work by hand only", "take such work by hand only"),
@@ -32,6 +33,7 @@ _REJECTED = {
     "reserve": ("keeps room for urgent work", "keep room for urgent work"),
     "delay": ("helps out later", "help out later"),
     "cooldown": ("passed on it just now", "passed on it just now"),
+    "held": ("has to wait for whom it is kept for", "have to wait for whom it is kept for"),
 }
 _CHOSEN = {
     "score": "The best placed",
@@ -91,7 +93,16 @@ def why_waiting(tx: Tx, conversation_id: int) -> Explanation:
     hours = _about_hours(terms, tx.now)
     if terms.holds(tx.now):
         return [*hours, waited, "Until then it is offered to nobody, but anybody may claim it."]
-    return [*hours, waited, *_about_candidates(tx, item, queue)]
+    return [*hours, waited, *_about_pin(tx, item), *_about_candidates(tx, item, queue)]
+
+
+def _about_pin(tx: Tx, item: WorkItem) -> list[str]:
+    if item.pinned_at is None:
+        return []
+    if item.pin_agent_id is None or item.pin_until is None or item.pin_until <= tx.now:
+        return ["It is pinned: it goes before everything else."]
+    name = agent_names(tx, [item.pin_agent_id])[item.pin_agent_id]
+    return [f"It is pinned to {name} for {_duration(item.pin_until - tx.now)} more, while {name} is there."]
 
 
 def _about_hours(terms: QueueTerms, now: datetime) -> list[str]:
@@ -118,9 +129,12 @@ def _about_owner(tx: Tx, owned: Assignment) -> list[str]:
     over = f", {owned.over_capacity_by} over capacity" if owned.over_capacity_by else ""
     if owned.via == "claim":
         return [f"{name} claimed it."]
+    said = f": {owned.explanation['reason']}" if owned.explanation.get("reason") else ""
+    if owned.via == "take_over":
+        return [f"{name} took it over{over}{said or '.'}"]
     if owned.via in ("assign", "transfer"):
         verb = "assigned" if owned.via == "assign" else "handed"
-        return [f"{_who(tx, owned.by)} {verb} it to {name}{over}."]
+        return [f"{_who(tx, owned.by)} {verb} it to {name}{over}{said or '.'}"]
     how = f"{name} accepted it." if owned.via == "offer" else f"Given to {name} automatically."
     return [_about_choice(owned.explanation), *_about_rejected(owned.explanation.get("rejected", {})), how]
 
@@ -152,7 +166,8 @@ def _about_path(tx: Tx, item: WorkItem) -> list[str]:
             sentences.append(f"{step['closed']} was closed, so it went to {step['queue']}.")
         elif step["step"] == "transfer":
             dropped = f" {', '.join(step['dropped'])} no longer required." if step["dropped"] else ""
-            sentences.append(f"{_who(tx, step['by'])} transferred it to {step['queue']}.{dropped}")
+            said = f": {step['reason']}" if step.get("reason") else "."
+            sentences.append(f"{_who(tx, step['by'])} transferred it to {step['queue']}{said}{dropped}")
     return sentences
 
 
@@ -176,7 +191,8 @@ def _about_candidates(tx: Tx, item: WorkItem, queue: Queue) -> list[str]:
         ahead = f"{verdict.eligible} agent{'s' if verdict.eligible > 1 else ''} could take it"
         return [f"{ahead}: it is next, or what is more urgent goes first."]
     if "paused" in verdict.rejected:
-        return [f"{queue.name} is paused: its work waits until it goes on."]
+        said = f" ({queue.paused_why})" if queue.paused_why else ""
+        return [f"{queue.name} is paused{said}: its work waits until it goes on."]
     if not verdict.rejected:
         return [f"Nobody serves {queue.name}: add an agent to the queue or transfer the conversation."]
     serving = sum(verdict.rejected.values())

@@ -11,16 +11,17 @@ from typing import Any
 from sqlmodel import col, select
 
 from routing.agents import agent_names, load_drift, skills_served, take_load
+from routing.hops import MOST_RETURNS, returns, why_not_alone
 from routing.locks import hold, hold_agents
 from routing.lookups import looked_up
 from routing.moves import cool_down, disown, end_offer, own, refresh, requeue
 from routing.presence import acting_agent, set_status
 from routing.reasons import Explanation, why_assigned, why_waiting
-from routing.rules import rule_book
+from routing.rules import QueueTerms, rule_book
 from routing.sla import end_episode, first_due, move_clocks, record_answer, start_episode, take_answer_back
 from storage.access import Actor, Conflict, Forbidden, NotFound, conversation_for
 from storage.conversations import Conversation
-from storage.facts import ConversationQueued
+from storage.facts import ConversationQueued, TransferQuestioned
 from storage.people import Agent
 from storage.store import Tx
 from storage.work import Assignment, Offer, WorkItem, live_item, open_assignment
@@ -151,6 +152,8 @@ def claim(tx: Tx, actor: Actor, conversation_id: int) -> Assignment:
     agent; NotFound when the agent may not see it.
     """
     agent = acting_agent(tx, actor)
+    if agent.drained_at is not None:
+        raise Conflict("You finish what you have and get nothing new: a supervisor can change that.")
     agent_id = int(agent.id or 0)
     item, owned = _held(tx, actor, conversation_id)
     if owned is not None:
@@ -165,7 +168,7 @@ def claim(tx: Tx, actor: Actor, conversation_id: int) -> Assignment:
     return _owned(tx, item, agent_id, "claim", actor.by, {})
 
 
-def assign(tx: Tx, actor: Actor, conversation_id: int, agent_id: int) -> Assignment:
+def assign(tx: Tx, actor: Actor, conversation_id: int, agent_id: int, reason: str = "") -> Assignment:
     """Give a conversation to an agent. Assigning it to its owner changes nothing.
 
     Supervisors and admins may exceed the agent's capacity, which is recorded. An agent may hand over conversations
@@ -183,19 +186,23 @@ def assign(tx: Tx, actor: Actor, conversation_id: int, agent_id: int) -> Assignm
         raise NotFound(f"There is no agent {agent_id}.")
     if not may_exceed and target.status == "offline":
         raise Conflict(f"{target.name} is offline: choose somebody else or transfer it to a queue.")
+    if not may_exceed and target.drained_at is not None:
+        raise Conflict(f"{target.name} finishes work and gets nothing new: choose somebody else.")
     if not _make_room(tx, item, agent_id, actor, may_exceed=may_exceed):
         raise Conflict(_no_room(tx, agent_id, item.weight, f"{target.name} has"))
     disown(tx, conversation_id, "transfer", actor.by)
     load, capacity = tx.sql("SELECT load, capacity FROM agent WHERE id = ?", agent_id).fetchone()
-    via = "assign" if owned is None else "transfer"
-    return _owned(tx, item, agent_id, via, actor.by, {}, max(0, load - capacity))
+    via = "assign" if owned is None else "take_over" if actor.agent_id == agent_id else "transfer"
+    why = {"reason": reason} if reason else {}
+    return _owned(tx, item, agent_id, via, actor.by, why, max(0, load - capacity), reason)
 
 
-def transfer(tx: Tx, actor: Actor, conversation_id: int, queue_id: int) -> None:
+def transfer(tx: Tx, actor: Actor, conversation_id: int, queue_id: int, reason: str = "") -> bool:
     """Put a conversation into another queue, with its age; what the new queue promises is due sooner by that.
 
     Skills that nobody in the new queue has are no longer required. Transferring into its own queue releases it.
-    Raises NotFound for an unknown queue, Forbidden and Conflict like `assign`.
+    Raises NotFound for an unknown queue, Forbidden and Conflict like `assign`. What the system itself would move in a
+    circle stays where it is and comes to the supervisors: then it answers False.
     """
     queues = rule_book(tx).queues
     queue = queues.get(queue_id)
@@ -203,24 +210,29 @@ def transfer(tx: Tx, actor: Actor, conversation_id: int, queue_id: int) -> None:
         raise NotFound(f"There is no active queue {queue_id}.")
     item, owned = _held(tx, actor, conversation_id)
     if item.queue_id == queue_id:
-        return release(tx, actor, conversation_id)
+        release(tx, actor, conversation_id, reason)
+        return True
     _may_hand_over(tx, actor, owned)
+    if not _may_go_on(tx, actor, item, queue):
+        return False
     _set_free(tx, actor, item, "transfer")
     best = skills_served(tx, queue_id)
     skills = {name: level for name, level in item.skills.items() if best.get(name, 0) >= level}
     dropped = sorted(set(item.skills) - set(skills))
     step = {"step": "transfer", "by": actor.by, "queue_id": queue.id, "queue": queue.name, "dropped": dropped}
+    step |= {"reason": reason} if reason else {}
     tx.sql(
         "UPDATE work_item SET queue_id = ?, skills = ?, trace = ? WHERE id = ?",
         queue_id, skills, json.dumps([*item.trace, step]), item.id,
     )  # fmt: skip
     tx.sql("UPDATE conversation SET queue_id = ? WHERE id = ?", queue_id, conversation_id)
     move_clocks(tx, conversation_id, item.channel, queues.get(item.queue_id, queue), queue)
-    tx.emit(ConversationQueued(conversation_id, int(item.id or 0), queue_id, "transfer", actor.by))
+    tx.emit(ConversationQueued(conversation_id, int(item.id or 0), queue_id, "transfer", actor.by, reason))
     _reread(tx, conversation_id, item.agent_id)
+    return True
 
 
-def release(tx: Tx, actor: Actor, conversation_id: int) -> None:
+def release(tx: Tx, actor: Actor, conversation_id: int, reason: str = "") -> None:
     """Give a conversation back to its queue; its owner is not asked again for a while. Raises like `assign`.
 
     Releasing what nobody has changes nothing.
@@ -230,7 +242,7 @@ def release(tx: Tx, actor: Actor, conversation_id: int) -> None:
         return
     _may_hand_over(tx, actor, owned)
     _set_free(tx, actor, item, "unassign")
-    tx.emit(ConversationQueued(conversation_id, int(item.id or 0), item.queue_id, "unassign", actor.by))
+    tx.emit(ConversationQueued(conversation_id, int(item.id or 0), item.queue_id, "unassign", actor.by, reason))
     _reread(tx, conversation_id, owned.agent_id)
 
 
@@ -298,8 +310,10 @@ def _live_offer(tx: Tx, item: WorkItem) -> Offer | None:
     return offer
 
 
-def _owned(tx: Tx, item: WorkItem, agent_id: int, via: str, by: str, why: dict[str, Any], over: int = 0) -> Assignment:
-    assignment_id = own(tx, int(item.id or 0), item.conversation_id, agent_id, item.weight, via, by, why, over)
+def _owned(
+    tx: Tx, item: WorkItem, agent_id: int, via: str, by: str, why: dict[str, Any], over: int = 0, reason: str = ""
+) -> Assignment:
+    assignment_id = own(tx, int(item.id or 0), item.conversation_id, agent_id, item.weight, via, by, why, over, reason)
     tx.refresh(item)
     _reread(tx, item.conversation_id, agent_id)
     return tx.get_one(Assignment, assignment_id)
@@ -328,6 +342,27 @@ def _make_room(tx: Tx, item: WorkItem, agent_id: int, actor: Actor, *, may_excee
 def _may_hand_over(tx: Tx, actor: Actor, owned: Assignment | None) -> None:
     if owned is not None and owned.agent_id != actor.agent_id and not actor.sees_all:
         raise Forbidden(f"{_name(tx, owned.agent_id)} has it: ask {_name(tx, owned.agent_id)} or a supervisor.")
+
+
+def _may_go_on(tx: Tx, actor: Actor, item: WorkItem, queue: QueueTerms) -> bool:
+    """Whether it is moved as often as that. Raises Conflict where an agent has to ask a supervisor."""
+    if actor.role == "system":
+        why = why_not_alone(item.trace, queue.id, queue.name)
+        if why:
+            _question(tx, actor, item, queue.id, why, stopped=True)
+        return not why
+    times = 0 if actor.sees_all else returns(item.trace, queue.id)
+    if times >= MOST_RETURNS:
+        raise Conflict(f"It was put into {queue.name} {times} times already: ask a supervisor, who sees it by now.")
+    if times == MOST_RETURNS - 1:
+        _question(tx, actor, item, queue.id, f"It goes to and fro: it comes to {queue.name} again.", stopped=False)
+    return True
+
+
+def _question(tx: Tx, actor: Actor, item: WorkItem, queue_id: int, why: str, *, stopped: bool) -> None:
+    tx.sql("UPDATE conversation SET escalated_at = ? WHERE id = ?", tx.now, item.conversation_id)
+    tx.emit(TransferQuestioned(item.conversation_id, int(item.id or 0), queue_id, stopped, why, actor.by))
+    refresh(tx, Conversation, item.conversation_id)
 
 
 def _what_became_of(tx: Tx, offer: Offer) -> str:

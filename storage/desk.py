@@ -48,6 +48,7 @@ class Queue(SQLModel, table=True):
     hold_when_closed: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     closed_queue_id: int | None = ref("queue.id", nullable=True)  # takes what comes while this one is closed
     handout: dict[str, Any] = json(added=True)  # in which order and with what reserve: see routing/handout.py
+    paused_why: str = Field(default="", sa_column_kwargs={"server_default": ""})  # what was said when it was paused
     is_default: bool = False
     active: bool = True
 

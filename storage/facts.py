@@ -170,13 +170,60 @@ class AutomationHeld(Fact):
 
 @dataclass(frozen=True, slots=True)
 class ConversationQueued(Fact):
-    """Work was put into a queue, to be matched with an agent."""
+    """Work was put into a queue, to be matched with an agent. `reason` is what a person said about it."""
 
     conversation_id: int
     work_item_id: int
     queue_id: int
     why: str
     by: str = "system"
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferQuestioned(Fact):
+    """It goes on by itself, or to and fro: supervisors should look. When `stopped` it stays where it is."""
+
+    conversation_id: int
+    work_item_id: int
+    queue_id: int
+    stopped: bool
+    why: str
+    by: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationPrioritised(Fact):
+    """A supervisor gave it another priority."""
+
+    conversation_id: int
+    work_item_id: int
+    priority: int
+    before: int
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationPinned(Fact):
+    """A supervisor put it before everything else; up to `until` (ISO 8601) for one agent alone, if there is one."""
+
+    conversation_id: int
+    work_item_id: int
+    agent_id: int | None
+    until: str
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationUnpinned(Fact):
+    """It waits in its turn again."""
+
+    conversation_id: int
+    work_item_id: int
+    by: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +251,10 @@ class OfferEnded(Fact):
 
 @dataclass(frozen=True, slots=True)
 class ConversationAssigned(Fact):
-    """An agent owns the conversation from now on. `via` is offer, auto, claim, assign or transfer."""
+    """An agent owns the conversation from now on.
+
+    `via` is offer, auto, claim, next, assign, transfer or take_over; `reason` is what a person said about it.
+    """
 
     conversation_id: int
     work_item_id: int
@@ -212,6 +262,7 @@ class ConversationAssigned(Fact):
     via: str
     over_capacity_by: int = 0
     by: str = "system"
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +398,42 @@ class AgentStatusChanged(Fact):
     status: str
     why: str = ""
     by: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentDrained(Fact):
+    """A supervisor lets an agent finish what he has: nothing new comes."""
+
+    agent_id: int
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentUndrained(Fact):
+    """Work comes to the agent again."""
+
+    agent_id: int
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePaused(Fact):
+    """Nothing is handed out from a queue until it goes on."""
+
+    queue_id: int
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueResumed(Fact):
+    """A queue that was paused goes on."""
+
+    queue_id: int
+    by: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,8 @@ class Agent(SQLModel, table=True):
 
     `status` is available, away or offline. `role` is agent, supervisor or admin. With `mail_notices` what concerns the
     agent is told by mail, and answers to it count. `signature` goes where an account's signature says so.
-    `last_offer_at` is when work was last given to him or rang.
+    `last_offer_at` is when work was last given to him or rang. Since `drained_at` he gets nothing new, whatever his
+    status.
     """
 
     __table_args__ = (CheckConstraint("load >= 0", name="load"),)
@@ -97,6 +98,7 @@ class Agent(SQLModel, table=True):
     missed_offers: int = 0
     profile_id: int | None = ref("routing_profile.id", nullable=True)
     last_offer_at: datetime | None = utc(nullable=True)
+    drained_at: datetime | None = utc(nullable=True)
     slack_user_id: str | None = Field(default=None, unique=True)
     preferences: dict[str, Any] = json()
     mail_notices: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})

@@ -24,7 +24,8 @@ class WorkItem(SQLModel, table=True):
     `state` is queued, offered, assigned, closed or cancelled. `order_time` is the moment its age counts from and
     survives declines and transfers. `due_at` is when the next target of its clocks runs out (storage/clocks.py),
     `breached_at` when the first one did. `skills` maps name to lowest level.
-    `trace` says how rules led here. `version` is the compare-and-set counter.
+    `trace` says how rules led here. `version` is the compare-and-set counter. Since `pinned_at` it goes before
+    everything, up to `pin_until` to `pin_agent_id` alone if there is one.
     """
 
     __tablename__ = "work_item"
@@ -33,6 +34,16 @@ class WorkItem(SQLModel, table=True):
         Index(
             "ix_work_item_waiting",
             "queue_id",
+            "order_time",
+            "id",
+            sqlite_where=_QUEUED_SQL,
+            postgresql_where=_QUEUED_SQL,
+        ),
+        Index(
+            "ix_work_item_due",
+            "due_at",
+            "queue_id",
+            "channel",
             "order_time",
             "id",
             sqlite_where=_QUEUED_SQL,
@@ -57,6 +68,9 @@ class WorkItem(SQLModel, table=True):
     breached_at: datetime | None = utc(nullable=True)
     closed_at: datetime | None = utc(nullable=True)
     trace: list[dict[str, Any]] = json(list)
+    pinned_at: datetime | None = utc(nullable=True)
+    pin_agent_id: int | None = Field(default=None, sa_type=BigId)
+    pin_until: datetime | None = utc(nullable=True)
     version: int = 0
 
 
@@ -87,7 +101,7 @@ class Offer(SQLModel, table=True):
 
 
 class Assignment(SQLModel, table=True):
-    """A period of ownership; at most one of a conversation is open. `via` is offer, auto, claim, assign or transfer."""
+    """A period of ownership; at most one of a conversation is open. `via` is that of ConversationAssigned."""
 
     __table_args__ = (
         Index("uq_assignment_open", "conversation_id", unique=True, sqlite_where=_OPEN_SQL, postgresql_where=_OPEN_SQL),

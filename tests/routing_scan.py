@@ -69,7 +69,7 @@ class Scan:
         return agent_id in self.agents and self.agents[agent_id].status == "available"
 
     def slot(self, item: Waiting, now: float) -> Slot:
-        reserve = self.terms[item.queue_id].reserve.get(item.channel)
+        reserve = None if item.pinned else self.terms[item.queue_id].reserve.get(item.channel)
         waits = reserve is not None and item.due - item.target * (1 - reserve.until) > now
         return Slot(item.channel, item.weight, item.labels, reserve.leave if reserve and waits else 0)
 
@@ -111,13 +111,16 @@ class Scan:
             return max(by_order.values(), key=lambda item: self.cost(one, item, now))
         return max(heads, key=lambda item: self.score(one, item, now))
 
+    def precedence(self, item: Waiting, now: float) -> float:
+        return 2 if item.pinned else item.order_time + self.terms[item.queue_id].max_wait <= now
+
     def score(self, one: Candidate, item: Waiting, now: float) -> tuple[float, ...]:
         terms, serving = self.terms[item.queue_id], self.serving(one, item) or Serving()
         raised = boost(item.priority, terms.boost)
         first, second = head_score(terms.work_order, item.kind, item.order_time, item.due, raised, now)
         if terms.work_order == "slack":
             first *= speed(one.skills.get(item.kind.scored_skill, 0))
-        return (item.order_time + terms.max_wait <= now, -serving.rank, first, second, -item.id)
+        return (self.precedence(item, now), -serving.rank, first, second, -item.id)
 
     def cost(self, one: Candidate, item: Waiting, now: float) -> tuple[float, ...]:
         score, raised = self.score(one, item, now), boost(item.priority, self.terms[item.queue_id].boost)
@@ -130,7 +133,7 @@ class Scan:
         mixed = len({terms.work_order for terms in self.terms.values()}) > 1
         cost = urgency(item.kind, item.due, raised, now) if mixed else 0.0
         parts = head_score(terms.work_order, item.kind, item.order_time, item.due, raised, now)
-        return (-(item.order_time + terms.max_wait <= now), -cost, *(-part for part in parts), item.id)
+        return (-self.precedence(item, now), -cost, *(-part for part in parts), item.id)
 
     def key(self, one: Candidate, item: Waiting) -> tuple[float, float, int]:
         order = self.terms[item.queue_id].agent_order

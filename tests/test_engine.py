@@ -61,6 +61,7 @@ pieces = st.builds(
     priority=st.sampled_from([0, 0, 1, 5]),
     labels=st.sampled_from([(), (), ("gold",)]),
     groups=st.sampled_from([(), (), (3,)]),
+    pinned=st.sampled_from([False] * 5 + [True]),
 )  # fmt: skip
 
 
