@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 from storage.people import Agent
 from storage.store import Tx
 
 
-def take_load(tx: Tx, agent_id: int, weight: int, *, must_be_available: bool = False, may_exceed: bool = False) -> bool:
+def take_load(tx: Tx, agent_id: int, weight: int, *, may_exceed: bool = False) -> bool:
     """Add weight to an active agent's load if it fits: one compare-and-set. False when it does not."""
-    available = " AND status = 'available' AND drained_at IS NULL" if must_be_available else ""
     fits = "" if may_exceed else " AND load + ? <= capacity"
-    statement = f"UPDATE agent SET load = load + ? WHERE id = ? AND active{available}{fits}"
+    statement = f"UPDATE agent SET load = load + ? WHERE id = ? AND active{fits}"
     values = (weight, agent_id) if may_exceed else (weight, agent_id, weight)
     return tx.sql(statement, *values).rowcount == 1
 
@@ -39,12 +38,6 @@ def load_drift(tx: Tx) -> dict[int, tuple[int, int]]:
         expected[agent_id] += int(weight)
     loads = tx.sql("SELECT id, load FROM agent").fetchall()
     return {agent_id: (load, expected[agent_id]) for agent_id, load in loads if load != expected[agent_id]}
-
-
-def profile_numbers(tx: Tx, agent_ids: Collection[int]) -> dict[int, int | None]:
-    """Which profile each of these agents has."""
-    marks = ",".join("?" * len(agent_ids))
-    return dict(tx.sql(f"SELECT id, profile_id FROM agent WHERE id IN ({marks})", *agent_ids).fetchall())
 
 
 def skills_served(tx: Tx, queue_id: int) -> dict[str, int]:

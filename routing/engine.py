@@ -71,7 +71,7 @@ class Engine:
 
     def put_agent(self, candidate: Candidate, now: float) -> None:
         """Tell of an agent who is new or has changed."""
-        differs, moved = self._staff.put(candidate, now)
+        differs, moved, has_more_room = self._staff.put(candidate, now)
         if differs:
             place = self._staff.places[candidate.id]
             for line in self._by_number:
@@ -79,7 +79,8 @@ class Engine:
                 place.lines |= (line.agents >> place.bit & 1) << line.bit
         if moved:
             self._changed |= self._held.get(candidate.id, set())
-        self._freed.add(candidate.id)
+        if differs or has_more_room:
+            self._freed.add(candidate.id)
 
     def drop_agent(self, agent_id: int) -> None:
         """Forget an agent. Forgetting a stranger changes nothing."""
@@ -116,6 +117,23 @@ class Engine:
         if item.prefer:
             self._held.get(item.prefer, set()).discard(item_id)
         self._changed.discard(item_id)
+
+    # --- what is known ----------------------------------------------------------------------------------------------
+
+    @property
+    def agents(self) -> dict[int, Candidate]:
+        """Everybody by number, as he stands with what was decided since he was told of."""
+        return {agent_id: place.as_known() for agent_id, place in self._staff.places.items()}
+
+    @property
+    def waiting(self) -> dict[int, Waiting]:
+        """All work that waits, by number."""
+        return {item_id: line.entries[item_id] for item_id, line in self._of.items()}
+
+    def waits(self, item: Waiting) -> bool:
+        """Whether this very work waits, unchanged."""
+        line = self._of.get(item.id)
+        return line is not None and line.entries[item.id] == item
 
     # --- what is decided --------------------------------------------------------------------------------------------
 

@@ -4,69 +4,69 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from routing.demand import Skills, Waiting
 from routing.handout import USUAL
-from routing.rules import LIGHTEST, RuleBook
+from routing.rules import RuleBook
 from routing.supply import Candidate
 from storage.columns import moment
 from storage.store import Tx
 
 log = logging.getLogger(__name__)
 
+# What an agent has, by channel; the marks are filled in by `_among`.
 _OPEN = (
     "SELECT offer.agent_id, work_item.channel, count(*) FROM offer JOIN work_item ON work_item.id = offer.work_item_id "
-    "WHERE offer.state = 'offered' GROUP BY offer.agent_id, work_item.channel UNION ALL "
+    "WHERE offer.state = 'offered'{ringing} GROUP BY offer.agent_id, work_item.channel UNION ALL "
     "SELECT assignment.agent_id, work_item.channel, count(*) FROM assignment "
-    "JOIN work_item ON work_item.id = assignment.work_item_id WHERE assignment.ended_at IS NULL "
+    "JOIN work_item ON work_item.id = assignment.work_item_id WHERE assignment.ended_at IS NULL{owned} "
     "GROUP BY assignment.agent_id, work_item.channel"
 )
 STATUS = "CASE WHEN status = 'available' AND drained_at IS NOT NULL THEN 'draining' ELSE status END"
 RECENT = "SELECT agent_id, offered_at FROM offer WHERE offered_at > ?"
 COOLING = "SELECT work_item_id, agent_id, until FROM cooldown WHERE until > ?"
-COLUMNS = (
-    "id, conversation_id, queue_id, channel, weight, skills, priority, order_time, version, due_at, pinned_at, "
-    "pin_agent_id, pin_until"
+_COLUMNS = (
+    "work_item.id, work_item.conversation_id, work_item.queue_id, work_item.channel, work_item.weight, "
+    "work_item.skills, work_item.priority, work_item.order_time, work_item.version, work_item.due_at, "
+    "work_item.pinned_at, work_item.pin_agent_id, work_item.pin_until"
+)
+# The longer list is that of an index; without it SQLite goes through all work of a conversation that ever was.
+QUEUED = (
+    f"SELECT {_COLUMNS} FROM work_item JOIN conversation ON conversation.id = work_item.conversation_id "
+    "AND conversation.state = 'open' "
+    "WHERE work_item.state IN ('queued','offered','assigned') AND work_item.state = 'queued'"
 )
 
-# Of work of one kind only the head of the line matters: a long queue costs a sort in the database, not in Python.
-HEADS = """
-SELECT {columns} FROM work_item
-WHERE id IN (SELECT id FROM (
-    SELECT item.id, row_number() OVER (
-        PARTITION BY item.queue_id, item.channel, item.weight, item.skills, item.priority, item.pinned_at IS NULL,
-            item.pin_agent_id
-        ORDER BY item.order_time {direction}, item.id {direction}
-    ) AS place
-    FROM work_item AS item JOIN conversation ON conversation.id = item.conversation_id AND conversation.state = 'open'
-    WHERE item.state = 'queued' AND item.weight <= ? AND item.queue_id IN ({marks})
-) AS line WHERE place <= ?)
-"""
 
-
-def roster(tx: Tx, book: RuleBook) -> list[Candidate]:
-    """Every active agent with skills, queues and what he has now, whatever the status."""
+def roster(tx: Tx, book: RuleBook, only: Collection[int] | None = None) -> list[Candidate]:
+    """Every active agent, or `only` these, with skills, queues and what he has now, whatever the status."""
     skills: dict[int, dict[str, int]] = defaultdict(dict)
+    among, ids = _among("agent_skill.agent_id", only)
     for agent_id, name, level in tx.sql(
         "SELECT agent_skill.agent_id, skill.name, agent_skill.level FROM agent_skill "
-        "JOIN skill ON skill.id = agent_skill.skill_id"
-    ).fetchall():
+        f"JOIN skill ON skill.id = agent_skill.skill_id WHERE true{among}", *ids,
+    ).fetchall():  # fmt: skip
         skills[agent_id][name] = level
     queues: dict[int, list[int]] = defaultdict(list)
-    for agent_id, queue_id in tx.sql("SELECT agent_id, queue_id FROM agent_queue").fetchall():
+    among, ids = _among("agent_id", only)
+    for agent_id, queue_id in tx.sql(
+        f"SELECT agent_id, queue_id FROM agent_queue WHERE true{among} ORDER BY queue_id", *ids
+    ).fetchall():
         queues[agent_id].append(queue_id)
-    opened: dict[int, Counter[str]] = defaultdict(Counter)
-    for agent_id, channel, number in tx.sql(_OPEN).fetchall():
-        opened[agent_id][channel] += number
+    opened: dict[int, dict[str, int]] = defaultdict(dict)
+    statement = _OPEN.format(ringing=_among("offer.agent_id", only)[0], owned=_among("assignment.agent_id", only)[0])
+    for agent_id, channel, number in tx.sql(statement, *ids, *ids).fetchall():
+        opened[agent_id][channel] = opened[agent_id].get(channel, 0) + number
+    among, ids = _among("id", only)
     rows = tx.sql(
         f"SELECT id, {STATUS}, capacity, load, idle_since, last_offer_at, profile_id FROM agent "
-        "WHERE active ORDER BY id"
-    ).fetchall()
-    recent = _recent(tx, book, [row[6] for row in rows])
+        f"WHERE active{among} ORDER BY id", *ids,
+    ).fetchall()  # fmt: skip
+    recent = _recent(tx, book, {row[6] for row in rows}, only)
     found = []
     for agent_id, status, capacity, load, idle, last, profile_id in rows:
         profile = book.profile(profile_id)
@@ -80,16 +80,28 @@ def roster(tx: Tx, book: RuleBook) -> list[Candidate]:
     return found
 
 
-def _recent(tx: Tx, book: RuleBook, profile_ids: Iterable[int | None]) -> dict[int, tuple[float, ...]]:
+def _recent(
+    tx: Tx, book: RuleBook, profile_ids: Iterable[int | None], only: Collection[int] | None
+) -> dict[int, tuple[float, ...]]:
     """When work came to whom, as far back as the rates of the profiles in use look."""
-    limits = [book.profile(number).limits_of(0) for number in set(profile_ids)]
+    limits = [book.profile(number).limits_of(0) for number in profile_ids]
     window = max((one.window for one in limits if one.rate), default=0.0)
     found: dict[int, list[float]] = defaultdict(list)
     if window:
+        among, ids = _among("agent_id", only)
         since = tx.now - timedelta(seconds=window)
-        for agent_id, at in tx.sql(RECENT, since).fetchall():
+        for agent_id, at in tx.sql(RECENT + among, since, *ids).fetchall():
             found[agent_id].append(seconds(at))
     return {agent_id: tuple(sorted(moments)) for agent_id, moments in found.items()}
+
+
+def _among(column: str, only: Collection[int] | None) -> tuple[str, list[int]]:
+    """A further condition and its values. Marks are padded to powers of two, so that few statements are different."""
+    if only is None:
+        return "", []
+    ids = sorted(only) or [0]
+    ids += ids[-1:] * ((1 << (len(ids) - 1).bit_length()) - len(ids))
+    return f" AND {column} IN ({','.join('?' * len(ids))})", ids
 
 
 def seconds(value: str | datetime | None) -> float:
@@ -98,32 +110,15 @@ def seconds(value: str | datetime | None) -> float:
     return 0.0 if found is None else found.timestamp()
 
 
-def most_room(tx: Tx) -> int:
-    """The weight that the freest available agent could take: 0 when nobody is there."""
-    row = tx.sql(
-        "SELECT max(capacity - load) FROM agent WHERE active AND status = 'available' AND drained_at IS NULL"
-    ).fetchone()
-    return int(row[0] or 0)
-
-
-def first_waiting(
-    tx: Tx, book: RuleBook, candidates: Iterable[Candidate], most: int, unreadable: set[int]
+def waiting(
+    tx: Tx, book: RuleBook, unreadable: set[int], conversation_ids: Collection[int] | None = None
 ) -> list[Waiting]:
-    """The first of queued work of each kind: as much as could be taken, and whatever cools down before it."""
-    present = [one for one in candidates if one.status == "available" and one.load < one.limits.capacity]
-    holding = {queue.id for queue in book.queues.values() if queue.holds(tx.now)}
-    queues = sorted({queue for one in present for queue in one.queues} - holding)
-    if not queues:
-        return []
-    cooling = _cooling(tx)
-    room = max(one.limits.capacity - one.load for one in present)
-    slots = sum((one.limits.capacity - one.load) // LIGHTEST for one in present)
-    newest = {terms.id for terms in book.terms if terms.work_order == "lifo"}
-    rows: list[Any] = []
-    for direction, some in (("", [n for n in queues if n not in newest]), ("DESC", [n for n in queues if n in newest])):
-        if some:
-            statement = HEADS.format(columns=COLUMNS, direction=direction, marks=",".join("?" * len(some)))
-            rows += tx.sql(statement, room, *some, min(slots, most) + len(cooling)).fetchall()
+    """All queued work that somebody could get, or that of these conversations. What can't be read is left out, and
+    said once: `unreadable` are those of which it was.
+    """
+    among, ids = _among("work_item.conversation_id", conversation_ids)
+    rows = tx.sql(QUEUED + among, *ids).fetchall()
+    cooling = _cooling(tx, None if conversation_ids is None else [row[0] for row in rows])
     return [
         _seen(book, row, skills, cooling.get(row[0], {}))
         for row in rows
@@ -133,14 +128,13 @@ def first_waiting(
 
 def one_waiting(tx: Tx, book: RuleBook, item_id: int) -> Waiting | None:
     """A work item as if it waited; None when what it requires can't be read."""
-    row = tx.sql(f"SELECT {COLUMNS} FROM work_item WHERE id = ?", item_id).fetchone()
+    row = tx.sql(f"SELECT {_COLUMNS} FROM work_item WHERE id = ?", item_id).fetchone()
     skills = _skills(row[5], item_id, {item_id})
-    asked = tx.sql(f"{COOLING} AND work_item_id = ?", tx.now, item_id).fetchall()
-    return None if skills is None else _seen(book, row, skills, {row[1]: seconds(row[2]) for row in asked})
+    return None if skills is None else _seen(book, row, skills, _cooling(tx, [item_id]).get(item_id, {}))
 
 
 def _seen(book: RuleBook, row: Any, skills: Skills, cooling: Mapping[int, float]) -> Waiting:
-    """A row of `COLUMNS` as the engine sees it. What has no target left counts by its age."""
+    """A row of `_COLUMNS` as the engine sees it. What has no target left counts by its age."""
     item_id, conversation_id, queue_id, channel, weight, _, priority, ordered, version, due_at, pinned, *kept = row
     since = seconds(ordered)
     target = book.target(queue_id, channel)
@@ -151,10 +145,11 @@ def _seen(book: RuleBook, row: Any, skills: Skills, cooling: Mapping[int, float]
     )  # fmt: skip
 
 
-def _cooling(tx: Tx) -> dict[int, dict[int, float]]:
+def _cooling(tx: Tx, item_ids: Collection[int] | None) -> dict[int, dict[int, float]]:
     """Until when not to ask whom, by item."""
+    among, ids = _among("work_item_id", item_ids)
     found: dict[int, dict[int, float]] = {}
-    for item_id, agent_id, until in tx.sql(COOLING, tx.now).fetchall():
+    for item_id, agent_id, until in tx.sql(COOLING + among, tx.now, *ids).fetchall():
         found.setdefault(item_id, {})[agent_id] = seconds(until)
     return found
 

@@ -13,6 +13,7 @@ from storage.desk import Queue, RoutingProfile
 
 RINGS = frozenset({"chat"})  # unless a profile says otherwise, every other kind is accepted automatically
 COOLDOWN = 60  # seconds for which who declined or missed an item is not asked for it again
+RING_SECONDS = 30  # where the queue is not known any more
 MISSED_LIMIT = 3  # unanswered offers in a row after which an agent is taken to be away
 USUAL = Serving()
 

@@ -6,6 +6,7 @@ A set of agents or of lines is the bits of a whole number, so that "who of these
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from heapq import heapify, heappop, heappush
 from math import inf
 
@@ -41,6 +42,13 @@ class Place:
         self.idle_since, self.last_at = now.idle_since, now.last_at
         self.recent = list(now.recent)
         self.capped = False
+
+    def as_known(self) -> Candidate:
+        """What is known of him, with what was given to him since."""
+        return replace(
+            self.now, load=self.load, open=self.opened, labelled=self.labelled, idle_since=self.idle_since,
+            last_at=self.last_at, recent=tuple(self.recent),
+        )  # fmt: skip
 
     def serving(self, kind: Kind) -> Serving:
         """How he serves this work, by his own queue or a group that has joined."""

@@ -5,7 +5,8 @@ The order is conversation, work item, offer, agent; several of a kind by id. SQL
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from storage.access import Actor, conversation_for
 from storage.conversations import Conversation
@@ -30,9 +31,17 @@ def hold_agents(tx: Tx, agent_ids: Iterable[int]) -> None:
     _lock(tx, "agent", agent_ids)
 
 
-def _lock(tx: Tx, table: str, wanted: Iterable[int]) -> None:
+def held_rows(tx: Tx, table: str, columns: str, wanted: Iterable[int]) -> Sequence[Any]:
+    """Lock rows and read these columns of them, of which the first is the id."""
     tx.flush()
     ids = sorted(set(wanted))
-    if ids and tx.dialect == "postgresql":
-        marks = ",".join("?" * len(ids))
-        tx.sql(f"SELECT id FROM {table} WHERE id IN ({marks}) ORDER BY id FOR NO KEY UPDATE", *ids)
+    if not ids:
+        return []
+    lock = " FOR NO KEY UPDATE" if tx.dialect == "postgresql" else ""
+    marks = ",".join("?" * len(ids))
+    return tx.sql(f"SELECT {columns} FROM {table} WHERE id IN ({marks}) ORDER BY id{lock}", *ids).fetchall()
+
+
+def _lock(tx: Tx, table: str, wanted: Iterable[int]) -> None:
+    if tx.dialect == "postgresql":
+        held_rows(tx, table, "id", wanted)

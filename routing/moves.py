@@ -13,6 +13,22 @@ from routing.rules import rule_book
 from storage.facts import ConversationAssigned, ConversationReleased, OfferEnded, OfferMade
 from storage.store import Tx
 
+INSERT_OFFER = (
+    "INSERT INTO offer(work_item_id, conversation_id, agent_id, state, weight, offered_at, expires_at, ended_at, "
+    "explanation) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+INSERT_ASSIGNMENT = (
+    "INSERT INTO assignment(conversation_id, work_item_id, agent_id, weight, via, over_capacity_by, by, started_at, "
+    "ended_why, explanation) VALUES(?, ?, ?, ?, ?, ?, ?, ?, '', ?)"
+)
+# What the router does for many at once is in routing/settling.py.
+OFFER_ITEM = "UPDATE work_item SET state = 'offered', agent_id = ?, version = version + 1 WHERE id = ?"
+OWN_ITEM = (
+    "UPDATE work_item SET state = 'assigned', agent_id = ?, pinned_at = NULL, pin_agent_id = NULL, pin_until = NULL, "
+    "version = version + 1 WHERE id = ?"
+)
+OWN_CONVERSATION = "UPDATE conversation SET assignee_id = ? WHERE id = ?"
+
 
 def refresh(tx: Tx, kind: type[SQLModel], row_id: int) -> None:
     """Re-read a row that the caller may have at hand, because it was changed past the ORM."""
@@ -24,22 +40,12 @@ def refresh(tx: Tx, kind: type[SQLModel], row_id: int) -> None:
 def ring(tx: Tx, item_id: int, conversation_id: int, agent_id: int, weight: int, until: datetime, why: Any) -> int:
     """Make an offer for an item that is already marked as offered; its weight counts already. Answers its id."""
     row = tx.sql(
-        "INSERT INTO offer(work_item_id, conversation_id, agent_id, state, weight, offered_at, expires_at, "
-        "explanation) VALUES(?, ?, ?, 'offered', ?, ?, ?, ?) RETURNING id",
-        item_id, conversation_id, agent_id, weight, tx.now, until, why,
+        f"{INSERT_OFFER} RETURNING id",
+        item_id, conversation_id, agent_id, "offered", weight, tx.now, until, None, why,
     ).fetchone()  # fmt: skip
     tx.sql("UPDATE agent SET idle_since = ?, last_offer_at = ? WHERE id = ?", tx.now, tx.now, agent_id)
     tx.emit(OfferMade(conversation_id, item_id, int(row[0]), agent_id))
     return int(row[0])
-
-
-def record_automatic_accept(tx: Tx, item_id: int, conversation_id: int, agent_id: int, weight: int, why: Any) -> None:
-    """Keep the offer that was accepted without ringing, so that every match has one."""
-    tx.sql(
-        "INSERT INTO offer(work_item_id, conversation_id, agent_id, state, weight, offered_at, expires_at, ended_at, "
-        "explanation) VALUES(?, ?, ?, 'accepted', ?, ?, ?, ?, ?)",
-        item_id, conversation_id, agent_id, weight, tx.now, tx.now, tx.now, why,
-    )  # fmt: skip
 
 
 def end_offer(tx: Tx, item_id: int, state: str, by: str) -> int | None:
@@ -67,17 +73,11 @@ def own(
     reason: str = "",
 ) -> int:  # fmt: skip
     """Open an assignment; its weight counts already. Answers its id. What was pinned has come where it should."""
-    tx.sql(
-        "UPDATE work_item SET state = 'assigned', agent_id = ?, pinned_at = NULL, pin_agent_id = NULL, "
-        "pin_until = NULL, version = version + 1 WHERE id = ?",
-        agent_id, item_id,
-    )  # fmt: skip
+    tx.sql(OWN_ITEM, agent_id, item_id)
     row = tx.sql(
-        "INSERT INTO assignment(conversation_id, work_item_id, agent_id, weight, via, over_capacity_by, by, "
-        "started_at, ended_why, explanation) VALUES(?, ?, ?, ?, ?, ?, ?, ?, '', ?) RETURNING id",
-        conversation_id, item_id, agent_id, weight, via, over, by, tx.now, why,
-    ).fetchone()  # fmt: skip
-    tx.sql("UPDATE conversation SET assignee_id = ? WHERE id = ?", agent_id, conversation_id)
+        f"{INSERT_ASSIGNMENT} RETURNING id", conversation_id, item_id, agent_id, weight, via, over, by, tx.now, why
+    ).fetchone()
+    tx.sql(OWN_CONVERSATION, agent_id, conversation_id)
     tx.sql("UPDATE agent SET idle_since = ?, last_offer_at = ? WHERE id = ?", tx.now, tx.now, agent_id)
     tx.emit(ConversationAssigned(conversation_id, item_id, agent_id, via, over, by, reason))
     return int(row[0])

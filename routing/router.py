@@ -5,17 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
-from routing.agents import profile_numbers, take_load
-from routing.engine import Decision, Engine
-from routing.floor import first_waiting, most_room, roster
-from routing.locks import hold, hold_agents
-from routing.moves import own, record_automatic_accept, ring
+from routing.engine import Decision
+from routing.live import LiveFloor
 from routing.presence import expire_offers, rings_too_long
-from routing.rules import RuleBook, rule_book
+from routing.settling import settle
 from routing.targets import is_overdue, note_overdue
 from storage import Store, Tx
 from storage.failpoints import step
@@ -28,6 +25,7 @@ LEASE_SECONDS = 10
 RENEW = timedelta(seconds=3)
 SWEEP_SECONDS = 1.0  # how long a missed wake-up, a cooldown's end or an offer's end may go unnoticed
 LONGEST_PAUSE = 0.25
+SHORTEST_WAIT = 0.01
 BATCH = 200
 TRIES = 3
 
@@ -44,7 +42,7 @@ class Router:
         self.holder = holder
         self._epoch: int | None = None
         self._renew_at: datetime | None = None
-        self._unreadable: set[int] = set()  # items reported as such: said once, not with every pass
+        self._floor = LiveFloor()
 
     def run_once(self) -> int:
         """Match everything that can be matched now; how many decisions were written. 0 without the lease."""
@@ -60,6 +58,7 @@ class Router:
             except Deposed:
                 self._epoch = None
                 break
+            self._floor.wrote(made)
             total += made
             if made < len(decisions):
                 beaten += 1  # somebody was faster: look again, but not for ever
@@ -98,7 +97,7 @@ class Router:
                 stop.wait(SWEEP_SECONDS)
             # Under load changes are taken together: never more than half of the time is spent deciding.
             stop.wait(min(time.monotonic() - began, LONGEST_PAUSE))
-            timed_out = self.store.bell.wait(rung, SWEEP_SECONDS) == rung
+            timed_out = self.store.bell.wait(rung, self._longest_wait()) == rung
         self.resign()
 
     def lead(self) -> int | None:
@@ -107,8 +106,12 @@ class Router:
         if self._epoch is not None and self._renew_at is not None and now < self._renew_at:
             return self._epoch
         if self._epoch is None and self._is_led_by_another():
+            self._floor.forget()
             return None
+        before = self._epoch
         self._epoch = self.store.submit(lambda tx: take_lease(tx, LEASE, self.holder, LEASE_SECONDS))
+        if self._epoch != before:
+            self._floor.forget()
         self._renew_at = now + RENEW
         return self._epoch
 
@@ -122,32 +125,28 @@ class Router:
         except Exception:
             log.exception("the router's lease could not be given back: it runs out in %s seconds", LEASE_SECONDS)
 
-    def decide(self) -> list[Decision]:
-        """Look at agents and waiting work, write nothing."""
+    def look(self) -> None:
+        """Bring the index up to date, decide nothing."""
         with self.store.read() as tx:
-            if most_room(tx) <= 0:
-                return []
-            now, book = tx.now.timestamp(), rule_book(tx)
-            candidates = roster(tx, book)
-            engine = Engine(book.terms, book.skills)
-            for item in first_waiting(tx, book, candidates, BATCH, self._unreadable):
-                engine.put(item, now)
-            for candidate in candidates:
-                engine.put_agent(candidate, now)
-            return engine.decide(now, BATCH)
+            self._floor.follow(tx)
 
-    def write(self, tx: Tx, epoch: int, decisions: Iterable[Decision]) -> int:
+    def decide(self) -> list[Decision]:
+        """Look at what has changed, write nothing."""
+        with self.store.read() as tx:
+            return self._floor.decide(tx, BATCH)
+
+    def write(self, tx: Tx, epoch: int, decisions: Sequence[Decision]) -> int:
         """Write what still holds; how many did. Raises Deposed when the lease has moved on."""
         if not holds_lease(tx, LEASE, self.holder, epoch):
             raise Deposed(f"{self.holder} no longer leads")
-        decisions = list(decisions)
-        hold(tx, [decision.item.conversation_id for decision in decisions])
-        agent_ids = {agent_id for decision in decisions for agent_id in decision.agent_ids}
-        hold_agents(tx, agent_ids)
-        book, profiles = rule_book(tx), profile_numbers(tx, agent_ids)
-        made = sum(_settle(tx, book, decision, profiles) for decision in decisions)
+        made = settle(tx, decisions)
         step("router.written")
         return made
+
+    def _longest_wait(self) -> float:
+        """Until time alone makes something possible, or the next sweep."""
+        left = self._floor.next_at - self.store.clock().timestamp()
+        return min(max(left, SHORTEST_WAIT), SWEEP_SECONDS)
 
     def _is_led_by_another(self) -> bool:
         # Asked without writing: a stand-by that tried to take the lease each second would wake everybody.
@@ -156,31 +155,3 @@ class Router:
                 "SELECT 1 FROM lease WHERE name = ? AND holder <> ? AND expires_at >= ?", LEASE, self.holder, tx.now
             )
             return row.fetchone() is not None
-
-
-def _settle(tx: Tx, book: RuleBook, decision: Decision, profiles: Mapping[int, int | None]) -> bool:
-    """Write one decision unless the item or the agent has changed; then nothing of it stays."""
-    item, agent_id = decision.item, decision.agent_ids[0]
-    rings = item.channel in book.profile(profiles.get(agent_id)).rings
-    state = "offered" if rings else "assigned"
-    taken = tx.sql(
-        "UPDATE work_item SET state = ?, agent_id = ?, version = version + 1 "
-        "WHERE id = ? AND state = 'queued' AND version = ? AND queue_id = ?",
-        state, agent_id, item.id, item.version, item.queue_id,
-    )  # fmt: skip
-    if taken.rowcount == 0:
-        return False
-    if not take_load(tx, agent_id, item.weight, must_be_available=True):
-        tx.sql(
-            "UPDATE work_item SET state = 'queued', agent_id = NULL, version = ? WHERE id = ?", item.version, item.id
-        )
-        return False
-    why = decision.explanation
-    if rings:
-        queue = book.queues.get(item.queue_id)
-        until = tx.now + (queue.ring if queue else timedelta(seconds=30))
-        ring(tx, item.id, item.conversation_id, agent_id, item.weight, until, why)
-    else:
-        record_automatic_accept(tx, item.id, item.conversation_id, agent_id, item.weight, why)
-        own(tx, item.id, item.conversation_id, agent_id, item.weight, "auto", "system", why)
-    return True

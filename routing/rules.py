@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 
 WEIGHTS: Mapping[str, int] = {"chat": 30, "sms": 25, "whatsapp": 25, "email": 20, "form": 20, "slack": 20}
 WEIGHT = 20  # of any other kind of channel
-LIGHTEST = min(WEIGHT, *WEIGHTS.values())
 TARGET = 4 * 3600.0  # seconds, where the queue is not known any more
 
 

@@ -37,15 +37,18 @@ class Staff:
 
     # --- coming, changing, going ----------------------------------------------------------------------------------
 
-    def put(self, candidate: Candidate, now: float) -> tuple[bool, bool]:
-        """Tell of an agent. Answers whether what he may take has changed, and whether he came or went."""
-        place = self.places.get(candidate.id)
+    def put(self, candidate: Candidate, now: float) -> tuple[bool, bool, bool]:
+        """Tell of an agent. Answers whether what he may take has changed, whether he came or went, and whether he has
+        room for something that he had none for.
+        """
+        place, closed = self.places.get(candidate.id), list[int]()
         if place is None:
             place = self.places[candidate.id] = Place(candidate, len(self._by_bit))
             self._by_bit.append(place)
             differs = moved = True
         else:
             before = place.now
+            closed = [number for number, why in enumerate(place.why) if why]
             self._hide(place)
             place.read(candidate)
             differs = (before.skills, before.queues) != (candidate.skills, candidate.queues)
@@ -56,7 +59,7 @@ class Staff:
             self._enlist(place)
         self._cap(place, now)
         self._show(place)
-        return differs, moved
+        return differs, moved, any(not place.why[number] for number in closed)
 
     def drop(self, agent_id: int) -> bool:
         """Forget an agent; False when he is a stranger."""

@@ -87,6 +87,35 @@ class Tx(Session):
         cursor.execute(psycopg_statement(statement), psycopg_values(values))
         return Answer(cursor)
 
+    def sql_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> list[Any]:
+        """Run one statement for each of the rows of values, on PostgreSQL in one trip; what it returns, in order.
+
+        For a unit that writes a batch of the same; not for interleaved units, which are bundled anyway.
+        """
+        if not self._is_clean():
+            self.flush()
+        cursor = self._driver or self._open_driver()
+        returns = "RETURNING" in statement
+        if self.dialect == "sqlite":
+            bound = [
+                [v if type(v) in PLAIN else self._now_text if v is self.now else sqlite_value(v) for v in values]
+                for values in rows
+            ]
+            if returns:  # which executemany refuses
+                return [row for values in bound for row in cursor.execute(statement, values).fetchall()]
+            cursor.executemany(statement, bound)
+            return []
+        values = [psycopg_values(each) for each in rows]
+        if not values:
+            return []
+        cursor.executemany(psycopg_statement(statement), values, returning=returns)
+        found: list[Any] = []
+        while returns:
+            found += cursor.fetchall()
+            if not cursor.nextset():
+                break
+        return found
+
     def hold(self, *key: Hashable) -> bool:
         """In an interleaved unit, keep something to this unit until it ends; True when another had it until now.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from routing.floor import COLUMNS, COOLING, HEADS, RECENT
+from routing.floor import COOLING, QUEUED, RECENT
 from routing.rules import rule_book
 from routing.work import claim, close, decline, set_status, why_waiting
 from storage import Store
@@ -150,12 +150,18 @@ def test_the_queue_says_how_long_a_decline_counts_and_how_often_one_may_miss(des
 def test_what_a_pass_costs_does_not_grow_with_what_is_over(desk: Desk) -> None:
     if not desk.store.embedded:
         return  # PostgreSQL chooses by its statistics
-    heads = HEADS.format(columns=COLUMNS, direction="", marks="?")
+    one = f"{QUEUED} AND work_item.conversation_id IN (?, ?)"
+    indexes = {
+        QUEUED: "uq_work_item_live",
+        one: "uq_work_item_live",
+        COOLING: "ix_cooldown_until",
+        RECENT: "ix_offer_at",
+    }
     with desk.store.read() as tx:
-        for query, index in ((heads, "ix_work_item_waiting"), (COOLING, "ix_cooldown_until"), (RECENT, "ix_offer_at")):
+        for query, index in indexes.items():
             plan = [row[3] for row in tx.sql(f"EXPLAIN QUERY PLAN {query}", *[1] * query.count("?")).fetchall()]
             assert any(index in step for step in plan), plan
-            assert not any(step.startswith(("SCAN item", "SCAN cooldown", "SCAN offer")) for step in plan), plan
+            assert not any(step.startswith(("SCAN conversation", "SCAN cooldown", "SCAN offer")) for step in plan), plan
 
 
 def test_rules_that_never_came_to_be_are_not_kept(desk: Desk) -> None:

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import event
 
+from routing.live import LiveFloor
 from routing.work import accept, answered, assign, claim, close, decline, release, set_status, transfer
 from storage import Store
 from storage.access import Conflict, Forbidden, NotFound
 from storage.conversations import Conversation
+from storage.facts import ConversationResolved
 from tests.clock import Clock
 from tests.routing_desk import Desk
 
@@ -55,6 +57,7 @@ class Floor(RuleBasedStateMachine):
         event.listen(self.store.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
         self.desk = Desk(self.store)
         self.router = self.desk.router()
+        self.kept = LiveFloor()
         self.conversations: list[int] = []
         self.desk.signs_in("Jonas", "Amara")
 
@@ -127,6 +130,7 @@ class Floor(RuleBasedStateMachine):
         with self.store.write() as tx:
             close(tx, "system", self.one(number), "resolve")
             tx.get_one(Conversation, self.one(number)).state = "resolved"
+            tx.emit(ConversationResolved(self.one(number), "system"))
 
     @rule(seconds=st.sampled_from([1, 20, 40, 70, 4000]))
     def time_passes(self, seconds: int) -> None:
@@ -143,6 +147,11 @@ class Floor(RuleBasedStateMachine):
     @invariant()
     def every_promise_is_kept(self) -> None:
         self.desk.is_sound()
+
+    @invariant()
+    def the_index_is_what_the_database_is(self) -> None:
+        with self.store.read() as tx:
+            assert self.kept.differences(tx) == []
 
     def _nobody_is_idle_beside_work_for_them(self) -> None:
         """Asked of the tables, not of the engine; the only hold is a cooldown."""

@@ -1,0 +1,85 @@
+"""Writes a batch of decisions: what they rest on is locked and compared, then each table is written at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from routing.engine import Decision
+from routing.floor import STATUS
+from routing.handout import RING_SECONDS
+from routing.locks import held_rows
+from routing.moves import INSERT_ASSIGNMENT, INSERT_OFFER, OFFER_ITEM, OWN_CONVERSATION, OWN_ITEM
+from routing.rules import rule_book
+from storage.facts import ConversationAssigned, OfferMade
+from storage.store import Tx
+
+_TAKE_LOAD = "UPDATE agent SET load = load + ?, idle_since = ?, last_offer_at = ? WHERE id = ?"
+
+
+@dataclass
+class Holding:
+    """The decisions that still hold, with what they give to whom and the profiles of those."""
+
+    decisions: list[Decision]
+    taken: dict[int, int]
+    profiles: dict[int, int | None]
+
+
+def settle(tx: Tx, decisions: Sequence[Decision]) -> int:
+    """Write what still holds, nothing of the others; how many did."""
+    holding = _holding(tx, decisions)
+    book, now = rule_book(tx), tx.now
+    rings_first = {agent_id: book.profile(number).rings for agent_id, number in holding.profiles.items()}
+    offers, assignments, owners, rings = [], [], [], []
+    for decision in holding.decisions:
+        item, agent_id, why = decision.item, decision.agent_ids[0], json.dumps(decision.explanation)
+        offer = (item.id, item.conversation_id, agent_id)
+        if item.channel in rings_first[agent_id]:
+            queue = book.queues.get(item.queue_id)
+            until = now + (queue.ring if queue else timedelta(seconds=RING_SECONDS))
+            rings.append((*offer, "offered", item.weight, now, until, None, why))
+        else:
+            # Accepted without ringing: so every match has an offer.
+            offers.append((*offer, "accepted", item.weight, now, now, now, why))
+            assignments.append((item.conversation_id, item.id, agent_id, item.weight, "auto", 0, "system", now, why))
+            owners.append((agent_id, item.conversation_id))
+            tx.emit(ConversationAssigned(item.conversation_id, item.id, agent_id, "auto"))
+    tx.sql_many(OFFER_ITEM, [(agent_id, item_id) for item_id, _, agent_id, *_ in rings])
+    tx.sql_many(OWN_ITEM, [(agent_id, item_id) for item_id, _, agent_id, *_ in offers])
+    tx.sql_many(INSERT_OFFER, offers)
+    tx.sql_many(INSERT_ASSIGNMENT, assignments)
+    tx.sql_many(OWN_CONVERSATION, owners)
+    for row, ring in zip(tx.sql_many(f"{INSERT_OFFER} RETURNING id", rings), rings, strict=True):
+        tx.emit(OfferMade(ring[1], ring[0], int(row[0]), ring[2]))
+    tx.sql_many(_TAKE_LOAD, [(weight, now, now, agent_id) for agent_id, weight in sorted(holding.taken.items())])
+    return len(holding.decisions)
+
+
+def _holding(tx: Tx, decisions: Sequence[Decision]) -> Holding:
+    """Lock conversations, work and agents in this order and compare: what is the same now stays so until the commit."""
+    wanted = [decision.item for decision in decisions]
+    conversations = dict(held_rows(tx, "conversation", "id, state", {item.conversation_id for item in wanted}))
+    items = {
+        row[0]: row[1:]
+        for row in held_rows(tx, "work_item", "id, state, version, queue_id", {item.id for item in wanted})
+    }
+    ids = {decision.agent_ids[0] for decision in decisions}
+    agents = {
+        row[0]: row[1:] for row in held_rows(tx, "agent", f"id, active, {STATUS}, capacity, load, profile_id", ids)
+    }
+    holding = Holding([], {}, {})
+    for decision in decisions:
+        item, agent_id = decision.item, decision.agent_ids[0]
+        same = items.get(item.id) == ("queued", item.version, item.queue_id)
+        if not same or conversations.get(item.conversation_id) != "open" or agent_id not in agents:
+            continue
+        active, status, capacity, load, profile_id = agents[agent_id]
+        taken = holding.taken.get(agent_id, 0) + item.weight
+        if active and status == "available" and load + taken <= capacity:
+            holding.decisions.append(decision)
+            holding.taken[agent_id] = taken
+            holding.profiles[agent_id] = profile_id
+    return holding
