@@ -17,6 +17,7 @@ from config.settings import Settings
 from hub import Hub
 from hub.delivery import SendResult, deliver
 from hub.pump import Happened
+from routing.ladder import span
 from routing.promises import WORDS
 from storage import Tx
 from storage.clocks import running_clocks
@@ -94,7 +95,7 @@ def follow(hub: Hub, tx: Tx, facts: Sequence[Happened]) -> None:
             newest[fact.conversation_id] = fact.id
             if fact.name in OPENING:
                 opening.add(fact.conversation_id)
-        if fact.name == "ConversationEscalated":
+        if fact.name in ("ConversationEscalated", "LadderStepTaken"):
             _alert(hub, tx, fact)
     target = f"slack:{hub.settings.slack_channel}"
     for conversation_id, fact_id in newest.items():
@@ -103,10 +104,13 @@ def follow(hub: Hub, tx: Tx, facts: Sequence[Happened]) -> None:
 
 
 def _alert(hub: Hub, tx: Tx, fact: Happened) -> None:
-    """A message of its own about a target: a notice that changes in place rings nobody's bell."""
+    """A message of its own about a target or a wait: a notice that changes in place rings nobody's bell."""
     card = card_of(tx, hub.settings, fact.conversation_id or 0)
-    when = "overdue" if fact.data["breached"] else "nearly due"
-    text = f"*{WORDS[fact.data['target']]} {when}*: {escape(card.who)}, {escape(card.queue)} <{card.url}|Open in hub>"
+    if fact.name == "LadderStepTaken":
+        why = f"Nobody has it after {span(fact.data['after'])}"
+    else:
+        why = f"{WORDS[fact.data['target']]} {'overdue' if fact.data['breached'] else 'nearly due'}"
+    text = f"*{why}*: {escape(card.who)}, {escape(card.queue)} <{card.url}|Open in hub>"
     told = {"alert": text, "mark": f"{card.url}#{fact.id}"}
     target = f"slack:{hub.settings.slack_channel}"
     if "slack" in fact.data["actions"]:

@@ -23,6 +23,7 @@ from hub.deskentries import (
     span,
 )
 from hub.deskfile import DeskError, check, read
+from hub.deskladder import circle, limits_in, limits_out, queues_named, skills_named, step_in, step_out, steps_ask
 from routing.fields import nearest
 from routing.hours import must_open, read_calendar
 from routing.promises import KINDS as PROMISED
@@ -73,7 +74,7 @@ def apply(tx: Tx, actor: Actor, document: Mapping[str, Any], *, private: bool = 
         if (entries := getattr(file, section)) is not None:
             changes += step(tx, entries)
             tx.flush()
-    if file.skills is not None:
+    if file.skills is not None or file.queues is not None:
         _must_not_miss_skills(tx)
     if file.calendars is not None:
         _must_not_miss_calendars(tx)
@@ -179,11 +180,14 @@ def _ways_between(tx: Tx, entries: list[QueueEntry]) -> list[Change]:
         place, closed = f"queue {entry.name!r}", entry.out_of_hours.overflow
         actions = {when: getattr(entry.escalate, when) for when in ("on_warning", "on_breach")}
         named = [action.queue for each in actions.values() for action in each if action.queue]
-        _must_exist(place, "queue", [*named, *([closed] if closed else [])], ids)
+        full = entry.limits.overflow if entry.limits else None
+        _must_exist(place, "queue", [*named, *filter(None, (closed, full)), *queues_named(entry.ladder)], ids)
         wanted = {
             "escalate": {when: [_action_in(action, ids) for action in each] for when, each in actions.items() if each},
             "hold_when_closed": entry.out_of_hours.hold,
             "closed_queue_id": ids[closed] if closed else None,
+            "ladder": [step_in(step, ids) for step in entry.ladder],
+            "limits": limits_in(entry.limits, ids),
         }
         row = rows[entry.name]
         differing = [field for field, value in wanted.items() if getattr(row, field) != value]
@@ -192,13 +196,11 @@ def _ways_between(tx: Tx, entries: list[QueueEntry]) -> list[Change]:
         tx.add(row)
         if differing:
             changes.append(Change("~", f"queue {entry.name}", ", ".join(differing)))
-    overflow = {entry.name: entry.out_of_hours.overflow for entry in entries}
-    for name in overflow:
-        passed, following = [name], overflow[name]
-        while following and following not in passed:
-            passed, following = [*passed, following], overflow.get(following)
-        if following:
-            raise DeskError(f"queue {name!r}: out_of_hours goes in a circle: {' → '.join([*passed, following])}")
+    if found := circle(entries):
+        raise DeskError(
+            f"queue {found[1][0]!r}: {found[0]} goes in a circle: {' → '.join(found[1])}; "
+            "end it in a queue that keeps its work"
+        )
     return changes
 
 
@@ -224,7 +226,9 @@ def _skills(tx: Tx, names: list[str]) -> list[Change]:
 def _must_not_miss_skills(tx: Tx) -> None:
     known = _ids(tx, Skill)
     for rule in _active(tx, RoutingRule):
-        _must_exist(f"rule {rule.name!r}", "skill", rule.skills, known)
+        _must_exist(f"rule {rule.name!r}", "skill", [*rule.skills, *steps_ask(rule.ladder)], known)
+    for queue in _active(tx, Queue):
+        _must_exist(f"queue {queue.name!r}", "skill", steps_ask(queue.ladder), known)
 
 
 def _channels(tx: Tx, entries: list[ChannelEntry]) -> list[Change]:
@@ -235,13 +239,15 @@ def _channels(tx: Tx, entries: list[ChannelEntry]) -> list[Change]:
 def rule_values(entry: RuleEntry, queues: Mapping[str, int], skills: Mapping[str, int]) -> dict[str, Any]:
     """The columns of a rule, but for its name and place. Raises DeskError for a queue or skill that is not there."""
     then = entry.then
-    _must_exist(f"rule {entry.name!r}", "queue", [then.queue] if then.queue else [], queues)
-    _must_exist(f"rule {entry.name!r}", "skill", then.skills, skills)
+    named = [*([then.queue] if then.queue else []), *queues_named(then.ladder)]
+    _must_exist(f"rule {entry.name!r}", "queue", named, queues)
+    _must_exist(f"rule {entry.name!r}", "skill", [*then.skills, *skills_named(then.ladder)], skills)
     return {
         "condition": entry.when,
         "queue_id": queues[then.queue] if then.queue else None,
         "skills": then.skills,
         "priority": then.priority,
+        "ladder": [step_in(step, queues) for step in then.ladder],
         "active": entry.enabled,
     }
 
@@ -251,6 +257,7 @@ def rule_entry(rule: RoutingRule, queues: Mapping[int | None, str]) -> dict[str,
     then: dict[str, Any] = {"queue": queues[rule.queue_id]} if rule.queue_id in queues else {}
     then |= {"skills": rule.skills} if rule.skills else {}
     then |= {"priority": rule.priority} if rule.priority else {}
+    then |= {"ladder": [step_out(step, queues) for step in rule.ladder]} if rule.ladder else {}
     switched = {} if rule.active else {"enabled": False}
     return {"name": rule.name, **switched, "when": rule.condition, "then": then}
 
@@ -424,7 +431,12 @@ def _handout_out(queue: Queue) -> dict[str, Any]:
     said = queue.handout
     order = {name: said[name] for name in ("work", "agent") if name in said}
     spans = {name: span(said[name]) for name in ("boost", "max_wait", "cooldown") if name in said}
-    rest = {name: said[name] for name in ("reserve", "missed_limit", "paused") if name in said}
+    rest: dict[str, Any] = {
+        name: said[name] for name in ("reserve", "missed_limit", "offers", "paused") if name in said
+    }
+    if last := said.get("last_agent"):
+        kept = {name: span(last[name]) for name in ("wait", "within") if name in last}
+        rest["last_agent"] = kept | ({"new": True} if last.get("new") else {}) if last.get("wait", 1) else "off"
     return ({"order": order} if order else {}) | spans | rest
 
 
@@ -448,7 +460,9 @@ def _ways_out(queue: Queue, names: Mapping[int | None, str]) -> dict[str, Any]:
     escalate = {when: [out(action) for action in actions] for when, actions in queue.escalate.items()}
     closed: Any = "hold" if queue.hold_when_closed else {"overflow": names.get(queue.closed_queue_id)}
     says = queue.hold_when_closed or queue.closed_queue_id in names
-    return ({"escalate": escalate} if escalate else {}) | ({"out_of_hours": closed} if says else {})
+    waiting: dict[str, Any] = {"ladder": [step_out(step, names) for step in queue.ladder]} if queue.ladder else {}
+    waiting |= {"limits": limits_out(queue.limits, names)} if queue.limits else {}
+    return ({"escalate": escalate} if escalate else {}) | ({"out_of_hours": closed} if says else {}) | waiting
 
 
 def _promises_out(queue: Queue) -> dict[str, Any]:

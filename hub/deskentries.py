@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -24,13 +24,15 @@ from routing.demand import AGENT_ORDERS, WORK_ORDERS
 from routing.fields import nearest
 from routing.handout import RINGS
 from routing.hours import read_calendar
+from routing.ladder import TOLD
 from routing.promises import WARN_AT
+from routing.returning import WAIT, WITHIN
 from storage.access import ROLES
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LONGEST_SPAN = 365 * UNITS["d"]
 SECRETS = ("password", "token", "secret", "key")
-HANDOUT = ("boost", "max_wait", "cooldown", "missed_limit", "paused")  # of a queue, beside order and reserve
+HANDOUT = ("boost", "max_wait", "cooldown", "missed_limit", "offers", "paused")  # of a queue, beside order and reserve
 
 
 def _among(known: Iterable[str], noun: str) -> AfterValidator:
@@ -118,7 +120,16 @@ Name = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^\s*\S([\s\S]{0,62}\S)?\s*$"}),
 ]
 Email = Annotated[str, StringConstraints(to_lower=True, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")]
-Span = Annotated[int, BeforeValidator(_seconds)]
+Span = Annotated[
+    int,
+    BeforeValidator(_seconds),
+    WithJsonSchema(
+        {"anyOf": [
+            {"type": "string", "pattern": r"^\s*[0-9]{1,9}\s*[smhd]\s*$"},
+            {"type": "integer", "minimum": 1, "maximum": LONGEST_SPAN},
+        ]}
+    ),
+]  # fmt: skip
 Level = Annotated[int, Field(ge=1, le=5)]
 Count = Annotated[int, Field(ge=0, le=10_000)]
 Channel = Annotated[str, _among(KINDS, "kind of channel")]
@@ -211,6 +222,10 @@ class ClosedEntry(Entry):
     overflow: Name | None = None
 
 
+def _off(value: Any) -> Any:
+    return "off" if value is False else value  # YAML reads off as false
+
+
 def _closed(value: Any) -> Any:
     return {"hold": True} if value == "hold" else value
 
@@ -229,6 +244,88 @@ class OrderEntry(Entry):
     agent: Annotated[str, _among(AGENT_ORDERS, "order of agents")] = "score"
 
 
+class StepEntry(Entry):
+    """What changes once work has waited for so long, in open time of its queue.
+
+    `require`: it needs these skills from then on and no others. `relax`: these levels are enough, 0 being none, and
+    all else stays. `join`: agents of these queues may take it as well.
+    """
+
+    after: Span
+    require: dict[Name, Level] | None = None
+    relax: dict[Name, Annotated[int, Field(ge=0, le=5)]] = {}
+    join: Annotated[list[Name], _distinct()] = []
+    priority: int = Field(default=0, ge=0, le=1000)
+    age_credit: Span | None = None
+    overflow: Name | None = None
+    notify: Annotated[list[Annotated[str, _among(TOLD, "receiver")]], _distinct()] = []
+
+    @model_validator(mode="after")
+    def _does_something(self) -> StepEntry:
+        if not any(value for name, value in self if name not in ("after", "require")) and self.require is None:
+            raise ValueError("must do something: require, relax, join, priority, age_credit, overflow or notify")
+        if self.require is not None and self.relax:
+            raise ValueError("has both require and relax: relax lowers what is asked for, require replaces it")
+        if self.join and self.overflow:
+            raise ValueError("has both join and overflow: who joins helps in this queue, and it leaves it")
+        return self
+
+
+def _in_order(ladder: list[StepEntry]) -> list[StepEntry]:
+    lowest: dict[str, int] = {}
+    for number, (before, step) in enumerate(zip([None, *ladder], ladder, strict=False), 1):
+        if before is not None and step.after <= before.after:
+            raise ValueError(
+                f"has steps out of order: step {number} comes after {span(step.after)}, and the one before it after "
+                f"{span(before.after)}; give it a longer time or move it up"
+            )
+        if step.require is not None:
+            lowest.clear()
+        for name, level in step.relax.items():
+            if level >= lowest.get(name, 6):
+                raise ValueError(
+                    f"has steps out of order: step {number} lets {name} {level} do, and an earlier one "
+                    f"{name} {lowest[name]} already; lower it or leave it out"
+                )
+            lowest[name] = level
+    return ladder
+
+
+def _ends_with_overflow(ladder: list[StepEntry]) -> list[StepEntry]:
+    for number, step in enumerate(ladder[:-1], 1):
+        if step.overflow:
+            raise ValueError(
+                f"has steps out of order: after step {number} the ladder of {step.overflow!r} counts, so that what "
+                "follows is never taken; move it there or up"
+            )
+    return ladder
+
+
+LadderEntry = Annotated[list[StepEntry], AfterValidator(_in_order)]
+
+
+class LimitsEntry(Entry):
+    """When a queue is full: so many wait, or the oldest has waited so long. `overflow` takes what comes then."""
+
+    size: int | None = Field(default=None, ge=1, le=1_000_000)
+    wait: Span | None = None
+    overflow: Name | None = None
+
+    @model_validator(mode="after")
+    def _limit(self) -> LimitsEntry:
+        if self.size is None and self.wait is None:
+            raise ValueError("must have a size or a wait")
+        return self
+
+
+class LastAgentEntry(Entry):
+    """How long work waits for who had the customer last, when that was within this time; `off` for not at all."""
+
+    wait: Span = int(WAIT.total_seconds())
+    within: Span = int(WITHIN.total_seconds())
+    new: bool = False  # new conversations of known customers, too
+
+
 class QueueEntry(Entry):
     """Where work waits."""
 
@@ -239,12 +336,16 @@ class QueueEntry(Entry):
     calendar: Name | None = None
     escalate: EscalateEntry = EscalateEntry()
     out_of_hours: Annotated[ClosedEntry, BeforeValidator(_closed)] = ClosedEntry()
+    ladder: Annotated[LadderEntry, AfterValidator(_ends_with_overflow)] = []
+    limits: LimitsEntry | None = None
     order: OrderEntry = OrderEntry()
     reserve: dict[Channel, ReserveEntry] = {}
     boost: Span | None = None
     max_wait: Span | None = None
     cooldown: Span | None = None
     missed_limit: int | None = Field(default=None, ge=1, le=100)
+    offers: int = Field(default=1, ge=1, le=50)  # at so many agents a chat rings at once
+    last_agent: Annotated[LastAgentEntry | Literal["off"], BeforeValidator(_off)] = LastAgentEntry()
     paused: bool = False
     default: bool = False
 
@@ -253,6 +354,10 @@ class QueueEntry(Entry):
         """What differs from how work is usually handed out, as the database keeps it."""
         said = self.order.model_dump(exclude_defaults=True)
         said |= self.model_dump(include=set(HANDOUT), exclude_defaults=True)
+        if self.last_agent == "off":
+            said["last_agent"] = {"wait": 0}
+        elif kept := self.last_agent.model_dump(exclude_defaults=True):
+            said["last_agent"] = kept
         return said | (
             {"reserve": {name: one.model_dump() for name, one in self.reserve.items()}} if self.reserve else {}
         )
@@ -335,6 +440,7 @@ class Placing(Entry):
     queue: Name | None = None
     skills: dict[Name, Level] = {}
     priority: int = Field(default=0, ge=-1000, le=1000)
+    ladder: LadderEntry = []  # goes before the queue's own, also in queues that its steps lead to
 
 
 class RuleEntry(Entry):

@@ -22,6 +22,8 @@ from hub.deskentries import (
     Entry,
     EscalateEntry,
     HolidaysEntry,
+    LastAgentEntry,
+    LimitsEntry,
     OrderEntry,
     Placing,
     ProfileEntry,
@@ -32,6 +34,7 @@ from hub.deskentries import (
     RuleEntry,
     ServingEntry,
     SlaEntry,
+    StepEntry,
     TargetsEntry,
     WebhookEntry,
 )
@@ -175,7 +178,7 @@ def _keys(steps: tuple[int | str, ...]) -> list[str]:
     nested: dict[str, type[Entry]] = {
         "then": Placing, "holidays": HolidaysEntry, "sla": SlaEntry, "channels": TargetsEntry,
         "escalate": EscalateEntry, "out_of_hours": ClosedEntry, "on_warning": ActionEntry, "on_breach": ActionEntry,
-        "order": OrderEntry,
+        "order": OrderEntry, "ladder": StepEntry, "limits": LimitsEntry, "last_agent": LastAgentEntry,
         "reserve": ReserveEntry, "rate": RateEntry, "queues": ServingEntry,
     }  # fmt: skip
     inside = next((nested[str(step)] for step in reversed(steps[1:-1]) if step in nested), None)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlmodel import col, select
 
 from channels import KINDS
 from routing.conditions import Condition, Leaf, read_condition
 from routing.fields import QUEUE_FIELD, nearest
+from routing.ladder import Ladder, read_ladder
+from routing.ladder import span as told_span
 from routing.logic import always, implies, never
 from storage import Tx
 from storage.desk import Queue, RoutingRule, Skill, active_channels
@@ -38,9 +41,9 @@ class Staff:
     names: Mapping[int, str]
     levels: Mapping[int, Mapping[str, int]]
 
-    def gap(self, queue_id: int, skills: Mapping[str, int]) -> str:
+    def gap(self, queue_id: int, skills: Mapping[str, int], joined: Iterable[int] = ()) -> str:
         """Why nobody can take such work, with the agent who is nearest to it; empty when somebody can."""
-        agents = self.serving.get(queue_id, frozenset())
+        agents = self.serving.get(queue_id, frozenset()).union(*(self.serving.get(each, ()) for each in joined))
         if not agents:
             return "no agent serves it: give it to somebody, or the work waits for ever"
         if not skills:
@@ -60,12 +63,33 @@ class Staff:
         )
         return f"nobody who serves it has {wanted}; the nearest is {self.names[best]} with {lacks}"
 
+    def climb(self, queue_id: int, skills: Mapping[str, int], ladder: Ladder) -> str:
+        """Why nobody can take such work, at first or at any step of its ladder; empty when somebody can at once."""
+        first = gap = self.gap(queue_id, skills)
+        joined: list[int] = []
+        for number, step in enumerate(ladder, 1):
+            if not gap or step.queue_id is not None:
+                break
+            skills, joined = step.skills(skills), [*joined, *step.join]
+            gap = self.gap(queue_id, skills, joined)
+            if not gap:
+                return f"{first}; it waits for step {number} of its ladder, after {told_span(step.after)}"
+        else:
+            if gap and ladder:
+                return f"its ladder never helps: even after the last step {gap}"
+        return first
+
 
 def look_over(tx: Tx) -> list[Finding]:
     """Everything worth a look on the desk as it is now: its queues, then its rules in their order."""
     staff = _staff(tx)
     queues = {queue.id or 0: queue for queue in tx.exec(select(Queue).where(col(Queue.active)).order_by(col(Queue.id)))}
-    found = [Finding(f"queue {queue.name}", gap) for number, queue in queues.items() if (gap := staff.gap(number, {}))]
+    found: list[Finding] = []
+    for number, queue in queues.items():
+        ladder = _ladder(queue.ladder)
+        if gap := staff.climb(number, {}, ladder):
+            found.append(Finding(f"queue {queue.name}", gap))
+        found += _about_ladder(f"queue {queue.name}", staff, number, ladder, queues)
     default = next((queue for queue in queues.values() if queue.is_default), None)
     rules = list(
         tx.exec(
@@ -85,8 +109,44 @@ def look_over(tx: Tx) -> list[Finding]:
         earlier = list(zip(rules, conditions, strict=True))[: min(place, MOST_COMPARED)]
         found += _about(tx, rule, condition, earlier, [queue.name for queue in queues.values()])
         target = queues.get(rule.queue_id or 0, default)
-        if target is not None and rule.skills and (gap := staff.gap(target.id or 0, rule.skills)):
+        if target is None:
+            continue
+        own = _ladder(rule.ladder)
+        if rule.skills and (gap := staff.climb(target.id or 0, rule.skills, own or _ladder(target.ladder))):
             found.append(Finding(f"rule {rule.name}", f"queue {target.name}: {gap}"))
+        found += _about_ladder(f"rule {rule.name}", staff, target.id or 0, own, queues)
+    return found
+
+
+def _ladder(document: list[dict[str, Any]]) -> Ladder:
+    try:
+        return read_ladder(document)
+    except (TypeError, ValueError):
+        return ()  # the rule book says so in the log and goes without
+
+
+def _about_ladder(
+    what: str, staff: Staff, queue_id: int, ladder: Ladder, queues: Mapping[int, Queue]
+) -> list[Finding]:  # fmt: skip
+    """Steps that change nothing, or lead where nobody is."""
+    found, joined = list[Finding](), {queue_id}
+    for number, step in enumerate(ladder, 1):
+        place = f"ladder[{number}]"
+        if step.require and (gap := staff.gap(queue_id, step.require, joined | set(step.join))):
+            found.append(Finding(what, gap, f"{place}.require"))
+        for each in step.join:
+            name = queues[each].name if each in queues else "a queue that is gone"
+            if each in joined:
+                found.append(Finding(what, f"{name} is there already; leave it out", f"{place}.join"))
+            elif not staff.serving.get(each):
+                found.append(Finding(what, f"no agent serves {name}, so that nobody joins", f"{place}.join"))
+        joined |= set(step.join)
+        if step.queue_id is not None:
+            if step.queue_id == queue_id:
+                found.append(Finding(what, "it is in that queue already; leave it out", f"{place}.overflow"))
+            elif step.queue_id not in queues:
+                found.append(Finding(what, "that queue is gone: the default queue takes it", f"{place}.overflow"))
+            queue_id, joined = step.queue_id, {step.queue_id}
     return found
 
 

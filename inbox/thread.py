@@ -15,6 +15,7 @@ from inbox.lists import names_of
 from inbox.mailwords import Card, card_of, proof, remarks_on_reading, warnings_of
 from inbox.session import Viewer
 from inbox.wording import full, kind
+from routing.ladder import span
 from storage import Tx
 from storage.conversations import Attachment, Conversation, Message, Reading, attachments_of, messages_of
 from storage.facts import FactRow
@@ -33,6 +34,15 @@ ESCALATED = {
     "slack": "Slack was told",
     "supervisors": "supervisors were told",
 }
+WAITED = {
+    "relaxed": "less is asked of who takes it",
+    "joined": "others may take it as well",
+    "priority": ESCALATED["priority"],
+    "age": "it counts as older",
+    "slack": ESCALATED["slack"],
+    "supervisors": ESCALATED["supervisors"],
+    "queue": "it goes elsewhere",
+}
 PREVIEWED = {"image/png", "image/jpeg", "image/gif", "image/webp"}
 TOLD = (
     "ConversationQueued",
@@ -50,6 +60,7 @@ TOLD = (
     "ConversationPinned",
     "ConversationUnpinned",
     "TransferQuestioned",
+    "LadderStepTaken",
 )
 VIA = {
     "offer": "accepted the ring",
@@ -313,6 +324,9 @@ def _event(row: FactRow, who: Viewer, agents: dict[int, str], traces: dict[int |
             return event("alert", "", f"{data['why']}{stays}", alarm=True)
         case "ConversationEscalated":
             return event("bell", "", f"Escalated: {', '.join(ESCALATED[action] for action in data['actions'])}")
+        case "LadderStepTaken" if data["actions"]:
+            done = ", ".join(WAITED[action] for action in data["actions"])
+            return event("clock", "", f"It has waited for {span(data['after'])}: {done}")
         case name if name in MISSED:
             return event("clock", "", MISSED[name], alarm=True)
     return None
@@ -331,10 +345,19 @@ def _said(data: dict[str, Any]) -> str:
 
 def _routed(data: dict[str, Any], trace: list[dict[str, Any]], by: str) -> str:
     steps = {step.get("step"): step for step in trace}
+    if data["why"] == "overflow" and "overflow" in steps:
+        return f"Put into {steps['overflow'].get('queue', 'another queue')}, because nobody took it in time"
     if data["why"] == "transfer" and "transfer" in steps:
         return f"{by or 'Somebody'} moved it to {steps['transfer'].get('queue', 'another queue')}{_said(data)}"
     if "closed" in steps:
         return f"Routed to {steps['closed'].get('queue', 'a queue')}, because {steps['closed']['closed']} is closed"
+    if "unserved" in steps:
+        return (
+            f"Routed to {steps['unserved'].get('queue', 'a queue')}, because nobody can take it in "
+            f"{steps['unserved']['unserved']}"
+        )
+    if "full" in steps:
+        return f"Routed to {steps['full'].get('queue', 'a queue')}, because {steps['full']['full']} is full"
     if "rule" in steps:
         return f"Routed to {steps['rule'].get('queue', 'a queue')} by the rule “{steps['rule'].get('rule', '')}”"
     if "default" in steps:

@@ -51,6 +51,23 @@ def skills_served(tx: Tx, queue_id: int) -> dict[str, int]:
     return {name: level for name, level in rows}
 
 
+def skills_by_queue(tx: Tx) -> dict[int, list[dict[str, int]]]:
+    """What each of the agents can do who serve a queue, by queue."""
+    levels: dict[int, dict[str, int]] = defaultdict(dict)
+    for agent_id, name, level in tx.sql(
+        "SELECT agent_skill.agent_id, skill.name, agent_skill.level FROM agent_skill "
+        "JOIN skill ON skill.id = agent_skill.skill_id"
+    ).fetchall():
+        levels[agent_id][name] = level
+    found: dict[int, list[dict[str, int]]] = defaultdict(list)
+    for agent_id, queue_id in tx.sql(
+        "SELECT agent_queue.agent_id, agent_queue.queue_id FROM agent_queue "
+        "JOIN agent ON agent.id = agent_queue.agent_id AND agent.active"
+    ).fetchall():
+        found[queue_id].append(levels.get(agent_id, {}))
+    return found
+
+
 def agent_names(tx: Tx, agent_ids: Iterable[int]) -> dict[int, str]:
     """What people are called, for sentences."""
     found = {agent_id: tx.get(Agent, agent_id) for agent_id in set(agent_ids)}

@@ -253,7 +253,7 @@ class Engine:
         """The first of a line that this agent may be asked for."""
         best = line.first()
         for item in line.apart.values():
-            kept = item.prefer_until > now and item.prefer != place.now.id and self._staff.is_there(item.prefer)
+            kept = item.prefer_until > now and item.prefer != place.now.id and self._staff.waits_for(item)
             if kept or item.is_barred(place.now.id, now):
                 continue
             if best is None or line.place_of(item) < line.place_of(best):
@@ -279,7 +279,9 @@ class Engine:
         """Give an item to the best of those who can take it."""
         takers = self._staff.takers(line, item, now)
         ranked = self._staff.ranked(line, item, takers, now)
-        chosen = [place for _, place in ranked[: line.terms.rings]]
+        chosen = [ranked[0][1]]
+        if line.terms.rings > 1 and chosen[0].now.is_asked(item.channel):
+            chosen = [place for _, place in ranked if place.now.is_asked(item.channel)][: line.terms.rings]
         explanation = {
             "why": why,
             "order": line.terms.agent_order,
@@ -297,6 +299,10 @@ class Engine:
                 for score, _, other in rivals
             ],
         }
+        if not item.pinned and item.prefer_until > now and any(place.now.id == item.prefer for place in chosen):
+            explanation["preferred"] = item.prefer
+        if len(chosen) > 1:
+            explanation["rings"] = len(chosen)
         self.drop(item.id)
         for place in chosen:
             self._staff.take(place, item, now)

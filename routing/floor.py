@@ -32,7 +32,8 @@ COOLING = "SELECT work_item_id, agent_id, until FROM cooldown WHERE until > ?"
 _COLUMNS = (
     "work_item.id, work_item.conversation_id, work_item.queue_id, work_item.channel, work_item.weight, "
     "work_item.skills, work_item.priority, work_item.order_time, work_item.version, work_item.due_at, "
-    "work_item.pinned_at, work_item.pin_agent_id, work_item.pin_until"
+    "work_item.pinned_at, work_item.pin_agent_id, work_item.pin_until, work_item.joined, work_item.age_credit, "
+    "work_item.prefer_id, work_item.prefer_until"
 )
 # The longer list is that of an index; without it SQLite goes through all work of a conversation that ever was.
 QUEUED = (
@@ -75,6 +76,7 @@ def roster(tx: Tx, book: RuleBook, only: Collection[int] | None = None) -> list[
             Candidate(
                 agent_id, status, skills[agent_id], serving, profile.limits_of(capacity), load, seconds(idle),
                 seconds(last), opened[agent_id], recent=recent.get(agent_id, ()),
+                rings=profile.rings,
             )
         )  # fmt: skip
     return found
@@ -135,13 +137,17 @@ def one_waiting(tx: Tx, book: RuleBook, item_id: int) -> Waiting | None:
 
 def _seen(book: RuleBook, row: Any, skills: Skills, cooling: Mapping[int, float]) -> Waiting:
     """A row of `_COLUMNS` as the engine sees it. What has no target left counts by its age."""
-    item_id, conversation_id, queue_id, channel, weight, _, priority, ordered, version, due_at, pinned, *kept = row
+    item_id, conversation_id, queue_id, channel, weight, _, priority, ordered, version, due_at = row[:10]
+    pinned, pin_agent, pin_until, joined, credit, prefer, prefer_until = row[10:]
+    if pinned is not None:
+        prefer, prefer_until = pin_agent, pin_until
     since = seconds(ordered)
     target = book.target(queue_id, channel)
-    due = seconds(due_at) if due_at is not None else since + target
+    due = seconds(due_at) - credit if due_at is not None else since + target
     return Waiting(
         item_id, conversation_id, queue_id, channel, weight, skills, priority, since, due, target, version,
-        prefer=kept[0] or 0, prefer_until=seconds(kept[1]), cooling=cooling, pinned=pinned is not None,
+        groups=tuple(json.loads(joined) if isinstance(joined, str) else joined), prefer=prefer or 0,
+        prefer_until=seconds(prefer_until), cooling=cooling, pinned=pinned is not None,
     )  # fmt: skip
 
 

@@ -35,7 +35,8 @@ NO_PROFILE = Profile()
 
 
 def read_terms(queue: Queue) -> Terms:
-    """`handout`: {work, agent, reserve: {channel: {leave, until}}, boost, max_wait, paused}; seconds, and until in
+    """`handout`: {work, agent, reserve: {channel: {leave, until}}, boost, max_wait, offers, paused};
+    seconds, and until in
     per cent of the target."""
     said = queue.handout
     return Terms(
@@ -45,6 +46,7 @@ def read_terms(queue: Queue) -> Terms:
         {channel: Reserve(one["leave"], one["until"] / 100) for channel, one in said.get("reserve", {}).items()},
         float(said.get("boost", BOOST)),
         float(said.get("max_wait", math.inf)),
+        int(said.get("offers", 1)),
         paused=bool(said.get("paused", False)),
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MOST_HOPS = 3  # moves in a row without a person's hand
+NEVER_THERE = ("closed", "full", "unserved")  # what the queue was that it came to at first
 MOST_RETURNS = 2  # times that agents may put it into the same queue
 
 Trace = Iterable[Mapping[str, Any]]
@@ -35,8 +36,8 @@ def path_of(trace: Trace) -> Path:
             path.queues, path.hops = [queue_id], 0
             path.entered[queue_id] = path.entered.get(queue_id, 0) + 1
         else:
-            # A queue that was closed when it came never had it.
-            path.queues = [queue_id] if step["step"] == "closed" else [*path.queues, queue_id]
+            # A queue that was closed or full when it came never had it.
+            path.queues = [queue_id] if step["step"] in NEVER_THERE else [*path.queues, queue_id]
             path.hops += 1
     return path
 

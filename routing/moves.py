@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from sqlmodel import SQLModel
 from routing.agents import give_load
 from routing.handout import COOLDOWN
 from routing.rules import rule_book
+from routing.steps import go_on, rest
 from storage.facts import ConversationAssigned, ConversationReleased, OfferEnded, OfferMade
 from storage.store import Tx
 
@@ -48,24 +50,44 @@ def ring(tx: Tx, item_id: int, conversation_id: int, agent_id: int, weight: int,
     return int(row[0])
 
 
-def end_offer(tx: Tx, item_id: int, state: str, by: str) -> int | None:
-    """End the offer that rings for an item; its weight is given back unless it was accepted. Answers its agent.
+def end_offers(tx: Tx, item_id: int, state: str, by: str, agent_id: int | None = None) -> list[int]:
+    """End what rings for an item, at all agents or at one; weights are given back unless it was accepted.
 
-    None when nothing rings; "expired" only ends an offer whose time is over.
+    Answers the agents; "expired" only ends offers whose time is over.
     """
-    over, values = (" AND expires_at <= ?", (tx.now,)) if state == "expired" else ("", ())
-    row = tx.sql(
-        f"UPDATE offer SET state = ?, ended_at = ? WHERE work_item_id = ? AND state = 'offered'{over} "
+    conditions, values = "", list[Any]()
+    if state == "expired":
+        conditions, values = " AND expires_at <= ?", [tx.now]
+    if agent_id is not None:
+        conditions, values = f"{conditions} AND agent_id = ?", [*values, agent_id]
+    rows = tx.sql(
+        f"UPDATE offer SET state = ?, ended_at = ? WHERE work_item_id = ? AND state = 'offered'{conditions} "
         "RETURNING id, agent_id, weight, conversation_id",
         state, tx.now, item_id, *values,
-    ).fetchone()  # fmt: skip
+    ).fetchall()  # fmt: skip
+    for offer_id, rang_at, weight, conversation_id in sorted(rows, key=lambda row: row[1]):
+        if state != "accepted":
+            give_load(tx, rang_at, weight)
+        tx.emit(OfferEnded(conversation_id, item_id, offer_id, rang_at, state, by))
+    return sorted(row[1] for row in rows)
+
+
+def ring_on(tx: Tx, item_id: int, conversation_id: int) -> None:
+    """One agent is no longer asked: it rings on at the others, or goes back into its queue with its age."""
+    row = tx.sql(
+        "SELECT agent_id FROM offer WHERE work_item_id = ? AND state = 'offered' ORDER BY id LIMIT 1", item_id
+    ).fetchone()
     if row is None:
-        return None
-    offer_id, agent_id, weight, conversation_id = row
-    if state != "accepted":
-        give_load(tx, agent_id, weight)
-    tx.emit(OfferEnded(conversation_id, item_id, offer_id, agent_id, state, by))
-    return int(agent_id)
+        requeue(tx, item_id, conversation_id)
+    else:
+        tx.sql("UPDATE work_item SET agent_id = ? WHERE id = ?", row[0], item_id)
+
+
+def ringing_at(tx: Tx, conversation_ids: Collection[int]) -> list[int]:
+    """Agents at whom some of these ring: whatever stops that changes their loads."""
+    marks = ",".join("?" * len(conversation_ids))
+    offered = f"SELECT agent_id FROM offer WHERE state = 'offered' AND conversation_id IN ({marks})"
+    return [row[0] for row in tx.sql(offered, *conversation_ids).fetchall()] if conversation_ids else []
 
 
 def own(
@@ -74,6 +96,7 @@ def own(
 ) -> int:  # fmt: skip
     """Open an assignment; its weight counts already. Answers its id. What was pinned has come where it should."""
     tx.sql(OWN_ITEM, agent_id, item_id)
+    rest(tx, item_id)
     row = tx.sql(
         f"{INSERT_ASSIGNMENT} RETURNING id", conversation_id, item_id, agent_id, weight, via, over, by, tx.now, why
     ).fetchone()
@@ -100,6 +123,7 @@ def disown(tx: Tx, conversation_id: int, why: str, by: str) -> int | None:
 def requeue(tx: Tx, item_id: int, conversation_id: int) -> None:
     """Put an item back into its queue with its age."""
     tx.sql("UPDATE work_item SET state = 'queued', agent_id = NULL, version = version + 1 WHERE id = ?", item_id)
+    go_on(tx, item_id)
     tx.sql("UPDATE conversation SET assignee_id = NULL WHERE id = ?", conversation_id)
 
 
@@ -116,3 +140,5 @@ def cool_down(tx: Tx, item_id: int, agent_id: int) -> None:
         "ON CONFLICT (work_item_id, agent_id) DO UPDATE SET until = excluded.until",
         item_id, agent_id, tx.now + (queue.cooldown if queue else timedelta(seconds=COOLDOWN)),
     )  # fmt: skip
+    # Whoever it was kept for has had the choice.
+    tx.sql("UPDATE work_item SET prefer_until = NULL WHERE id = ? AND prefer_id = ?", item_id, agent_id)

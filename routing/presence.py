@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from routing.handout import MISSED_LIMIT
 from routing.locks import hold, hold_agents
-from routing.moves import cool_down, disown, end_offer, refresh, requeue
+from routing.moves import cool_down, disown, end_offers, refresh, requeue, ring_on
 from routing.rules import rule_book
 from storage.access import SYSTEM, Actor, Conflict, Forbidden, NotFound
 from storage.facts import AgentDrained, AgentStatusChanged, AgentUndrained, ConversationQueued
@@ -46,8 +46,8 @@ def set_status(
     tx.emit(AgentStatusChanged(agent_id, status, why, actor.by))
     if status != "available":
         for item_id, conversation_id, _ in _ringing(tx, agent_id):
-            end_offer(tx, item_id, "rescinded", actor.by)
-            requeue(tx, item_id, conversation_id)
+            end_offers(tx, item_id, "rescinded", actor.by, agent_id)
+            ring_on(tx, item_id, conversation_id)
     if status != "available" and (status == "offline" if give_back is None else give_back):
         for item_id, conversation_id, queue_id in _answerable(tx, agent_id):
             if conversation_id not in movable:  # the customer wrote a moment ago: that is after the change
@@ -69,8 +69,8 @@ def drain(tx: Tx, actor: Actor, agent_id: int, reason: str = "") -> None:
         return
     tx.sql("UPDATE agent SET drained_at = ? WHERE id = ?", tx.now, agent_id)
     for item_id, conversation_id, _ in _ringing(tx, agent_id):
-        end_offer(tx, item_id, "rescinded", actor.by)
-        requeue(tx, item_id, conversation_id)
+        end_offers(tx, item_id, "rescinded", actor.by, agent_id)
+        ring_on(tx, item_id, conversation_id)
     tx.emit(AgentDrained(agent_id, actor.by, reason))
     refresh(tx, Agent, agent_id)
 
@@ -110,9 +110,9 @@ def expire_offers(tx: Tx) -> int:
     _hold_with_work(tx, [row[2] for row in rows], [row[1] for row in rows])
     expired = 0
     for item_id, conversation_id, agent_id in rows:
-        if end_offer(tx, item_id, "expired", "system") is not None:
+        if end_offers(tx, item_id, "expired", "system", agent_id):
             cool_down(tx, item_id, agent_id)
-            requeue(tx, item_id, conversation_id)
+            ring_on(tx, item_id, conversation_id)
             _note_missed_offer(tx, agent_id, item_id)
             expired += 1
     return expired

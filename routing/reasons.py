@@ -11,10 +11,13 @@ from sqlmodel import col, select
 from routing.agents import agent_names
 from routing.engine import Engine
 from routing.floor import one_waiting, roster
+from routing.ladder import following, in_force, span, told_step
 from routing.rules import QueueTerms, rule_book, terms_now
+from routing.staff import THERE
+from routing.steps import standing_of
 from storage.conversations import Conversation
 from storage.desk import Queue
-from storage.people import ApiToken
+from storage.people import Agent, ApiToken
 from storage.store import Tx
 from storage.work import Assignment, Offer, WorkItem
 
@@ -42,6 +45,7 @@ _CHOSEN = {
     "best_skill": "The most skilled",
     "round_robin": "Next in turn",
 }
+_MOVED = {"transfer": "transferred it to", "overflow": "went to"}
 _OPS = {
     "eq": "is",
     "ne": "is not",
@@ -88,12 +92,14 @@ def why_waiting(tx: Tx, conversation_id: int) -> Explanation:
     if conversation.state == "snoozed":
         return ["It is snoozed: it is offered again when it wakes."]
     queue = tx.get_one(Queue, item.queue_id)
-    waited = f"Waiting in {queue.name} for {_duration(tx.now - item.order_time)}."
+    began = item.order_time + timedelta(seconds=item.age_credit)
+    waited = f"Waiting in {queue.name} for {_duration(tx.now - began)}."
     terms = terms_now(tx, item.queue_id)
     hours = _about_hours(terms, tx.now)
     if terms.holds(tx.now):
         return [*hours, waited, "Until then it is offered to nobody, but anybody may claim it."]
-    return [*hours, waited, *_about_pin(tx, item), *_about_candidates(tx, item, queue)]
+    about = [*_about_candidates(tx, item, queue), *_about_keeping(tx, item), *_about_ladder(tx, item)]
+    return [*hours, waited, *_about_pin(tx, item), *about]
 
 
 def _about_pin(tx: Tx, item: WorkItem) -> list[str]:
@@ -135,8 +141,10 @@ def _about_owner(tx: Tx, owned: Assignment) -> list[str]:
     if owned.via in ("assign", "transfer"):
         verb = "assigned" if owned.via == "assign" else "handed"
         return [f"{_who(tx, owned.by)} {verb} it to {name}{over}{said or '.'}"]
-    how = f"{name} accepted it." if owned.via == "offer" else f"Given to {name} automatically."
-    return [_about_choice(owned.explanation), *_about_rejected(owned.explanation.get("rejected", {})), how]
+    beside = f", the first of {number} at whom it rang" if (number := owned.explanation.get("rings")) else ""
+    how = f"{name} accepted it{beside}." if owned.via == "offer" else f"Given to {name} automatically."
+    last = [f"{name} had it last."] if owned.explanation.get("preferred") == owned.agent_id else []
+    return [*last, _about_choice(owned.explanation), *_about_rejected(owned.explanation.get("rejected", {})), how]
 
 
 def _about_choice(why: Mapping[str, Any]) -> str:
@@ -157,25 +165,73 @@ def _about_rejected(rejected: Mapping[str, int]) -> list[str]:
 def _about_path(tx: Tx, item: WorkItem) -> list[str]:
     sentences = []
     for step in item.trace:
+        dropped = f" {', '.join(step['dropped'])} no longer required." if step.get("dropped") else ""
         if step["step"] == "rule":
             sentences.append(f"Rule “{step['rule']}” matched: {_leaves(step['leaves'])}.")
             sentences.append(f"Queue {step['queue']}.")
         elif step["step"] == "default":
             sentences.append(f"No rule matched, so it went to the default queue {step['queue']}.")
         elif step["step"] == "closed":
-            sentences.append(f"{step['closed']} was closed, so it went to {step['queue']}.")
-        elif step["step"] == "transfer":
-            dropped = f" {', '.join(step['dropped'])} no longer required." if step["dropped"] else ""
+            sentences.append(f"{step['closed']} was closed, so it went to {step['queue']}.{dropped}")
+        elif step["step"] == "unserved":
+            sentences.append(f"Nobody can take it in {step['unserved']}, so it went to {step['queue']}.{dropped}")
+        elif step["step"] == "full":
+            sentences.append(f"{step['full']} was full, so it went to {step['queue']}.{dropped}")
+        elif step["step"] in ("transfer", "overflow"):
+            who = "It was not taken in time, so it" if step["step"] == "overflow" else _who(tx, step["by"])
             said = f": {step['reason']}" if step.get("reason") else "."
-            sentences.append(f"{_who(tx, step['by'])} transferred it to {step['queue']}{said}{dropped}")
+            sentences.append(f"{who} {_MOVED[step['step']]} {step['queue']}{said}{dropped}")
+        elif step["step"] == "ladder":
+            sentences.append(_about_step(step))
     return sentences
 
 
+def _about_step(step: Mapping[str, Any]) -> str:
+    """What was done when it had waited for so long."""
+    parts, asked, skills = [], step["asked"], step["skills"]
+    if skills != asked:
+        parts.append(f"it needed {_skills(skills) or 'no skill'} instead of {_skills(asked) or 'none'}")
+    parts += [f"{' and '.join(step['joined'])} joined"] if step["joined"] else []
+    parts += [f"its priority rose by {step['priority']}"] if step["priority"] else []
+    parts += [f"it counted as {span(step['age_credit'])} older"] if step["age_credit"] else []
+    parts += [f"{' and '.join(step['notify'])} were told"] if step["notify"] else []
+    return f"After {span(step['after'])} of waiting {', '.join(parts) or 'it was to go elsewhere'}."
+
+
 def _about_ring(tx: Tx, item: WorkItem) -> str:
-    name = agent_names(tx, [item.agent_id or 0])[item.agent_id or 0]
-    offer = tx.exec(select(Offer).where(Offer.work_item_id == item.id, Offer.state == "offered")).first()
-    left = timedelta() if offer is None else max(timedelta(), offer.expires_at - tx.now)
-    return f"It rings at {name} for {_duration(left)} more."
+    offers = tx.exec(select(Offer).where(Offer.work_item_id == item.id, Offer.state == "offered")).all()
+    names = agent_names(tx, [offer.agent_id for offer in offers])
+    left = max((offer.expires_at - tx.now for offer in offers), default=timedelta())
+    first = " The first to accept has it." if len(offers) > 1 else ""
+    return f"It rings at {' and '.join(sorted(names.values()))} for {_duration(max(timedelta(), left))} more.{first}"
+
+
+def _about_keeping(tx: Tx, item: WorkItem) -> list[str]:
+    if item.pinned_at is not None or item.prefer_id is None or item.prefer_until is None or item.prefer_until <= tx.now:
+        return []
+    agent = tx.get_one(Agent, item.prefer_id)
+    left = _duration(item.prefer_until - tx.now)
+    return [f"It is kept for {agent.name}, who had it last, for {left} more."] if agent.status in THERE else []
+
+
+def _about_ladder(tx: Tx, item: WorkItem) -> list[str]:
+    """Which step is in force, and what comes next and when."""
+    book, one = rule_book(tx), standing_of(tx, int(item.id or 0))
+    ladder = one.ladder(book)
+    names = {queue.id: queue.name for queue in book.queues.values()}
+    sentences = []
+    if number := in_force(ladder, one.climb.reached):
+        taken = ladder[number - 1]
+        sentences.append(
+            f"Step {number} of {len(ladder)} is in force, since it had waited {span(taken.after)}: "
+            f"{', '.join(told_step(taken, names))}."
+        )
+    at, step = one.next_at(book), following(ladder, one.climb.reached)
+    if at is not None and step is not None:
+        left = _duration(max(timedelta(), at - tx.now))
+        changes = ", ".join(told_step(step, names, item.skills)) or "nothing changes for it"
+        sentences.append(f"Step {number + 1} of {len(ladder)} comes in {left}: {changes}.")
+    return sentences
 
 
 def _about_candidates(tx: Tx, item: WorkItem, queue: Queue) -> list[str]:

@@ -8,11 +8,13 @@ from collections.abc import Collection
 from sqlmodel import col, select
 
 from routing.agents import skills_served
+from routing.ladder import Climb
 from routing.locks import hold
-from routing.moves import disown, end_offer, refresh, requeue
+from routing.moves import disown, end_offers, refresh, requeue
 from routing.presence import set_status
 from routing.rules import terms_now
 from routing.sla import move_clocks
+from routing.steps import keep
 from storage.access import SYSTEM, Actor
 from storage.conversations import Conversation
 from storage.desk import default_queue
@@ -72,7 +74,7 @@ def _give_back(tx: Tx, actor: Actor, agent_id: int) -> None:
     """What rings at an agent or is owned there, also what is snoozed, goes back to its queue."""
     for item in _live(tx, WorkItem.agent_id == agent_id):
         number = int(item.id or 0)
-        end_offer(tx, number, "rescinded", actor.by)
+        end_offers(tx, number, "rescinded", actor.by)
         disown(tx, item.conversation_id, "sign_out", actor.by)
         requeue(tx, number, item.conversation_id)
         tx.emit(ConversationQueued(item.conversation_id, number, item.queue_id, "sign_out", actor.by))
@@ -92,12 +94,15 @@ def move_out(tx: Tx, actor: Actor, queue_id: int, to_id: int, to_name: str) -> i
         skills = {name: level for name, level in item.skills.items() if best.get(name, 0) >= level}
         dropped = sorted(set(item.skills) - set(skills))
         step = {"step": "transfer", "by": actor.by, "queue_id": to_id, "queue": to_name, "dropped": dropped}
-        if end_offer(tx, number, "rescinded", actor.by) is not None:
+        if end_offers(tx, number, "rescinded", actor.by):
             requeue(tx, number, item.conversation_id)
         tx.sql(
-            "UPDATE work_item SET queue_id = ?, skills = ?, trace = ?, version = version + 1 WHERE id = ?",
-            to_id, skills, json.dumps([*item.trace, step]), number,
+            "UPDATE work_item SET queue_id = ?, skills = ?, joined = ?, ladder_rule_id = NULL, prefer_until = NULL, "
+            "trace = ?, version = version + 1 WHERE id = ?",
+            to_id, skills, [], json.dumps([*item.trace, step]), number,
         )  # fmt: skip
+        climb = Climb(0, None if item.state == "assigned" else tx.now, 0)
+        keep(tx, number, climb, climb.next_at(new.ladder, new.calendar))
         tx.sql("UPDATE conversation SET queue_id = ? WHERE id = ?", to_id, item.conversation_id)
         move_clocks(tx, item.conversation_id, item.channel, old, new)
         if item.state != "assigned":

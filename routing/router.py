@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
+from routing.climb import BATCH as STEPS
+from routing.climb import climb, is_due, mistimed, retime
 from routing.engine import Decision
 from routing.live import LiveFloor
 from routing.presence import expire_offers, rings_too_long
 from routing.settling import settle
 from routing.targets import is_overdue, note_overdue
 from storage import Store, Tx
+from storage.desk import desk_version
 from storage.failpoints import step
 from storage.leases import drop_lease, holds_lease, take_lease
 
@@ -43,6 +46,7 @@ class Router:
         self._epoch: int | None = None
         self._renew_at: datetime | None = None
         self._floor = LiveFloor()
+        self._timed: int | None = None  # the state of the desk by which the next steps of ladders are written down
 
     def run_once(self) -> int:
         """Match everything that can be matched now; how many decisions were written. 0 without the lease."""
@@ -78,6 +82,16 @@ class Router:
                 return 0
         return self.store.submit(note_overdue)
 
+    def climb_once(self) -> int:
+        """Take the steps of ladders whose time has come; how many pieces of work took one."""
+        with self.store.read() as tx:
+            version, due = desk_version(tx), is_due(tx)
+            wrong = [] if version == self._timed else mistimed(tx)
+        for some in range(0, len(wrong), STEPS):
+            self.store.submit(partial(retime, items=wrong[some : some + STEPS]))
+        self._timed = version
+        return self.store.submit(climb) if due or wrong else 0
+
     def loop(self, stop: threading.Event) -> None:
         """Work until `stop` is set: at once after every commit, and every second whatever happens."""
         swept, timed_out = self.store.clock(), True
@@ -89,6 +103,7 @@ class Router:
                     swept = now
                     self.expire_once()
                     self.breach_once()
+                    self.climb_once()
                 self.run_once()
             except Exception:
                 # A database that is away comes back; the lease may have gone to somebody else meanwhile.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,12 +12,16 @@ from weakref import WeakKeyDictionary
 
 from sqlmodel import col, select
 
+from routing.agents import skills_by_queue
 from routing.calendars import ALWAYS, Calendar
 from routing.conditions import Condition, Fields, read_condition
 from routing.handout import COOLDOWN, MISSED_LIMIT, NO_PROFILE, Profile, read_profile, read_terms
 from routing.hours import read_calendar
+from routing.ladder import Ladder, Step, read_ladder
+from routing.limits import NONE, Limits, read_limits
 from routing.lookups import is_looked_up
 from routing.promises import FIRST_REPLY, KINDS, Promises, promised
+from routing.returning import USUALLY, LastAgent, read_last_agent
 from storage.access import Conflict
 from storage.calendars import CalendarPlan
 from storage.desk import Queue, RoutingProfile, RoutingRule, changes_desk, default_queue, desk_version
@@ -47,6 +51,9 @@ class QueueTerms:
     escalate: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     hold_when_closed: bool = False
     closed_queue_id: int | None = None
+    ladder: Ladder = ()
+    limits: Limits = NONE
+    last_agent: LastAgent = USUALLY
 
     def holds(self, now: datetime) -> bool:
         """Whether work waits here for the opening instead of an agent."""
@@ -63,17 +70,22 @@ class Rule:
     queue: QueueTerms | None
     skills: str  # as JSON: written for every piece of work
     priority: int
+    ladder: Ladder = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where work goes. `skills` and `trace` are JSON texts, `why` is for the fact."""
+    """Where work goes. `skills` and `trace` are JSON texts, `why` is for the fact.
+
+    `rule_id` is the rule whose ladder counts; None leaves it to the queue.
+    """
 
     queue: QueueTerms
     skills: str
     priority: int
     trace: str
     why: str
+    rule_id: int | None = None
 
 
 class RuleBook:
@@ -86,6 +98,7 @@ class RuleBook:
         self, version: int, queues: list[Queue], default_id: int | None, rules: list[RoutingRule],
         calendars: Mapping[int | None, Calendar] | None = None, skills: int = 0,
         profiles: Mapping[int, Profile] | None = None,
+        staff: Mapping[int, Sequence[Mapping[str, int]]] | None = None,
     ):  # fmt: skip
         self.version = version
         self.calendars = calendars or {}
@@ -95,11 +108,20 @@ class RuleBook:
         self.counted = {kind for kind in KINDS if any(queue.promises.names(kind) for queue in self.queues.values())}
         self.default = None if default_id is None else self.queues[default_id]
         self.terms = tuple(read_terms(queue) for queue in queues)
+        self._paused = {terms.id for terms in self.terms if terms.paused}
         self._profiles = profiles or {}
         self.skills = skills
+        self._staff = staff or {}  # by queue the skills of each agent who serves it
+        self._best = {
+            queue_id: {name: max(one.get(name, 0) for one in crew) for one in crew for name in one}
+            for queue_id, crew in self._staff.items()
+        }
+        self._takeable: dict[tuple[int, str, int | None], bool] = {}
         self.rules = tuple(compiled for rule in rules if (compiled := self._compiled(rule)) is not None)
         asked = {name for rule in self.rules for name in rule.condition.asks}
         self.lookups = tuple(sorted(name for name in asked if is_looked_up(name)))
+        self._ladders = {rule.id: rule.ladder for rule in self.rules if rule.ladder}
+        self.has_ladders = bool(self._ladders) or any(queue.ladder for queue in self.queues.values())
         self.queues_by_name = {queue.name: queue for queue in self.queues.values()}
         self._unmatched = None if self.default is None else self._by_default(self.default)
 
@@ -112,7 +134,8 @@ class RuleBook:
             if rule.condition.holds(fields):
                 queue = rule.queue or self.default
                 trace = self._trace(rule, fields, queue)
-                return Placement(queue, rule.skills, rule.priority, trace, f"rule {rule.name}")
+                own = rule.id if rule.ladder else None
+                return Placement(queue, rule.skills, rule.priority, trace, f"rule {rule.name}", own)
         return self._unmatched
 
     def target(self, queue_id: int, channel: str) -> float:
@@ -130,9 +153,53 @@ class RuleBook:
             queue = other
         if queue is place.queue:
             return place
-        step = {"step": "closed", "closed": place.queue.name, "queue_id": queue.id, "queue": queue.name}
-        trace = json.dumps([*json.loads(place.trace), step])
-        return replace(place, queue=queue, trace=trace, why=f"{place.queue.name} is closed")
+        closed = place.queue.name
+        return self.moved(place, queue, f"{closed} is closed", {"step": "closed", "closed": closed})
+
+    def moved(self, place: Placement, queue: QueueTerms, why: str, step: Mapping[str, Any]) -> Placement:
+        """The same work in another queue, with the reason; skills that nobody there has are no longer required."""
+        asked = json.loads(place.skills)
+        skills = {name: level for name, level in asked.items() if self._best.get(queue.id, {}).get(name, 0) >= level}
+        dropped = sorted(asked.keys() - skills.keys())
+        told = {**step, "queue_id": queue.id, "queue": queue.name} | ({"dropped": dropped} if dropped else {})
+        trace = json.dumps([*json.loads(place.trace), told])
+        return replace(place, queue=queue, trace=trace, why=why, skills=json.dumps(skills))
+
+    def served_place(self, place: Placement) -> Placement:
+        """Where work goes that nobody can ever take where it is to go: the default queue, if it is served.
+
+        Skills that nobody there has are no longer required. A paused queue keeps its work, served or not.
+        """
+        to, name = self.default, place.queue.name
+        if to is None or not self._staff.get(to.id) or self.can_be_taken(place.queue, place.skills, place.rule_id):
+            return place
+        return replace(
+            self.moved(place, to, f"nobody can take it in {name}", {"step": "unserved", "unserved": name}),
+            rule_id=None,
+        )
+
+    def can_be_taken(self, queue: QueueTerms, skills: str = "{}", rule_id: int | None = None) -> bool:
+        """Whether somebody serves the queue who can take such work, now or at a later step of its ladder."""
+        key = (queue.id, skills, rule_id)
+        if key not in self._takeable:
+            self._takeable[key] = queue.id in self._paused or self._is_takeable(queue.id, json.loads(skills), rule_id)
+        return self._takeable[key]
+
+    def _is_takeable(self, queue_id: int, skills: Mapping[str, int], rule_id: int | None) -> bool:
+        queues = {queue_id}
+        for step in (Step(0), *self.ladder(queue_id, rule_id)):
+            if step.queue_id is not None:
+                return True
+            skills, queues = step.skills(skills), queues | set(step.join)
+            crew = [one for each in queues for one in self._staff.get(each, ())]
+            if any(all(one.get(name, 0) >= level for name, level in skills.items()) for one in crew):
+                return True
+        return False
+
+    def ladder(self, queue_id: int, rule_id: int | None = None) -> Ladder:
+        """What changes for work of a queue while it waits; a rule's own ladder goes before the queue's."""
+        queue = self.queues.get(queue_id)
+        return self._ladders.get(rule_id or 0) or (queue.ladder if queue is not None else ())
 
     def weight(self, channel: str) -> int:
         """How much of an agent's capacity one conversation of this kind takes."""
@@ -150,7 +217,8 @@ class RuleBook:
             log.error("routing rule %s is left out: %s", rule.id, error)
             return None
         queue = None if rule.queue_id is None else self.queues.get(rule.queue_id)
-        return Rule(int(rule.id or 0), rule.name, condition, queue, json.dumps(rule.skills), rule.priority)
+        ladder = _ladder(f"rule {rule.name}", rule.ladder)
+        return Rule(int(rule.id or 0), rule.name, condition, queue, json.dumps(rule.skills), rule.priority, ladder)
 
     @staticmethod
     def _trace(rule: Rule, fields: Fields, queue: QueueTerms) -> str:
@@ -193,6 +261,7 @@ def _read_book(tx: Tx, version: int) -> RuleBook:
         {row.id: _read(row) for row in tx.exec(select(CalendarPlan))},
         int(tx.sql("SELECT count(*) FROM skill").fetchone()[0]),
         {int(row.id or 0): read_profile(row) for row in tx.exec(select(RoutingProfile))},
+        skills_by_queue(tx),
     )
 
 
@@ -217,7 +286,18 @@ def _terms(queue: Queue, calendar: Calendar) -> QueueTerms:
         queue.escalate,
         queue.hold_when_closed,
         queue.closed_queue_id,
+        _ladder(f"queue {queue.name}", queue.ladder),
+        read_limits(queue.limits),
+        read_last_agent(said.get("last_agent", {})),
     )
+
+
+def _ladder(whose: str, document: list[dict[str, Any]]) -> Ladder:
+    try:
+        return read_ladder(document)
+    except (TypeError, ValueError) as error:
+        log.error("the ladder of %s is left out: %s", whose, error)
+        return ()
 
 
 def _read(row: CalendarPlan) -> Calendar:

@@ -15,6 +15,7 @@ from routing.supply import Candidate, Slot, objection
 
 FEW = 24  # agents that are compared one by one rather than looked for in order
 TOP_LEVEL = 5
+THERE = ("available", "away")
 
 
 class Staff:
@@ -84,10 +85,13 @@ class Staff:
             self._cap(place, now)
         self._show(place)
 
-    def is_there(self, agent_id: int) -> bool:
-        """Whether an agent is known and available."""
-        place = self.places.get(agent_id)
-        return place is not None and place.now.status == "available"
+    def waits_for(self, item: Waiting) -> bool:
+        """Whether the agent for whom an item is kept is there: for a moment, who is away is taken to come back.
+
+        What is pinned waits for longer, and only for somebody who is available.
+        """
+        place = self.places.get(item.prefer)
+        return place is not None and place.now.status in (THERE[:1] if item.pinned else THERE)
 
     @property
     def next_at(self) -> float:
@@ -182,7 +186,7 @@ class Staff:
         for agent_id, until in item.cooling.items():
             if until > now and agent_id in self.places:
                 takers &= ~(1 << self.places[agent_id].bit)
-        if item.prefer_until > now and self.is_there(item.prefer):
+        if item.prefer_until > now and self.waits_for(item):
             takers &= 1 << self.places[item.prefer].bit
         for delay, late in line.delays.items():
             if item.order_time + delay > now:

@@ -37,7 +37,8 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """An agent as he is now. `open` and `labelled` count what he has by channel and by label, and `recent` are the
-    moments at which work came, as far as the rate needs them. `refuses` are channels that his status leaves out.
+    moments at which work came, as far as the rate needs them. `refuses` are channels that his status leaves out;
+    `rings` are those whose work he is asked for before it is his, None being all.
     """
 
     id: int
@@ -52,6 +53,11 @@ class Candidate:
     labelled: Mapping[str, int] = field(default_factory=dict)
     recent: tuple[float, ...] = ()
     refuses: frozenset[str] = frozenset()
+    rings: frozenset[str] | None = None
+
+    def is_asked(self, channel: str) -> bool:
+        """Whether work of this channel rings at him first."""
+        return self.rings is None or channel in self.rings
 
     def has(self, skills: Skills) -> bool:
         """Whether his levels suffice."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from routing.escalation import BREACH, WARNING, escalate
 from routing.locks import hold, hold_agents
+from routing.moves import ringing_at
 from routing.promises import FIRST_REPLY, NEXT_REPLY, RESOLUTION
 from storage.columns import moment
 from storage.facts import (
@@ -41,7 +42,7 @@ def note_overdue(tx: Tx) -> int:
     """
     ours = {row[1] for row in tx.sql(_TO_NOTE, tx.now, BATCH).fetchall()}
     hold(tx, ours)
-    hold_agents(tx, _ringing(tx, ours))
+    hold_agents(tx, ringing_at(tx, ours))
     # Read again under the locks: somebody may have answered a moment ago.
     rows = [row for row in tx.sql(_TO_NOTE, tx.now, BATCH).fetchall() if row[1] in ours]
     for clock_id, conversation_id, item_id, kind, due_at in rows:
@@ -53,10 +54,3 @@ def note_overdue(tx: Tx) -> int:
         tx.emit((_BREACHED if breached else _WARNED)[kind](conversation_id, item_id))
         escalate(tx, conversation_id, item_id, kind, BREACH if breached else WARNING)
     return len(rows)
-
-
-def _ringing(tx: Tx, conversation_ids: set[int]) -> list[int]:
-    """Agents at whom some of these ring: a move to another queue would change their loads."""
-    marks = ",".join("?" * len(conversation_ids))
-    offered = f"SELECT agent_id FROM offer WHERE state = 'offered' AND conversation_id IN ({marks})"
-    return [row[0] for row in tx.sql(offered, *conversation_ids).fetchall()] if conversation_ids else []

@@ -12,13 +12,17 @@ from sqlmodel import col, select
 
 from routing.agents import agent_names, load_drift, skills_served, take_load
 from routing.hops import MOST_RETURNS, returns, why_not_alone
+from routing.ladder import Climb
+from routing.limits import is_full
 from routing.locks import hold, hold_agents
 from routing.lookups import looked_up
-from routing.moves import cool_down, disown, end_offer, own, refresh, requeue
+from routing.moves import cool_down, disown, end_offers, own, refresh, requeue, ring_on, ringing_at
 from routing.presence import acting_agent, set_status
 from routing.reasons import Explanation, why_assigned, why_waiting
-from routing.rules import QueueTerms, rule_book
+from routing.returning import kept_for
+from routing.rules import Placement, QueueTerms, RuleBook, rule_book
 from routing.sla import end_episode, first_due, move_clocks, record_answer, start_episode, take_answer_back
+from routing.steps import Standing, first_step_at, keep
 from storage.access import Actor, Conflict, Forbidden, NotFound, conversation_for
 from storage.conversations import Conversation
 from storage.facts import ConversationQueued, TransferQuestioned
@@ -37,17 +41,20 @@ __all__ = [
     "decline",
     "enqueue",
     "load_drift",
+    "pass_on",
     "release",
     "set_status",
     "transfer",
     "unanswered",
+    "way_in",
     "why_assigned",
     "why_waiting",
 ]
 
 _INSERT_ITEM = (
     "INSERT INTO work_item(conversation_id, queue_id, channel, weight, skills, priority, state, enqueued_at, "
-    "order_time, due_at, trace, version) VALUES(?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, 0) "
+    "order_time, due_at, trace, ladder_rule_id, ladder_since, step_at, prefer_id, prefer_until, version) "
+    "VALUES(?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, 0) "
     "ON CONFLICT (conversation_id) WHERE state IN ('queued','offered','assigned') DO NOTHING RETURNING id"
 )
 
@@ -92,12 +99,17 @@ def enqueue(tx: Tx, arrival: Arrival) -> int:
     if book.lookups:
         found = looked_up(tx, book.lookups, arrival.contact_id, arrival.conversation_id, book.queues_by_name)
         values.update(found)
-    place = book.open_place(book.place(values), tx.now)
+    place = _with_room(tx, book, book.served_place(book.open_place(book.place(values), tx.now)))
     due_at = first_due(place.queue, arrival.channel, tx.now)
+    kept = kept_for(
+        tx, place.queue, arrival.conversation_id, arrival.contact_id, place.skills,
+        bool(arrival.more.get("item.reopened")),
+    )  # fmt: skip
     row = tx.sql(
         _INSERT_ITEM,
         arrival.conversation_id, place.queue.id, arrival.channel, book.weight(arrival.channel), place.skills,
         place.priority, tx.now, tx.now, due_at, place.trace,
+        place.rule_id, tx.now, first_step_at(book, place.queue.id, place.rule_id, tx.now), *kept,
     ).fetchone()  # fmt: skip
     if row is None:
         live = "SELECT id FROM work_item WHERE conversation_id = ? AND state IN ('queued','offered','assigned')"
@@ -112,7 +124,7 @@ def enqueue(tx: Tx, arrival: Arrival) -> int:
 
 
 def accept(tx: Tx, actor: Actor, offer_id: int) -> Assignment:
-    """Take what rings. Accepting again what one has accepted changes nothing.
+    """Take what rings; at others it stops ringing. Accepting again what one has accepted changes nothing.
 
     Raises Conflict when it has run out or gone elsewhere, NotFound when it never rang at this agent.
     """
@@ -123,7 +135,9 @@ def accept(tx: Tx, actor: Actor, offer_id: int) -> Assignment:
             return current
     if offer.state != "offered" or offer.expires_at <= tx.now:
         raise Conflict(_what_became_of(tx, offer))
-    end_offer(tx, offer.work_item_id, "accepted", actor.by)
+    hold_agents(tx, ringing_at(tx, {offer.conversation_id}))
+    end_offers(tx, offer.work_item_id, "accepted", actor.by, offer.agent_id)
+    end_offers(tx, offer.work_item_id, "rescinded", actor.by)
     tx.sql("UPDATE agent SET missed_offers = 0 WHERE id = ?", offer.agent_id)
     item = tx.get_one(WorkItem, offer.work_item_id)
     return _owned(tx, item, offer.agent_id, "offer", actor.by, offer.explanation)
@@ -139,9 +153,9 @@ def decline(tx: Tx, actor: Actor, offer_id: int) -> None:
         return
     if offer.state != "offered":
         raise Conflict(_what_became_of(tx, offer))
-    end_offer(tx, offer.work_item_id, "declined", actor.by)
+    end_offers(tx, offer.work_item_id, "declined", actor.by, offer.agent_id)
     cool_down(tx, offer.work_item_id, offer.agent_id)
-    requeue(tx, offer.work_item_id, offer.conversation_id)
+    ring_on(tx, offer.work_item_id, offer.conversation_id)
     _reread(tx, offer.conversation_id, offer.agent_id)
 
 
@@ -160,8 +174,8 @@ def claim(tx: Tx, actor: Actor, conversation_id: int) -> Assignment:
         if owned.agent_id == agent_id:
             return owned
         raise Conflict(f"{_name(tx, owned.agent_id)} has it already.")
-    offer = _live_offer(tx, item)
-    if offer is not None and offer.agent_id == agent_id and offer.expires_at > tx.now:
+    offer = _live_offer(tx, item, agent_id)
+    if offer is not None and offer.expires_at > tx.now:
         return accept(tx, actor, int(offer.id or 0))
     if not _make_room(tx, item, agent_id, actor):
         raise Conflict(_no_room(tx, agent_id, item.weight, "You have"))
@@ -216,20 +230,55 @@ def transfer(tx: Tx, actor: Actor, conversation_id: int, queue_id: int, reason: 
     if not _may_go_on(tx, actor, item, queue):
         return False
     _set_free(tx, actor, item, "transfer")
-    best = skills_served(tx, queue_id)
-    skills = {name: level for name, level in item.skills.items() if best.get(name, 0) >= level}
-    dropped = sorted(set(item.skills) - set(skills))
-    step = {"step": "transfer", "by": actor.by, "queue_id": queue.id, "queue": queue.name, "dropped": dropped}
-    step |= {"reason": reason} if reason else {}
-    tx.sql(
-        "UPDATE work_item SET queue_id = ?, skills = ?, trace = ? WHERE id = ?",
-        queue_id, skills, json.dumps([*item.trace, step]), item.id,
-    )  # fmt: skip
-    tx.sql("UPDATE conversation SET queue_id = ? WHERE id = ?", queue_id, conversation_id)
-    move_clocks(tx, conversation_id, item.channel, queues.get(item.queue_id, queue), queue)
-    tx.emit(ConversationQueued(conversation_id, int(item.id or 0), queue_id, "transfer", actor.by, reason))
+    pass_on(tx, item, queue, "transfer", actor.by, Climb(0, tx.now, 0), reason=reason)
     _reread(tx, conversation_id, item.agent_id)
     return True
+
+
+def pass_on(
+    tx: Tx,
+    item: WorkItem,
+    queue: QueueTerms,
+    why: str,
+    by: str,
+    climb: Climb,
+    rule_id: int | None = None,
+    reason: str = "",
+) -> None:
+    """Let work that nobody has wait in another queue, where it has come as far on its ladder as `climb` says.
+
+    What rings stops ringing. Its age stays, and what the new queue promises is due sooner by that.
+    """
+    number, old = int(item.id or 0), rule_book(tx).queues.get(item.queue_id, queue)
+    if end_offers(tx, number, "rescinded", by):
+        requeue(tx, number, item.conversation_id)
+    best = skills_served(tx, queue.id)
+    skills = {name: level for name, level in item.skills.items() if best.get(name, 0) >= level}
+    dropped = sorted(set(item.skills) - set(skills))
+    step = {"step": why, "by": by, "queue_id": queue.id, "queue": queue.name, "dropped": dropped}
+    step |= {"reason": reason} if reason else {}
+    tx.sql(
+        "UPDATE work_item SET queue_id = ?, skills = ?, joined = ?, ladder_rule_id = ?, trace = ?, "
+        "prefer_until = NULL, version = version + 1 WHERE id = ?",
+        queue.id, skills, [], rule_id, json.dumps([*item.trace, step]), number,
+    )  # fmt: skip
+    keep(tx, number, climb, Standing(number, queue.id, rule_id, climb, None).next_at(rule_book(tx)))
+    tx.sql("UPDATE conversation SET queue_id = ? WHERE id = ?", queue.id, item.conversation_id)
+    move_clocks(tx, item.conversation_id, item.channel, old, queue)
+    tx.emit(ConversationQueued(item.conversation_id, number, queue.id, why, by, reason))
+
+
+def way_in(tx: Tx, book: RuleBook, queue: QueueTerms) -> QueueTerms:
+    """The queue that takes what is to go into this one: itself, or while it is full the one that it names.
+
+    A queue that nobody serves is passed over like a full one. Where that one is full as well, and so on, the default
+    queue takes it, however much waits there.
+    """
+    passed = set[int]()
+    while queue.id not in passed and ((queue.limits.exist and is_full(tx, queue)) or not book.can_be_taken(queue)):
+        passed.add(queue.id)
+        queue = book.queues.get(queue.limits.queue_id or 0) or book.default or queue
+    return (book.default or queue) if queue.id in passed else queue
 
 
 def release(tx: Tx, actor: Actor, conversation_id: int, reason: str = "") -> None:
@@ -256,10 +305,10 @@ def close(tx: Tx, by: str, conversation_id: int, why: str) -> None:
     if item is None:
         return
     tx.refresh(item)
-    end_offer(tx, int(item.id or 0), "cancelled", by)
+    end_offers(tx, int(item.id or 0), "cancelled", by)
     owner = disown(tx, conversation_id, why, by)
     tx.sql(
-        "UPDATE work_item SET state = ?, closed_at = ?, version = version + 1 WHERE id = ?",
+        "UPDATE work_item SET state = ?, closed_at = ?, step_at = NULL, version = version + 1 WHERE id = ?",
         "cancelled" if owner is None else "closed", tx.now, item.id,
     )  # fmt: skip
     end_episode(tx, conversation_id)
@@ -277,6 +326,16 @@ def unanswered(tx: Tx, conversation_id: int, answered_at: datetime) -> None:
     """The answer of that moment was taken back: the clocks that it stopped run on."""
     take_answer_back(tx, conversation_id, answered_at)
     refresh(tx, Conversation, conversation_id)
+
+
+def _with_room(tx: Tx, book: RuleBook, place: Placement) -> Placement:
+    """Where work goes that comes now: a queue that is full may have named another one."""
+    if not place.queue.limits.exist or not is_full(tx, place.queue):
+        return place
+    queue, full = way_in(tx, book, place.queue), place.queue.name
+    if queue is place.queue:
+        return place
+    return book.moved(place, queue, f"{full} is full", {"step": "full", "full": full})
 
 
 def _held(tx: Tx, actor: Actor, conversation_id: int) -> tuple[WorkItem, Assignment | None]:
@@ -303,8 +362,10 @@ def _own_offer(tx: Tx, actor: Actor, offer_id: int) -> Offer:
     return offer
 
 
-def _live_offer(tx: Tx, item: WorkItem) -> Offer | None:
-    offer = tx.exec(select(Offer).where(Offer.work_item_id == item.id, col(Offer.state) == "offered")).first()
+def _live_offer(tx: Tx, item: WorkItem, agent_id: int) -> Offer | None:
+    """What rings at one agent."""
+    mine = select(Offer).where(Offer.work_item_id == item.id, Offer.agent_id == agent_id)
+    offer = tx.exec(mine.where(col(Offer.state) == "offered")).first()
     if offer is not None:
         tx.refresh(offer)
     return offer
@@ -321,7 +382,7 @@ def _owned(
 
 def _set_free(tx: Tx, actor: Actor, item: WorkItem, why: str) -> None:
     """Back to queued, without owner or ring."""
-    end_offer(tx, int(item.id or 0), "rescinded", actor.by)
+    end_offers(tx, int(item.id or 0), "rescinded", actor.by)
     owner = disown(tx, item.conversation_id, why, actor.by)
     if owner is not None:
         cool_down(tx, int(item.id or 0), owner)
@@ -330,12 +391,11 @@ def _set_free(tx: Tx, actor: Actor, item: WorkItem, why: str) -> None:
 
 def _make_room(tx: Tx, item: WorkItem, agent_id: int, actor: Actor, *, may_exceed: bool = False) -> bool:
     """Count the weight at the new owner, then stop what rings. A refusal leaves everything as it was."""
-    hold_agents(tx, [agent_id, item.agent_id or agent_id])
-    offer = _live_offer(tx, item)
-    counted = offer is not None and offer.agent_id == agent_id
+    hold_agents(tx, [agent_id, item.agent_id or agent_id, *ringing_at(tx, {item.conversation_id})])
+    counted = _live_offer(tx, item, agent_id) is not None
     if not counted and not take_load(tx, agent_id, item.weight, may_exceed=may_exceed):
         return False
-    end_offer(tx, int(item.id or 0), "rescinded", actor.by)
+    end_offers(tx, int(item.id or 0), "rescinded", actor.by)
     return not counted or take_load(tx, agent_id, item.weight, may_exceed=True)
 
 
@@ -349,19 +409,20 @@ def _may_go_on(tx: Tx, actor: Actor, item: WorkItem, queue: QueueTerms) -> bool:
     if actor.role == "system":
         why = why_not_alone(item.trace, queue.id, queue.name)
         if why:
-            _question(tx, actor, item, queue.id, why, stopped=True)
+            question(tx, actor.by, item, queue.id, why, stopped=True)
         return not why
     times = 0 if actor.sees_all else returns(item.trace, queue.id)
     if times >= MOST_RETURNS:
         raise Conflict(f"It was put into {queue.name} {times} times already: ask a supervisor, who sees it by now.")
     if times == MOST_RETURNS - 1:
-        _question(tx, actor, item, queue.id, f"It goes to and fro: it comes to {queue.name} again.", stopped=False)
+        question(tx, actor.by, item, queue.id, f"It goes to and fro: it comes to {queue.name} again.", stopped=False)
     return True
 
 
-def _question(tx: Tx, actor: Actor, item: WorkItem, queue_id: int, why: str, *, stopped: bool) -> None:
+def question(tx: Tx, by: str, item: WorkItem, queue_id: int, why: str, *, stopped: bool) -> None:
+    """Ask supervisors to look at work that goes round."""
     tx.sql("UPDATE conversation SET escalated_at = ? WHERE id = ?", tx.now, item.conversation_id)
-    tx.emit(TransferQuestioned(item.conversation_id, int(item.id or 0), queue_id, stopped, why, actor.by))
+    tx.emit(TransferQuestioned(item.conversation_id, int(item.id or 0), queue_id, stopped, why, by))
     refresh(tx, Conversation, item.conversation_id)
 
 

@@ -49,6 +49,8 @@ class Queue(SQLModel, table=True):
     closed_queue_id: int | None = ref("queue.id", nullable=True)  # takes what comes while this one is closed
     handout: dict[str, Any] = json(added=True)  # in which order and with what reserve: see routing/handout.py
     paused_why: str = Field(default="", sa_column_kwargs={"server_default": ""})  # what was said when it was paused
+    ladder: list[dict[str, Any]] = json(list, added=True)  # what changes with waiting: see routing/ladder.py
+    limits: dict[str, Any] = json(added=True)  # when it is full, and where work goes then: see routing/limits.py
     is_default: bool = False
     active: bool = True
 
@@ -83,6 +85,7 @@ class RoutingRule(SQLModel, table=True):
     queue_id: int | None = ref("queue.id", nullable=True)
     skills: dict[str, int] = json()
     priority: int = 0
+    ladder: list[dict[str, Any]] = json(list, added=True)  # goes before the queue's own
     active: bool = True
 
 

@@ -5,40 +5,10 @@ Facts are named in the past tense and carry ids and small values only, never wha
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from datetime import datetime
-from typing import Any, ClassVar
+from dataclasses import dataclass
 
-from sqlalchemy import Index
-from sqlmodel import Field, SQLModel
-
-from storage.columns import BigId, json, key, utc
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """`conversation_id` and `contact_id` are columns of the table as well; `by` says who did it.
-
-    `by` is "agent:<id>", "token:<id>", "customer", "system" or "channel:<name>".
-    """
-
-    kinds: ClassVar[dict[str, type[Fact]]] = {}
-
-    def __init_subclass__(cls) -> None:
-        Fact.kinds[cls.__name__] = cls
-
-    def data(self) -> dict[str, Any]:
-        """The fields as a JSON document."""
-        return {name: getattr(self, name) for name in _names(type(self))}
-
-
-_field_names: dict[type[Fact], tuple[str, ...]] = {}
-
-
-def _names(kind: type[Fact]) -> tuple[str, ...]:
-    if kind not in _field_names:
-        _field_names[kind] = tuple(f.name for f in fields(kind))
-    return _field_names[kind]
+from storage.factrows import Fact as Fact
+from storage.factrows import FactRow as FactRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,6 +361,20 @@ class ConversationEscalated(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class LadderStepTaken(Fact):
+    """Work has waited for `after` seconds, and what its ladder says for then was done.
+
+    `actions` are relaxed, joined, priority, age, queue, slack and supervisors.
+    """
+
+    conversation_id: int
+    work_item_id: int
+    after: int
+    actions: tuple[str, ...]
+    by: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
 class AgentStatusChanged(Fact):
     """An agent became available, away or offline."""
 
@@ -477,20 +461,3 @@ class DeskChanged(Fact):
 
     what: str
     by: str
-
-
-class FactRow(SQLModel, table=True):
-    """A stored fact. `id` order is commit order: a reader that has seen id N has missed nothing below N."""
-
-    __tablename__ = "fact"
-    __table_args__ = (
-        Index("ix_fact_conversation_id", "conversation_id", "id"),
-        Index("ix_fact_contact_id", "contact_id", "id"),
-    )
-
-    id: int | None = key()
-    name: str = Field(max_length=64)
-    at: datetime = utc()
-    conversation_id: int | None = Field(default=None, sa_type=BigId)
-    contact_id: int | None = Field(default=None, sa_type=BigId)
-    data: dict[str, Any] = json()

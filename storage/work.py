@@ -16,6 +16,7 @@ _LIVE_SQL = text("state IN ('queued','offered','assigned')")
 _QUEUED_SQL = text("state = 'queued'")
 _OFFERED_SQL = text("state = 'offered'")
 _OPEN_SQL = text("ended_at IS NULL")
+_STEP_SQL = text("step_at IS NOT NULL")
 
 
 class WorkItem(SQLModel, table=True):
@@ -26,6 +27,13 @@ class WorkItem(SQLModel, table=True):
     `breached_at` when the first one did. `skills` maps name to lowest level.
     `trace` says how rules led here. `version` is the compare-and-set counter. Since `pinned_at` it goes before
     everything, up to `pin_until` to `pin_agent_id` alone if there is one.
+    `trace` says how rules led here. `version` is the compare-and-set counter.
+
+    Its ladder (routing/ladder.py) is that of the rule `ladder_rule_id`, else of its queue. It has waited `ladder_used`
+    seconds of open time up to `ladder_since`, and on from there; what an agent has stands still and has no
+    `ladder_since`. Steps up to `ladder_reached` seconds are taken, the next comes at `step_at`. They let the agents of
+    the queues `joined` have it as well, and `age_credit` is how far they moved `order_time` back.
+    Until `prefer_until` it is kept for the agent `prefer_id`.
     """
 
     __tablename__ = "work_item"
@@ -50,6 +58,7 @@ class WorkItem(SQLModel, table=True):
             postgresql_where=_QUEUED_SQL,
         ),
         Index("ix_work_item_agent", "agent_id", "state"),
+        Index("ix_work_item_step", "step_at", sqlite_where=_STEP_SQL, postgresql_where=_STEP_SQL),
     )
 
     id: int | None = key()
@@ -71,18 +80,34 @@ class WorkItem(SQLModel, table=True):
     pinned_at: datetime | None = utc(nullable=True)
     pin_agent_id: int | None = Field(default=None, sa_type=BigId)
     pin_until: datetime | None = utc(nullable=True)
+    ladder_rule_id: int | None = Field(default=None, sa_type=BigId)
+    ladder_used: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    ladder_since: datetime | None = utc(nullable=True)
+    ladder_reached: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    step_at: datetime | None = utc(nullable=True)
+    joined: list[int] = json(list, added=True)
+    age_credit: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    prefer_id: int | None = ref("agent.id", nullable=True)
+    prefer_until: datetime | None = utc(nullable=True)
     version: int = 0
 
 
 class Offer(SQLModel, table=True):
-    """A ring at one agent. `state` is offered, accepted, declined, expired, rescinded or cancelled.
+    """A ring at one agent; a queue may let one item ring at several at once.
 
-    Only offered ever changes. `explanation` says why this agent: how many were eligible, who was passed over and
-    why, the top candidates.
+    `state` is offered, accepted, declined, expired, rescinded or cancelled. Only offered ever changes. `explanation`
+    says why this agent: how many were eligible, who was passed over and why, the top candidates.
     """
 
     __table_args__ = (
-        Index("uq_offer_live", "work_item_id", unique=True, sqlite_where=_OFFERED_SQL, postgresql_where=_OFFERED_SQL),
+        Index(
+            "uq_offer_live",
+            "work_item_id",
+            "agent_id",
+            unique=True,
+            sqlite_where=_OFFERED_SQL,
+            postgresql_where=_OFFERED_SQL,
+        ),
         Index("ix_offer_agent", "agent_id", "state"),
         Index("ix_offer_expiry", "state", "expires_at"),
         Index("ix_offer_at", "offered_at"),

@@ -65,8 +65,9 @@ class Scan:
                 return one.queues[queue_id]
         return None
 
-    def is_there(self, agent_id: int) -> bool:
-        return agent_id in self.agents and self.agents[agent_id].status == "available"
+    def waits_for(self, item: Waiting) -> bool:
+        known = self.agents.get(item.prefer)
+        return known is not None and (known.status == "available" or (known.status == "away" and not item.pinned))
 
     def slot(self, item: Waiting, now: float) -> Slot:
         reserve = None if item.pinned else self.terms[item.queue_id].reserve.get(item.channel)
@@ -79,7 +80,7 @@ class Scan:
             return False
         if item.not_before > now or item.cooling.get(one.id, 0) > now or item.order_time + serving.delay > now:
             return False
-        if item.prefer_until > now and item.prefer != one.id and self.is_there(item.prefer):
+        if item.prefer_until > now and item.prefer != one.id and self.waits_for(item):
             return False
         slot, capped = self.slot(item, now), self.is_capped(one.id, now)
         return not objection(one, slot, one.load, one.open, one.labelled, capped)

@@ -56,3 +56,17 @@ def test_nobody_is_told_where_the_queue_says_nothing(desk: Desk) -> None:
     escalated(desk)
     desk.work(LATE)
     assert said(desk, NOTICES) == []
+
+
+def test_a_step_of_a_ladder_rings_the_bell_too(desk: Desk) -> None:
+    shipping = {"name": "Shipping", "ladder": [{"after": "1m", "notify": ["slack"]}]}
+    with desk.hub.store.write() as tx:
+        apply(tx, SYSTEM, {"queues": [shipping, {"name": "Billing"}]})
+    desk.text("Is anybody there?")
+    desk.work()
+    desk.hub.store.clock = lambda: utcnow() + LATE
+    assert Router(desk.hub.store, "test").climb_once() == 1
+    desk.work(LATE)
+    desk.work(LATE)
+    (text,) = [post.text for post in desk.slack.messages if post.text.startswith("*Nobody has it after 1 minute*")]
+    assert "+46701740605, Shipping <http://" in text

@@ -239,12 +239,12 @@ def test_the_loop_survives_a_database_that_fails(desk: Desk, caplog: pytest.LogC
     desk.signs_in("Jonas")
     with running(desk.router()):
         with desk.store.write() as tx:
-            tx.sql("ALTER TABLE agent_queue RENAME TO agent_queue_gone")
+            tx.sql("ALTER TABLE cooldown RENAME TO cooldown_gone")
         with desk.store.write() as tx:
             mail = desk.arrive(tx)
         wait_until(lambda: "a router pass failed" in caplog.text)
         with desk.store.write() as tx:
-            tx.sql("ALTER TABLE agent_queue_gone RENAME TO agent_queue")
+            tx.sql("ALTER TABLE cooldown_gone RENAME TO cooldown")
         wait_until(lambda: desk.owner(mail) == "Jonas")
     desk.is_sound()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from routing.moves import end_offer
+from routing.moves import end_offers
 from routing.work import (
     Arrival,
     accept,
@@ -380,7 +380,7 @@ def test_an_offer_with_time_left_does_not_expire(desk: Desk, clock: Clock) -> No
     desk.router().run_once()
     clock.forward(seconds=29)
     with desk.store.write() as tx:
-        assert end_offer(tx, desk.item(chat).id or 0, "expired", "system") is None
+        assert end_offers(tx, desk.item(chat).id or 0, "expired", "system") == []
     assert len(desk.rings_at("Jonas")) == 1
 
 

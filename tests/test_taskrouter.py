@@ -275,21 +275,62 @@ QUEUES = {
 def test_a_workflow_becomes_rules_in_its_order_and_says_what_stays_behind() -> None:
     done = import_workflow(json.dumps(WORKFLOW), json.dumps(QUEUES))
     gold, odd, again, rest = done.rules
-    assert gold["then"] == {"queue": "Chat", "skills": {"chat": 1, "english": 3}, "priority": 10}
+    assert gold["then"] == {
+        "queue": "Chat", "skills": {"chat": 1, "english": 3}, "priority": 10,
+        "ladder": [{"after": "1m", "overflow": "General", "require": {}, "priority": 10}],
+    }  # fmt: skip
     assert short(gold["when"]) == {"all": ["contact.tier eq gold", "item.channel in chat,sms"]}
     assert (odd["name"], odd["enabled"], odd["when"]) == ("Odd", False, {})
     assert (again["name"], again["then"]) == ("Gold 2", {})
     assert rest == {"name": "Everything else", "when": {}, "then": {"queue": "General"}}
     told = "\n".join(done.left_out)
     for sentence in (
-        "after 60s it moves to General with priority 20", "skip_if 'workers.available == 0'",
+        "skip_if 'workers.available == 0'",
         "Odd: worker.id: rules choose by the task alone", "order_by 'worker.level DESC'",
         "queue WQ9 has no name here", "Gold 2: it has no target", "task_reservation_timeout 30",
     ):  # fmt: skip
         assert sentence in told, told
-    assert done.taken == ["attribute channelType: item.channel", "attribute tier: contact.tier"]
+    assert done.taken == [
+        "timeouts of targets: steps of ladders, which count while the queue's calendar is open",
+        "attribute channelType: item.channel", "attribute tier: contact.tier",
+    ]  # fmt: skip
     assert yaml.safe_load(done.text) == {"rules": done.rules}
     check(yaml.safe_load(done.text))
+
+
+def targets(*given: dict[str, Any], default: str = "WQ2") -> Any:
+    """The one rule of a workflow with these targets, and what was left out of it."""
+    fallback = {"default_filter": {"queue": default}} if default else {}
+    filters = [{"filter_friendly_name": "One", "expression": "tier == 'gold'", "targets": list(given)}]
+    done = import_workflow(json.dumps({"task_routing": {"filters": filters, **fallback}}), json.dumps(QUEUES))
+    check(yaml.safe_load(done.text))
+    return done.rules[0]["then"].get("ladder", []), " ".join(done.left_out)
+
+
+def test_targets_with_timeouts_become_a_ladder() -> None:
+    ladder, left_out = targets(
+        {"queue": "WQ1", "timeout": 10, "priority": 5},
+        {"queue": "WQ1", "timeout": "20", "expression": "worker.english >= 3"},
+        {"queue": "WQ1", "timeout": 90, "expression": "worker.english >= 3"},
+        {"queue": "WQ2", "timeout": 60},
+        {"queue": "WQ1", "timeout": 3600, "priority": 50},
+    )
+    assert ladder == [
+        {"after": "10s", "require": {"chat": 1, "english": 3}},
+        {"after": "2m", "overflow": "General", "require": {}},
+        {"after": "3m", "overflow": "Chat", "require": {"chat": 1}, "priority": 45},
+        {"after": "63m", "overflow": "General", "require": {}},
+    ]
+    assert "One, target 2: its priority is lower than before" in left_out
+
+
+def test_a_ladder_ends_where_a_target_is_never_left() -> None:
+    ladder, left_out = targets({"queue": "WQ1", "timeout": 10}, {"queue": "WQ2"}, {"queue": "WQ1", "timeout": 5})
+    assert ladder == [{"after": "10s", "overflow": "General", "require": {}}]
+    assert "One: target 2 has no timeout and is never left; those after it are never reached" in left_out
+    ladder, left_out = targets({"queue": "WQ1", "timeout": 10}, default="")
+    assert ladder == []
+    assert "after 10s TaskRouter fails the task, here it goes on waiting in its queue" in left_out
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from hub.deskentries import LONGEST_SPAN, span
 from hub.deskfile import DeskError, check
 from hub.taskrouter.conditions import NotTranslated, Translation
 from hub.taskrouter.expressions import ExpressionError, parse
@@ -70,6 +71,12 @@ def import_workflow(text: str, queues: str = "", fields: Mapping[str, str] | Non
         name = _distinct(each.get("filter_friendly_name") or f"Filter {place}", done.rules)
         done.rules.append(_rule(name, each, known, translation, done))
     default = routing.get("default_filter")
+    fallback = default if isinstance(default, Mapping) and default.get("queue") else None
+    for rule, each in zip(done.rules, filters, strict=True):
+        if ladder := _ladder(rule["name"], each.get("targets", []), rule["then"], fallback, known, done):
+            rule["then"]["ladder"] = ladder
+    if any("ladder" in rule["then"] for rule in done.rules):
+        done.taken.append("timeouts of targets: steps of ladders, which count while the queue's calendar is open")
     if isinstance(default, Mapping) and default.get("queue"):
         name = _distinct("Everything else", done.rules)
         then = _then(name, default, known, done)
@@ -107,8 +114,6 @@ def _rule(
     if not targets:
         done.left_out.append(f"{name}: it has no target; the default queue takes what it matches")
     then = _then(name, targets[0], queues, done) if targets else {}
-    if len(targets) > 1 or (targets and targets[0].get("timeout")):
-        done.left_out.append(f"{name}: {_steps(targets, queues)}")
     for place, target in enumerate(targets, 1):
         for key, why in _NO_PLACE.items():
             if target.get(key) not in (None, ""):
@@ -117,7 +122,7 @@ def _rule(
 
 
 _NO_PLACE = {
-    "skip_if": "work waits in its queue; the queue's ladder decides when it moves on",
+    "skip_if": "work waits until the target's time is over, whoever is there",
     "order_by": "the queue's own order of agents decides",
     "known_worker_sid": "who had the person last is preferred by the queue, not named by a rule",
     "known_worker_friendly_name": "who had the person last is preferred by the queue, not named by a rule",
@@ -149,24 +154,45 @@ def _then(name: str, target: Mapping[str, Any], queues: Mapping[str, _Queue], do
     return then
 
 
-def _steps(targets: list[Mapping[str, Any]], queues: Mapping[str, _Queue]) -> str:
-    """The later targets in words."""
-    told, waited = [], 0
-    for target, following in zip(targets, [*targets[1:], None], strict=True):
-        seconds = _whole(target.get("timeout"))
-        if seconds is None:
-            if following is not None:
-                told.append("a target without timeout is never left; those after it are never reached")
+def _ladder(
+    name: str, targets: list[Mapping[str, Any]], first: Mapping[str, Any], fallback: Mapping[str, Any] | None,
+    queues: Mapping[str, _Queue], done: Imported,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The later targets as steps: each comes when the timeouts of those before it are over."""
+    steps: list[dict[str, Any]] = []
+    now, waited = dict(first), 0
+    for place, target in enumerate(targets, 1):
+        timeout = _whole(target.get("timeout"))
+        following = targets[place] if place < len(targets) else fallback
+        if timeout is None:
+            if place < len(targets):
+                done.left_out.append(f"{name}: target {place} has no timeout and is never left; {_NEVER}")
             break
-        waited += seconds
         if following is None:
-            told.append(f"after {waited}s it leaves for the default filter's queue")
-        else:
-            sid = str(following.get("queue") or "")
-            there = queues[sid].name if sid in queues else sid
-            extra = f" with priority {following['priority']}" if following.get("priority") else ""
-            told.append(f"after {waited}s it moves to {there}{extra}")
-    return "its later targets belong to queues, not to rules: " + "; ".join(told)
+            done.left_out.append(
+                f"{name}: after {waited + timeout}s TaskRouter fails the task, here it goes on waiting in its queue"
+            )
+            break
+        label = f"{name}, target {place + 1}" if place < len(targets) else name
+        then, waited = _then(label, following, queues, done), min(max(waited + timeout, waited + 1), LONGEST_SPAN)
+        step: dict[str, Any] = {"after": span(waited)}
+        if then.get("queue", now.get("queue")) != now.get("queue"):
+            step["overflow"] = then["queue"]
+        if then.get("skills", {}) != now.get("skills", {}):
+            step["require"] = then.get("skills", {})
+        rise = then.get("priority", 0) - now.get("priority", 0)
+        if rise > 0:
+            step["priority"] = rise
+        elif rise < 0:
+            done.left_out.append(f"{label}: its priority is lower than before: what waits longer is not put back here")
+            then["priority"] = now.get("priority", 0)
+        if len(step) > 1:
+            steps.append(step)
+        now = {**now, **then, "skills": then.get("skills", {})}
+    return steps
+
+
+_NEVER = "those after it are never reached"
 
 
 def _routing(text: str) -> tuple[Mapping[str, Any], int | None]:

@@ -1,0 +1,143 @@
+"""Steps of ladders, taken at their time: in one unit with what they change and the fact that tells of it."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+from routing.escalation import HIGHEST
+from routing.hops import why_not_alone
+from routing.ladder import Climb, Step, following
+from routing.locks import hold, hold_agents
+from routing.moves import refresh, ringing_at
+from routing.rules import QueueTerms, RuleBook, rule_book
+from routing.steps import COLUMNS, Standing, keep, standing
+from routing.work import pass_on, question, way_in
+from storage.access import SYSTEM
+from storage.conversations import Conversation
+from storage.facts import LadderStepTaken
+from storage.store import Tx
+from storage.work import WorkItem
+
+BATCH = 200
+_DUE = "SELECT id, conversation_id FROM work_item WHERE step_at <= ? ORDER BY step_at, id LIMIT ?"
+_WAIT = f"SELECT {COLUMNS}, conversation_id FROM work_item WHERE state IN ('queued','offered') ORDER BY id"
+
+
+def is_due(tx: Tx) -> bool:
+    """Whether a step's time has come."""
+    return tx.sql("SELECT 1 FROM work_item WHERE step_at <= ? LIMIT 1", tx.now).fetchone() is not None
+
+
+def climb(tx: Tx) -> int:
+    """Take every step whose time has come, the longest overdue first; answers how many pieces of work took one.
+
+    After a standstill several steps follow each other as if each had been taken at its time.
+    """
+    ours = {row[1] for row in tx.sql(_DUE, tx.now, BATCH).fetchall()}
+    hold(tx, ours)
+    hold_agents(tx, ringing_at(tx, ours))
+    book, taken = rule_book(tx), 0
+    for item_id, conversation_id in tx.sql(_DUE, tx.now, BATCH).fetchall():  # again: now nobody else changes them
+        if conversation_id in ours:
+            taken += _climb(tx, book, item_id)
+            refresh(tx, Conversation, conversation_id)
+    return taken
+
+
+def mistimed(tx: Tx) -> list[tuple[int, int]]:
+    """Waiting work whose next step is not written down as the desk is now, with its conversations."""
+    book = rule_book(tx)
+    rows = tx.sql(_WAIT).fetchall()
+    if not book.has_ladders:
+        return [(row[0], row[-1]) for row in rows if row[-2] is not None]
+    return [(row[0], row[-1]) for row in rows if (one := standing(row[:-1])).next_at(book) != one.step_at]
+
+
+def retime(tx: Tx, items: list[tuple[int, int]]) -> None:
+    """Write down when the next steps of these come: the desk has changed."""
+    hold(tx, [conversation_id for _, conversation_id in items])
+    book = rule_book(tx)
+    for item_id, _ in items:
+        row = tx.sql(f"SELECT {COLUMNS} FROM work_item WHERE id = ? AND state IN ('queued','offered')", item_id)
+        if (found := row.fetchone()) is not None:
+            one = standing(found)
+            keep(tx, item_id, one.climb, one.next_at(book))
+
+
+def _climb(tx: Tx, book: RuleBook, item_id: int) -> bool:
+    taken = False
+    while True:
+        item = tx.get_one(WorkItem, item_id)
+        tx.refresh(item)
+        one = standing(tx.sql(f"SELECT {COLUMNS} FROM work_item WHERE id = ?", item_id).fetchone())
+        at, step = one.next_at(book), following(one.ladder(book), one.climb.reached)
+        if at is None or step is None or at > tx.now:
+            keep(tx, item_id, one.climb, at)
+            return taken
+        # As if taken at its time, however late we are.
+        reached = one._replace(climb=Climb(step.after, at, step.after))
+        _take(tx, book, item, reached, step)
+        taken = True
+
+
+def _take(tx: Tx, book: RuleBook, item: WorkItem, reached: Standing, step: Step) -> None:
+    item_id, trace = int(item.id or 0), list(item.trace)
+    skills = step.skills(item.skills)
+    joined = [*item.joined, *(each for each in step.join if each not in (*item.joined, item.queue_id))]
+    priority = min(item.priority + step.priority, max(HIGHEST, item.priority))
+    told = {
+        "relaxed": skills != item.skills,
+        "joined": joined != item.joined,
+        "priority": priority != item.priority,
+        "age": step.age_credit > 0,
+        **{name: True for name in step.notify},
+    }
+    trace.append({
+        "step": "ladder", "after": step.after, "asked": item.skills, "skills": skills,
+        "joined": [queue.name for each in joined[len(item.joined) :] if (queue := book.queues.get(each))],
+        "priority": priority - item.priority, "age_credit": step.age_credit, "notify": list(step.notify),
+    })  # fmt: skip
+    # A decision that was made meanwhile by what held before is made again.
+    ordered, credit = item.order_time - timedelta(seconds=step.age_credit), item.age_credit + step.age_credit
+    tx.sql(
+        "UPDATE work_item SET skills = ?, joined = ?, priority = ?, order_time = ?, age_credit = ?, trace = ?, "
+        "version = version + 1 WHERE id = ?",
+        skills, joined, priority, ordered, credit, json.dumps(trace), item_id,
+    )  # fmt: skip
+    keep(tx, item_id, reached.climb, reached.next_at(book))
+    tx.sql("UPDATE conversation SET priority = ? WHERE id = ?", priority, item.conversation_id)
+    if "supervisors" in step.notify:
+        tx.sql("UPDATE conversation SET escalated_at = ? WHERE id = ?", tx.now, item.conversation_id)
+    tx.refresh(item)
+    own = reached.rule_id is not None and bool(book.ladder(0, reached.rule_id))
+    target = _target(tx, book, item, step, own)
+    if target is not None:
+        told["queue"] = True
+    actions = tuple(name for name, done in told.items() if done)
+    tx.emit(LadderStepTaken(item.conversation_id, item_id, step.after, actions))
+    if target is not None:
+        climb = reached.climb if own else Climb(0, reached.climb.since, 0)
+        pass_on(tx, item, target, "overflow", SYSTEM.by, climb, reached.rule_id if own else None)
+
+
+def _target(tx: Tx, book: RuleBook, item: WorkItem, step: Step, own: bool) -> QueueTerms | None:
+    """Where a step sends the work: the default queue in place of one that is gone or where it has been.
+
+    Where it would go to and fro it stays, and supervisors are told. A rule's `own` ladder ends: it may lead back.
+    """
+    if step.queue_id is None:
+        return None
+    wanted = book.queues.get(step.queue_id, book.default)
+    wanted = wanted and way_in(tx, book, wanted)
+    why = ""
+    for queue in (wanted, book.default):
+        if queue is None or queue.id == item.queue_id:
+            continue
+        reason = "" if own else why_not_alone(item.trace, queue.id, queue.name)
+        if not reason:
+            return queue
+        why = why or reason
+    if why and wanted is not None:
+        question(tx, SYSTEM.by, item, wanted.id, why, stopped=True)
+    return None

@@ -1,0 +1,123 @@
+"""What changes the longer work waits: levels are relaxed, others join, it goes elsewhere, somebody is told.
+
+Pure: what is known of the waiting comes in, what is to be done comes out. Time is open time of the queue's calendar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from routing.calendars import Calendar
+
+TOLD = ("slack", "supervisors")  # by whoever follows the fact
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What holds once work has waited for `after` seconds.
+
+    `require` are the skills it needs from then on and no others; `relax` lowers levels that it asks for and leaves
+    all others alone, 0 being none at all. Agents of the queues `join` may take it as well. `age_credit` seconds are
+    added to its age, `priority` to its priority; it goes to the queue `queue_id`, and `notify` are told.
+    """
+
+    after: int
+    require: Mapping[str, int] | None = None
+    relax: Mapping[str, int] = field(default_factory=dict)
+    join: tuple[int, ...] = ()
+    age_credit: int = 0
+    priority: int = 0
+    queue_id: int | None = None
+    notify: tuple[str, ...] = ()
+
+    def skills(self, asked: Mapping[str, int]) -> dict[str, int]:
+        """What work that asked for this asks for from now on."""
+        if self.require is not None:
+            return dict(self.require)
+        lowered = {name: min(level, self.relax.get(name, level)) for name, level in asked.items()}
+        return {name: level for name, level in lowered.items() if level}
+
+
+Ladder = tuple[Step, ...]  # each later than the one before
+
+
+class Climb(NamedTuple):
+    """How far work has come: it has waited `used` seconds up to `since`, and on from there unless that is None.
+
+    Steps up to `reached` seconds are taken.
+    """
+
+    used: int
+    since: datetime | None
+    reached: int
+
+    def waited(self, calendar: Calendar, now: datetime) -> int:
+        """Seconds of open time up to now."""
+        return self.used if self.since is None else self.used + int(calendar.elapsed(self.since, now))
+
+    def resting(self, calendar: Calendar, now: datetime) -> Climb:
+        """Somebody has it: from now on it does not wait."""
+        return self._replace(used=self.waited(calendar, now), since=None)
+
+    def next_at(self, ladder: Ladder, calendar: Calendar) -> datetime | None:
+        """When its next step comes; None when there is none, or it does not wait."""
+        step = following(ladder, self.reached)
+        if step is None or self.since is None:
+            return None
+        return calendar.add(self.since, step.after - self.used)
+
+
+def following(ladder: Ladder, reached: int) -> Step | None:
+    """The first step that is not taken yet."""
+    return next((step for step in ladder if step.after > reached), None)
+
+
+def in_force(ladder: Ladder, reached: int) -> int:
+    """How many steps are taken."""
+    return sum(step.after <= reached for step in ladder)
+
+
+def read_ladder(document: Sequence[Mapping[str, Any]]) -> Ladder:
+    """A ladder as it is stored: a list of {after, require, relax, join, age_credit, priority, queue_id, notify}."""
+    steps = [Step(**each) for each in document]
+    return tuple(replace(step, join=tuple(step.join), notify=tuple(step.notify)) for step in steps)
+
+
+def told_step(step: Step, queues: Mapping[int, str], asked: Mapping[str, int] | None = None) -> list[str]:
+    """What a step does, in parts of a sentence. Where it is known what was `asked` for, only what changes is told."""
+    parts = []
+    if step.require is not None:
+        wanted = " and ".join(f"{name} ≥ {level}" for name, level in sorted(step.require.items()))
+        parts.append(f"it needs {wanted or 'no skill'}")
+    for name, level in sorted(step.relax.items()):
+        if asked is None or asked.get(name, 0) > level:
+            parts.append(f"{name} ≥ {level} will do" if level else f"{name} is no longer required")
+    if step.join:
+        parts.append(f"{_listed(queues.get(each, 'a queue that is gone') for each in step.join)} may take it as well")
+    if step.priority:
+        parts.append(f"its priority rises by {step.priority}")
+    if step.age_credit:
+        parts.append(f"it counts as {span(step.age_credit)} older")
+    if step.queue_id is not None:
+        parts.append(f"it goes to {queues.get(step.queue_id, 'the default queue')}")
+    if step.notify:
+        words = {"slack": "Slack", "supervisors": "supervisors"}
+        parts.append(f"{_listed(words.get(each, each) for each in step.notify)} "
+                     f"{'is' if step.notify == ('slack',) else 'are'} told")  # fmt: skip
+    return parts
+
+
+def span(seconds: int) -> str:
+    """A length of time in words."""
+    for unit, word in ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
+        if seconds % unit == 0:
+            return f"{seconds // unit} {word}{'' if seconds == unit else 's'}"
+    return ""
+
+
+def _listed(names: Iterable[str]) -> str:
+    parts = list(names)
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
