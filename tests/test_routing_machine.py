@@ -12,11 +12,25 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import event
 
+from routing.climb import mistimed
 from routing.live import LiveFloor
-from routing.work import accept, answered, assign, claim, close, decline, release, set_status, transfer
+from routing.work import (
+    Arrival,
+    accept,
+    answered,
+    assign,
+    claim,
+    close,
+    decline,
+    enqueue,
+    release,
+    set_status,
+    transfer,
+)
 from storage import Store
 from storage.access import Conflict, Forbidden, NotFound
 from storage.conversations import Conversation
+from storage.desk import Queue, touch_desk
 from storage.facts import ConversationResolved
 from tests.clock import Clock
 from tests.routing_desk import Desk
@@ -31,6 +45,7 @@ JOIN conversation ON conversation.id = item.conversation_id AND conversation.sta
 JOIN agent_queue ON agent_queue.queue_id = item.queue_id
 JOIN agent ON agent.id = agent_queue.agent_id AND agent.active AND agent.status = 'available'
 WHERE item.state = 'queued' AND agent.load + item.weight <= agent.capacity
+AND (item.prefer_until IS NULL OR item.prefer_until <= ?)
 AND NOT EXISTS (SELECT 1 FROM cooldown WHERE work_item_id = item.id AND agent_id = agent.id AND until > ?)
 AND NOT EXISTS (
     SELECT 1 FROM json_each(item.skills) AS needed WHERE needed.value > coalesce(
@@ -56,6 +71,13 @@ class Floor(RuleBasedStateMachine):
         # Nothing here has to survive a power cut, and thousands of commits have to be quick.
         event.listen(self.store.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
         self.desk = Desk(self.store)
+        with self.store.write() as tx:
+            tx.get_one(Queue, self.desk.queues["Shipping"]).ladder = [
+                {"after": 30, "relax": {"order": 0}, "join": [self.desk.queues["Billing"]], "age_credit": 60},
+                {"after": 300, "queue_id": self.desk.queues["Support"], "priority": 2},
+            ]
+            tx.get_one(Queue, self.desk.queues["Support"]).handout = {"offers": 2}
+            touch_desk(tx)
         self.router = self.desk.router()
         self.kept = LiveFloor()
         self.conversations: list[int] = []
@@ -137,6 +159,8 @@ class Floor(RuleBasedStateMachine):
         self.clock.forward(seconds=seconds)
         self.router.expire_once()
         self.router.breach_once()
+        self.router.climb_once()
+        assert self.router.climb_once() == 0, "what is due is taken at once"
 
     @rule()
     def the_router_runs(self) -> None:
@@ -153,10 +177,31 @@ class Floor(RuleBasedStateMachine):
         with self.store.read() as tx:
             assert self.kept.differences(tx) == []
 
-    def _nobody_is_idle_beside_work_for_them(self) -> None:
-        """Asked of the tables, not of the engine; the only hold is a cooldown."""
+    @invariant()
+    def the_next_step_of_a_ladder_is_written_down(self) -> None:
         with self.store.read() as tx:
-            idle = tx.sql(IDLE_BESIDE_WORK, tx.now).fetchall()
+            assert mistimed(tx) == []
+            late = tx.sql("SELECT id FROM work_item WHERE step_at IS NOT NULL AND state NOT IN ('queued','offered')")
+            assert late.fetchall() == []
+
+    @precondition(lambda self: self.conversations)
+    @rule(number=ANY)
+    def a_customer_comes_back(self, number: int) -> None:
+        conversation_id = self.one(number)
+        with self.store.write() as tx:
+            conversation = tx.get_one(Conversation, conversation_id)
+            if conversation.state != "resolved":
+                return
+            conversation.state, conversation.waiting_since = "open", tx.now
+            tx.flush()
+            again = {"item.reopened": True}
+            enqueue(tx, Arrival(conversation_id, self.desk.contact_id, "chat", "", "", "Me again", {}, more=again))
+
+    def _nobody_is_idle_beside_work_for_them(self) -> None:
+        """Asked of the tables, not of the engine; the only holds are a cooldown, and that it is kept for its last
+        agent."""
+        with self.store.read() as tx:
+            idle = tx.sql(IDLE_BESIDE_WORK, tx.now, tx.now).fetchall()
         assert idle == []
 
 
