@@ -29,6 +29,7 @@ from hub.pump import latest_fact
 from hub.web import hub_here
 from routing.agents import load_drift
 from storage import Tx
+from storage.checks import last_check
 from storage.columns import moment
 from storage.conversations import Message
 from storage.facts import FactRow
@@ -233,3 +234,14 @@ def _troubles(tx: Tx) -> Iterator[Metric]:
     drift = GaugeMetricFamily("switchyard_load_drift", "Agents whose load is not the weight of their work.")
     drift.add_metric([], len(load_drift(tx)))
     yield drift
+    if (check := last_check(tx)) is not None:
+        wrong = GaugeMetricFamily("switchyard_routing_drift", "Must be 0: agents and pieces of work that the router "
+                                  "took for something else, when it last compared.")  # fmt: skip
+        wrong.add_metric([], check.differing)
+        ever = CounterMetricFamily("switchyard_routing_drifts", "Must be 0: all that it ever took for something else.")
+        ever.add_metric([], check.ever)
+        age = GaugeMetricFamily("switchyard_routing_check_age_seconds", "Since the router last compared.")
+        age.add_metric([], (tx.now - check.at).total_seconds())
+        took = GaugeMetricFamily("switchyard_routing_check_seconds", "How long comparing took.")
+        took.add_metric([], check.took_ms / 1000)
+        yield from (wrong, ever, age, took)

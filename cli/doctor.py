@@ -20,6 +20,7 @@ from routing.agents import load_drift
 from routing.hours import known_until
 from storage.access import NotFound
 from storage.calendars import CalendarPlan
+from storage.checks import last_check
 from storage.migrations import HEAD, current, is_current
 from storage.receipts import STUCK_AFTER, stuck
 
@@ -70,6 +71,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
         if at < HEAD:
             return
         yield _drift(hub)
+        yield _routing(hub)
         yield from _stuck(hub)
         yield from _calendars(hub)
         for opened in hub.channels():
@@ -129,6 +131,15 @@ def _drift(hub: Hub) -> Finding:
         drift = load_drift(tx)
     told = ", ".join(f"agent {number} has {load}, should have {due}" for number, (load, due) in drift.items())
     return Finding("agents' load", not drift, told, "Please report this with the log of the last day.")
+
+
+def _routing(hub: Hub) -> Finding:
+    with hub.store.read() as tx:
+        check, now = last_check(tx), tx.now
+    recent = check is not None and check.differed_at is not None and check.differed_at > now - timedelta(days=1)
+    told = f"it was wrong about something at {check.differed_at:%Y-%m-%d %H:%M} UTC" if check and recent else ""
+    mend = "It has mended that by itself. Please report it with the log of that minute."
+    return Finding("what the router knows", not recent, told, mend)
 
 
 def _stuck(hub: Hub) -> Iterator[Finding]:

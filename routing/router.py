@@ -17,6 +17,7 @@ from routing.presence import expire_offers, rings_too_long
 from routing.settling import settle
 from routing.targets import is_overdue, note_overdue
 from storage import Store, Tx
+from storage.checks import note_check
 from storage.desk import desk_version
 from storage.failpoints import step
 from storage.leases import drop_lease, holds_lease, take_lease
@@ -29,6 +30,9 @@ RENEW = timedelta(seconds=3)
 SWEEP_SECONDS = 1.0  # how long a missed wake-up, a cooldown's end or an offer's end may go unnoticed
 LONGEST_PAUSE = 0.25
 SHORTEST_WAIT = 0.01
+CHECK_EVERY = timedelta(minutes=1)
+CHECK_SHARE = 200  # of its time, a router spends no more than one part in so many on checks
+SHOWN = 10  # differences that are told one by one
 BATCH = 200
 TRIES = 3
 
@@ -47,6 +51,7 @@ class Router:
         self._renew_at: datetime | None = None
         self._floor = LiveFloor()
         self._timed: int | None = None  # the state of the desk by which the next steps of ladders are written down
+        self._check_at = store.clock() + CHECK_EVERY
 
     def run_once(self) -> int:
         """Match everything that can be matched now; how many decisions were written. 0 without the lease."""
@@ -92,6 +97,32 @@ class Router:
         self._timed = version
         return self.store.submit(climb) if due or wrong else 0
 
+    def check_once(self) -> int:
+        """Compare what is kept in memory with the database, and write down what differs; how much did.
+
+        Nothing should: it would be a change that left no fact. What did differ is mended by reading everything anew.
+        """
+        began = time.monotonic()
+        with self.store.read() as tx:
+            found = self._floor.differences(tx)
+        took = time.monotonic() - began
+        for difference in found[:SHOWN]:
+            log.error("the router was wrong: %s", difference)
+        if found:
+            log.error("the router was wrong about %s agents or pieces of work: it reads everything anew", len(found))
+            self._floor.forget()
+        self._check_at = self.store.clock() + max(CHECK_EVERY, timedelta(seconds=took) * CHECK_SHARE)
+        self.store.submit(partial(note_check, holder=self.holder, took_ms=round(took * 1000), differing=len(found)))
+        return len(found)
+
+    def sweep(self) -> None:
+        """What time alone brings about."""
+        self.expire_once()
+        self.breach_once()
+        self.climb_once()
+        if self.store.clock() >= self._check_at:
+            self.check_once()
+
     def loop(self, stop: threading.Event) -> None:
         """Work until `stop` is set: at once after every commit, and every second whatever happens."""
         swept, timed_out = self.store.clock(), True
@@ -101,9 +132,7 @@ class Router:
                 now = self.store.clock()
                 if (timed_out or abs((now - swept).total_seconds()) >= SWEEP_SECONDS) and self.lead() is not None:
                     swept = now
-                    self.expire_once()
-                    self.breach_once()
-                    self.climb_once()
+                    self.sweep()
                 self.run_once()
             except Exception:
                 # A database that is away comes back; the lease may have gone to somebody else meanwhile.

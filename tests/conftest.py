@@ -15,6 +15,7 @@ from storage.migrations import upgrade
 from tests.browser.room import Browser, application
 from tests.clock import Clock
 from tests.desk import Desk, open_desk
+from tests.routing_watch import watched
 from tests.support import postgres
 from tests.support.browser import browser
 from tests.support.dovecot import NEWER, installed
@@ -87,6 +88,17 @@ def store(database_url: str, clock: Clock) -> Iterator[Store]:
     opened = Store(database_url, clock)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def nothing_missed_by_the_router(database_url: str) -> Iterator[None]:
+    """On SQLite: no unit changes what the router must know without leaving a fact about it."""
+    if not database_url.startswith("sqlite"):
+        yield
+        return
+    with watched(database_url.removeprefix("sqlite:///")) as missed:
+        yield
+    assert missed == []
 
 
 @pytest.fixture

@@ -19,9 +19,11 @@ from hub.feed import TYPES, type_of
 from hub.people import create_token
 from hub.replies import reply
 from hub.suppression import suppress
+from routing.router import Router
 from storage.access import SYSTEM, Actor
 from storage.facts import Fact
 from storage.people import ApiToken
+from tests.clock import Clock
 from tests.desk import MARA_MAIL, MARA_PHONE, Desk
 from tests.doors import Client, compose, served
 
@@ -455,6 +457,22 @@ def test_figures_count_what_came_and_went(desk: Desk, server: Client, crm: Progr
     assert 'switchyard_outbox_seconds{sender="channel"} 110.0' in page
     assert "switchyard_load_drift 0.0" in page
     assert 'switchyard_http_seconds_count{rule="/api/v1/conversations",status="200"} 1.0' in page
+
+
+def test_figures_tell_when_the_router_was_wrong_about_something(desk: Desk, server: Client, clock: Clock) -> None:
+    router = Router(desk.hub.store, "node-1")
+    router.run_once()
+    with desk.hub.store.write() as tx:  # past everything that would tell of it
+        tx.sql("UPDATE agent SET capacity = capacity + 1 WHERE name = 'Jonas Weber'")
+    assert router.check_once() == 1
+    clock.forward(seconds=30)
+    page = server.get("/metrics").text
+    assert "switchyard_routing_drift 1.0" in page and "switchyard_routing_drifts_total 1.0" in page
+    assert "switchyard_routing_check_age_seconds 30.0" in page
+    router.run_once()
+    router.check_once()
+    page = server.get("/metrics").text
+    assert "switchyard_routing_drift 0.0" in page and "switchyard_routing_drifts_total 1.0" in page
 
 
 def test_figures_are_for_this_machine_and_for_holders_of_a_token(server: Client, crm: Program) -> None:

@@ -7,10 +7,12 @@ import logging
 import psycopg
 import pytest
 
-from cli.doctor import findings
+from cli.doctor import Finding, findings
 from hub.desk import apply
 from storage import Busy
 from storage.access import SYSTEM
+from storage.checks import note_check
+from storage.clock import utcnow
 from storage.outages import is_news
 from tests.desk import Desk
 
@@ -49,3 +51,14 @@ def test_the_doctor_says_when_a_calendar_runs_out(desk: Desk) -> None:
     found = {one.what: one for one in findings(desk.hub.settings) if one.what.startswith("calendar")}
     assert found["calendar all year"].well
     assert "known until 2026-12-24" in str(found["calendar office"]) and "newer ics" in str(found["calendar office"])
+
+
+def test_the_doctor_says_when_the_router_was_wrong_about_something(desk: Desk) -> None:
+    def found() -> Finding:
+        return next(one for one in findings(desk.hub.settings) if one.what == "what the router knows")
+
+    assert found().well
+    desk.hub.store.clock = utcnow  # which the doctor looks at
+    desk.hub.store.submit(lambda tx: note_check(tx, "node-1", took_ms=12, differing=2))
+    desk.hub.store.submit(lambda tx: note_check(tx, "node-1", took_ms=12, differing=0))
+    assert not found().well and "it was wrong about something at" in str(found())

@@ -14,11 +14,13 @@ from inbox.session import Viewer
 from routing.router import Router
 from routing.work import claim, set_status, why_assigned, why_waiting
 from storage.access import SYSTEM, Actor
-from storage.desk import Queue
+from storage.desk import Queue, touch_desk
 from storage.facts import FactRow
 from storage.people import Agent
 from storage.work import WorkItem, live_item
 from tests.desk import Desk
+
+pytestmark = pytest.mark.usefixtures("nothing_missed_by_the_router")
 
 QUEUES = """
 calendars:
@@ -111,6 +113,7 @@ def test_what_rings_stops_ringing_when_it_is_moved(desk: Desk) -> None:
     desk.clock.forward(minutes=29, seconds=50)
     with desk.hub.store.write() as tx:
         tx.sql("UPDATE work_item SET channel = 'chat'")
+        touch_desk(tx)
     Router(desk.hub.store, "test").run_once()
     assert item(desk)[0].state == "offered"
     desk.clock.forward(seconds=10)

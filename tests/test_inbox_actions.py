@@ -19,6 +19,8 @@ from tests.browser.scene import available
 from tests.clock import Clock
 from tests.desk import MARA_PHONE, Desk
 
+pytestmark = pytest.mark.usefixtures("nothing_missed_by_the_router")
+
 
 @pytest.fixture
 def amara(app: Flask) -> Browser:

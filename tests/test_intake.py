@@ -25,6 +25,8 @@ from storage.receipts import Receipt
 from storage.work import live_item
 from tests.desk import MARA_MAIL, MARA_PHONE, Desk
 
+pytestmark = pytest.mark.usefixtures("nothing_missed_by_the_router")
+
 
 def give_mara_a_number(desk: Desk, contact_id: int) -> None:
     with desk.hub.store.write() as tx:

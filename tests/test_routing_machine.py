@@ -34,6 +34,7 @@ from storage.desk import Queue, touch_desk
 from storage.facts import ConversationResolved
 from tests.clock import Clock
 from tests.routing_desk import Desk
+from tests.routing_watch import watched
 
 PEOPLE = st.sampled_from(["Jonas", "Amara", "Tomás", "Ines"])
 AGENTS = st.sampled_from(["Jonas", "Amara", "Tomás"])
@@ -63,10 +64,19 @@ class Floor(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.open()
+        self.kept = LiveFloor()
+        self.conversations: list[int] = []
+        self.desk.signs_in("Jonas", "Amara")
+
+    def open(self) -> None:
+        """A floor of its own for each day."""
         Floor.number += 1
         path = self.folder / f"{Floor.number}.db"
         shutil.copy(self.template, path)
         self.clock = Clock()
+        self.watching = watched(str(path))
+        self.missed = self.watching.__enter__()
         self.store = Store(f"sqlite:///{path}", self.clock)
         # Nothing here has to survive a power cut, and thousands of commits have to be quick.
         event.listen(self.store.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
@@ -79,11 +89,9 @@ class Floor(RuleBasedStateMachine):
             tx.get_one(Queue, self.desk.queues["Support"]).handout = {"offers": 2}
             touch_desk(tx)
         self.router = self.desk.router()
-        self.kept = LiveFloor()
-        self.conversations: list[int] = []
-        self.desk.signs_in("Jonas", "Amara")
 
     def teardown(self) -> None:
+        self.watching.__exit__(None, None, None)
         self.store.close()
 
     def someone_tries(self, verb: Callable[..., Any], who: str, *arguments: Any) -> None:
@@ -176,6 +184,7 @@ class Floor(RuleBasedStateMachine):
     def the_index_is_what_the_database_is(self) -> None:
         with self.store.read() as tx:
             assert self.kept.differences(tx) == []
+        assert self.missed == [], "whatever the router must know leaves a fact"
 
     @invariant()
     def the_next_step_of_a_ladder_is_written_down(self) -> None:

@@ -23,6 +23,8 @@ from storage.work import live_item
 from tests.clock import Clock
 from tests.routing_desk import Desk
 
+pytestmark = pytest.mark.usefixtures("nothing_missed_by_the_router")
+
 
 @pytest.fixture
 def desk(store: Store) -> Desk:

@@ -24,10 +24,13 @@ from storage import Store
 from storage.access import SYSTEM, Actor, Conflict, Forbidden, NotFound
 from storage.conversations import Conversation
 from storage.desk import touch_desk
+from storage.facts import ConversationSnoozed
 from storage.people import Agent
 from storage.work import Assignment, open_assignment
 from tests.clock import Clock
 from tests.routing_desk import Desk
+
+pytestmark = pytest.mark.usefixtures("nothing_missed_by_the_router")
 
 
 @pytest.fixture
@@ -179,6 +182,7 @@ def test_a_claim_takes_a_ringing_chat_away_and_says_so_to_the_next(desk: Desk) -
 def test_claiming_without_room_is_refused_and_changes_nothing(desk: Desk) -> None:
     with desk.store.write() as tx:
         tx.get_one(Agent, desk.agents["Jonas"]).capacity = 30
+        touch_desk(tx)
     first, ringing = desk.comes_in(), desk.comes_in("chat")
     desk.signs_in("Amara")
     with desk.store.write() as tx:
@@ -221,6 +225,7 @@ def test_a_resolved_conversation_can_not_be_claimed(desk: Desk) -> None:
 def test_an_admin_may_exceed_capacity_and_it_is_recorded(desk: Desk) -> None:
     with desk.store.write() as tx:
         tx.get_one(Agent, desk.agents["Jonas"]).capacity = 30
+        touch_desk(tx)
         first, second = desk.arrive(tx), desk.arrive(tx)
         assign(tx, desk.actor(tx, "Ines"), first, desk.agents["Jonas"])
         with pytest.raises(Conflict, match="Jonas Weber is offline"):
@@ -358,6 +363,7 @@ def test_a_reopened_conversation_is_new_work_and_arriving_twice_is_not(desk: Des
 def test_urgent_work_goes_first_and_snoozed_work_not_at_all(desk: Desk, clock: Clock) -> None:
     with desk.store.write() as tx:
         tx.get_one(Agent, desk.agents["Jonas"]).capacity = 40
+        touch_desk(tx)
     snoozed = desk.comes_in()
     clock.forward(minutes=1)
     older, newer = desk.comes_in(), desk.comes_in()
@@ -365,6 +371,7 @@ def test_urgent_work_goes_first_and_snoozed_work_not_at_all(desk: Desk, clock: C
     gold = desk.comes_in(tier="gold")
     with desk.store.write() as tx:
         tx.get_one(Conversation, snoozed).state = "snoozed"
+        tx.emit(ConversationSnoozed(snoozed, "", "system"))
     desk.signs_in("Jonas")
     assert desk.router().run_once() == 2
     assert [desk.owner(one) for one in (snoozed, older, newer, gold)] == [None, "Jonas", None, "Jonas"]
@@ -389,6 +396,7 @@ def test_a_queue_nobody_serves_says_so(desk: Desk) -> None:
         mail = desk.arrive(tx)
         transfer(tx, desk.actor(tx, "Jonas"), mail, desk.queues["Billing"])
         tx.sql("DELETE FROM agent_queue WHERE queue_id = ?", desk.queues["Billing"])
+        touch_desk(tx)
     with desk.store.read() as tx:
         assert why_waiting(tx, mail)[1].startswith("Nobody serves Billing")
 
@@ -396,6 +404,7 @@ def test_a_queue_nobody_serves_says_so(desk: Desk) -> None:
 def test_declined_chats_at_the_head_do_not_hide_the_one_behind_them(desk: Desk, clock: Clock) -> None:
     with desk.store.write() as tx:
         tx.get_one(Agent, desk.agents["Jonas"]).capacity = 30
+        touch_desk(tx)
     desk.signs_in("Jonas")
     router = desk.router()
     for _ in range(4):

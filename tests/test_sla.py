@@ -20,6 +20,8 @@ from storage.desk import Queue
 from storage.work import live_item
 from tests.desk import Desk
 
+pytestmark = pytest.mark.usefixtures("nothing_missed_by_the_router")
+
 CALENDARS = """
 calendars:
   - {name: office, time_zone: Europe/Berlin, hours: {mon-fri: 09:00-17:00}}

@@ -18,6 +18,8 @@ from storage.desk import touch_desk
 from tests.clock import Clock
 from tests.routing_desk import Desk
 
+pytestmark = pytest.mark.usefixtures("nothing_missed_by_the_router")
+
 
 @pytest.fixture
 def desk(store: Store) -> Desk:
