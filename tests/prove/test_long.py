@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from storage import Store
 from storage.migrations import HEAD, current
 from tests.prove import outages
 from tests.prove.badlines import over_bad_lines
@@ -18,7 +19,9 @@ from tests.prove.faulty import Lines
 from tests.prove.ground import Ground, Server, ground
 from tests.prove.killing import kill_matrix, long_plan
 from tests.prove.nodes import replaced_one_by_one, version_before, without_notices
+from tests.prove.routers import crew, drained_in_order, machine, raced
 from tests.prove.soak import soak
+from tests.routing_desk import Desk as RoutingDesk
 from tests.support.dovecot import dovecot
 
 pytestmark = pytest.mark.prove
@@ -26,6 +29,8 @@ pytestmark = pytest.mark.prove
 MESSAGES = int(os.environ.get("PROVE_MESSAGES", "10000"))  # over bad lines, on each database
 SOAK = float(os.environ.get("PROVE_SOAK", "180"))  # seconds; 3600 for the hour
 RATE = float(os.environ.get("PROVE_RATE", "50"))  # messages a second
+FLOORS = int(os.environ.get("PROVE_FLOORS", "12"))  # random floors with four routers
+RACES = 400
 ROUNDS = int(os.environ.get("PROVE_ROUNDS", "150"))  # of the kill matrix, on each database; a thousand take an hour
 
 
@@ -129,3 +134,25 @@ def test_the_books_balance_over_restarts(nodes: Ground) -> None:
 
 def test_three_minutes_of_everything(hub: Ground) -> None:
     soak(hub, seconds=180)
+
+
+def test_four_routers_killed_and_frozen_on_random_floors(database_url: str, tmp_path: Path) -> None:
+    if not database_url.startswith("sqlite"):
+        with crew(database_url, tmp_path) as routers:
+            machine(routers, examples=FLOORS, steps=50)
+
+
+def test_work_is_given_out_in_order_while_leaders_die(database_url: str, tmp_path: Path) -> None:
+    if not database_url.startswith("sqlite"):
+        with crew(database_url, tmp_path) as routers:
+            drained_in_order(routers, mails=500)
+
+
+def test_no_wake_up_is_lost_between_looking_and_waiting(
+    database_url: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("routing.router.SWEEP_SECONDS", 3600.0)
+    theirs = store if store.embedded else Store(database_url, store.clock)
+    lost = raced(RoutingDesk(store), theirs, RACES)
+    print(f"\n{RACES} commits between looking and waiting, {store.url.get_backend_name()}: {lost} left unmatched")
+    assert lost == 0
