@@ -2,6 +2,7 @@
 
 CPU time of the deciding thread, in microseconds, with explanation, holds and reserve. The plain search goes through
 all waiting work when an agent is free and through all agents when work arrives; it decides the same, which is checked.
+Then what it costs until it is durable (bench/durable.py).
 `python bench/routing.py --help`.
 """
 
@@ -18,12 +19,14 @@ from random import Random
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench import durable  # noqa: E402
 from routing.demand import Reserve, Terms, Waiting  # noqa: E402
 from routing.engine import Engine  # noqa: E402
 from routing.supply import Candidate, Limits, Serving  # noqa: E402
 from tests.routing_scan import Scan  # noqa: E402
 
 SIZES = {"small": (40, 12, 100), "medium": (1_000, 300, 10_000), "large": (10_000, 2_000, 100_000)}
+DATABASES = ("sqlite", "postgresql")
 QUEUES, SKILLS = 20, 40
 WEIGHTS = {"chat": 30, "email": 20, "sms": 25}
 TARGETS = {"chat": 60.0, "email": 14_400.0, "sms": 300.0}
@@ -195,13 +198,14 @@ class Race:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("sizes", nargs="*", default=list(SIZES), help=f"of {', '.join(SIZES)}; all without any")
+    known = [*SIZES, *DATABASES]
+    parser.add_argument("what", nargs="*", default=known, help=f"of {', '.join(known)}; all without any")
     parser.add_argument("--events", type=int, default=2000, help="arrivals and freed slots of each size")
     parser.add_argument("--searches", type=int, default=20, help="how many of them the plain search decides, too")
     asked = parser.parse_args()
-    if unknown := [name for name in asked.sizes if name not in SIZES]:
-        parser.error(f"no size {unknown[0]!r}; known are {', '.join(SIZES)}")
-    for name in asked.sizes:
+    if unknown := [name for name in asked.what if name not in known]:
+        parser.error(f"no {unknown[0]!r}; known are {', '.join(known)}")
+    for name in (name for name in asked.what if name in SIZES):
         agents, kinds, waiting = SIZES[name]
         print(f"{name}: {agents:,} agents, {kinds:,} kinds of work, {waiting:,} waiting")
         race, arrivals, freed = Race(Floor(agents, kinds), waiting), Costs(), Costs()
@@ -210,6 +214,8 @@ def main() -> None:
             race.work_arrives(arrivals, number < asked.searches)
             race.a_slot_is_freed(freed, number < asked.searches)
         print(f"  arrival    {arrivals}\n  freed slot {freed}", flush=True)
+    for name in (name for name in asked.what if name in DATABASES):
+        durable.report(name, durable.Size(1_000, 20_000))
 
 
 if __name__ == "__main__":

@@ -39,12 +39,13 @@ class Verdict:
 class Decision:
     """This item goes to these agents, the best first; more than one only where the queue rings at several at once.
 
-    `explanation` is a JSON document for the offer and the assignment.
+    `at` is when it was made, `explanation` a JSON document for the offer and the assignment.
     """
 
     item: Waiting
     agent_ids: tuple[int, ...]
     explanation: dict[str, Any]
+    at: float
 
 
 class Engine:
@@ -306,7 +307,7 @@ class Engine:
         self.drop(item.id)
         for place in chosen:
             self._staff.take(place, item, now)
-        return Decision(item, tuple(place.now.id for place in chosen), explanation)
+        return Decision(item, tuple(place.now.id for place in chosen), explanation, now)
 
 
 def _shown(line: Line, key: Key, place: Place, now: float) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from storage.store import Tx
 log = logging.getLogger(__name__)
 
 MANY = 2000  # facts at once after which reading everything is no longer the slower way
-_NEWS = "SELECT id, conversation_id, data FROM fact WHERE id > ? ORDER BY id LIMIT ?"
+_NEWS = "SELECT id, name, conversation_id, data FROM fact WHERE id > ? ORDER BY id LIMIT ?"
+_GIVEN = ("OfferMade", "ConversationAssigned")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class LiveFloor:
         self._cursor = 0  # the last fact whose doing is known
         self._items: dict[int, int] = {}  # what waits, by conversation
         self._undecided: list[Decision] = []  # written or not: nobody has said so yet
+        self._own: set[tuple[int, int]] = set()  # who was given which conversation, until its fact comes back
         self._unreadable: set[int] = set()  # items reported as such: said once
 
     def forget(self) -> None:
@@ -72,11 +74,14 @@ class LiveFloor:
             return self._read_all(tx, stand)
         conversations = {decision.item.conversation_id for decision in self._undecided}
         agents = {agent_id for decision in self._undecided for agent_id in decision.agent_ids}
-        for fact_id, conversation_id, data in news:
+        for fact_id, name, conversation_id, data in news:
             self._cursor = fact_id
+            agent_id = _agent_in(data)
+            if name in _GIVEN and (conversation_id, agent_id) in self._own:
+                self._own.discard((conversation_id, agent_id))
+                continue
             if conversation_id is not None:
                 conversations.add(conversation_id)
-            agent_id = _agent_in(data)
             if agent_id:
                 agents.add(agent_id)
         if conversations or agents:
@@ -90,8 +95,11 @@ class LiveFloor:
         return list(self._undecided)
 
     def wrote(self, number: int) -> None:
-        """So many of the decisions made last were written: their facts bring what they changed."""
+        """So many of the decisions made last were written. When all were, the index has it all as it is written."""
         if number == len(self._undecided):
+            for decision in self._undecided:
+                self._items.pop(decision.item.conversation_id, None)
+                self._own.update((decision.item.conversation_id, agent_id) for agent_id in decision.agent_ids)
             self._undecided = []
 
     @property
@@ -120,7 +128,8 @@ class LiveFloor:
         for one in roster(tx, stand.book):
             engine.put_agent(one, now)
         self._items = {item.conversation_id: item.id for item in items}
-        self._engine, self._stand, self._undecided = engine, stand, []
+        self._engine, self._stand = engine, stand
+        self._undecided, self._own = [], set()
         return engine
 
     def _read_again(self, tx: Tx, engine: Engine, book: RuleBook, conversations: set[int], agents: set[int]) -> None:

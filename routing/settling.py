@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from routing.engine import Decision
 from routing.floor import STATUS
@@ -28,18 +28,27 @@ class Holding:
     taken: dict[int, int] = field(default_factory=dict)
     profiles: dict[int, int | None] = field(default_factory=dict)
 
+    def give_back(self, agent_id: int, weight: int) -> None:
+        """What this agent was to have went to somebody else."""
+        self.taken[agent_id] -= weight
+        if not self.taken[agent_id]:
+            del self.taken[agent_id]
+
 
 def settle(tx: Tx, decisions: Sequence[Decision]) -> int:
     """Write what still holds, nothing of the others; how many were written as they were made."""
     holding = _holding(tx, decisions)
-    book, now = rule_book(tx), tx.now
+    # As the engine has noted it already: it need not read again what it has brought about itself.
+    book, now = rule_book(tx), datetime.fromtimestamp(decisions[0].at, UTC)
     rings_first = {agent_id: book.profile(number).rings for agent_id, number in holding.profiles.items()}
-    offers, assignments, owners, rings = [], [], [], []
+    offers, assignments, owners, rings, changed = [], [], [], [], 0
     for decision, agent_ids in holding.decisions:
         item, agent_id, why = decision.item, agent_ids[0], json.dumps(decision.explanation)
-        if item.channel in rings_first[agent_id]:
+        is_rung = item.channel in rings_first[agent_id]
+        changed += (agent_ids if is_rung else agent_ids[:1]) != decision.agent_ids
+        if is_rung:
             queue = book.queues.get(item.queue_id)
-            until = now + (queue.ring if queue else timedelta(seconds=RING_SECONDS))
+            until = tx.now + (queue.ring if queue else timedelta(seconds=RING_SECONDS))
             rings += [
                 (item.id, item.conversation_id, each, "offered", item.weight, now, until, None, why)
                 for each in agent_ids
@@ -50,7 +59,7 @@ def settle(tx: Tx, decisions: Sequence[Decision]) -> int:
             assignments.append((item.conversation_id, item.id, agent_id, item.weight, "auto", 0, "system", now, why))
             owners.append((agent_id, item.conversation_id))
             for other in agent_ids[1:]:  # an agent whom the decision took for one to be asked
-                holding.taken[other] -= item.weight
+                holding.give_back(other, item.weight)
             tx.emit(ConversationAssigned(item.conversation_id, item.id, agent_id, "auto"))
     first = {item_id: agent_id for item_id, _, agent_id, *_ in reversed(rings)}
     tx.sql_many(OFFER_ITEM, [(agent_id, item_id) for item_id, agent_id in sorted(first.items())])
@@ -63,7 +72,7 @@ def settle(tx: Tx, decisions: Sequence[Decision]) -> int:
     for row, ring in zip(tx.sql_many(f"{INSERT_OFFER} RETURNING id", rings), rings, strict=True):
         tx.emit(OfferMade(ring[1], ring[0], int(row[0]), ring[2]))
     tx.sql_many(_TAKE_LOAD, [(weight, now, now, agent_id) for agent_id, weight in sorted(holding.taken.items())])
-    return sum(agent_ids == decision.agent_ids for decision, agent_ids in holding.decisions)
+    return len(holding.decisions) - changed
 
 
 def _holding(tx: Tx, decisions: Sequence[Decision]) -> Holding:

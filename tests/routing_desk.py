@@ -79,6 +79,7 @@ class Desk:
         tx.flush()
         for queue in queues:
             tx.add(AgentQueue(agent_id=agent.id or 0, queue_id=self.queues[queue]))
+        touch_desk(tx)
         return agent.id or 0
 
     def actor(self, tx: Tx, name: str) -> Actor:

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, event
 IGNORED = {
     "work_item": {
         "id", "conversation_id", "agent_id", "enqueued_at", "first_reply_at", "breached_at", "closed_at", "trace",
+        "ladder_rule_id", "ladder_used", "ladder_since", "ladder_reached", "step_at",
     },
     "agent": {
         "id", "name", "email", "role", "password_hash", "status_since", "missed_offers", "slack_user_id",
