@@ -33,6 +33,7 @@ def create_app(settings: Settings | None = None, hub: Hub | None = None) -> Flas
     from sandbox import page as sandbox_page
     from storage.migrations import upgrade_when_there
     from storage.outages import is_news
+    from webhooks.express import Express
 
     assets.require()
     settings = settings or (hub.settings if hub else load())
@@ -53,6 +54,7 @@ def create_app(settings: Settings | None = None, hub: Hub | None = None) -> Flas
     app.register_blueprint(inbox.create_blueprint())
     if settings.demo:
         app.register_blueprint(sandbox_page.create_blueprint())
+    app.wsgi_app = Express(app)  # type: ignore[method-assign]
     return app
 
 

@@ -144,20 +144,22 @@ def _measure(app: App) -> None:
     app.extensions["metrics"] = registry
     known: dict[tuple[str, int], Histogram] = {}  # looking a child up by labels takes a lock and longer
 
+    def took(rule: str, status: int, seconds: float) -> None:
+        child = known.get((rule, status))
+        if child is None:
+            child = known[rule, status] = durations.labels(rule, status)
+        child.observe(seconds)
+
     def begin() -> None:
         g.begun = time.perf_counter()
 
     def end(response: Response) -> Response:
-        matched = request.url_rule
-        rule = matched.rule if matched else "none"
-        key = (rule, response.status_code)
-        child = known.get(key)
-        if child is None:
-            child = known[key] = durations.labels(rule, response.status_code)
         if "begun" in g:
-            child.observe(time.perf_counter() - g.begun)
+            matched = request.url_rule
+            took(matched.rule if matched else "none", response.status_code, time.perf_counter() - g.begun)
         return response
 
+    app.extensions["durations"] = took  # for what answers before the application does
     app.before_request_funcs.setdefault(None, []).insert(0, begin)
     app.after_request_funcs.setdefault(None, []).append(end)
 

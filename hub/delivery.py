@@ -424,11 +424,11 @@ def _apply_update(tx: Tx, channel_id: int, update: DeliveryUpdate) -> str:
     message_id = _message_of(tx, channel_id, update)
     state, why = ("accepted", "") if message_id else ("ignored", "no such message of ours")
     raw = update.raw
-    rows = tx.sql(
+    noted = tx.insert(
         NEW_STATUS, channel_id, raw.dedupe_key[:255], state, why, raw.content_type[:200],
         json.dumps(dict(raw.headers)), raw.body, len(raw.body), tx.now, message_id,
-    ).fetchall()  # fmt: skip
-    if not rows:
+    ).fetchone()  # fmt: skip
+    if noted is None:
         seen_again(tx, channel_id, raw.dedupe_key)
         return "duplicate"
     step("status.noted")

@@ -16,12 +16,10 @@ FIND = (
     "suppression s WHERE s.kind = i.kind AND s.value = i.value AND s.reason = 'bounce') FROM identity i "
     "JOIN contact c ON c.id = i.contact_id JOIN contact p ON p.id = c.person_id WHERE i.kind = ? AND i.value = ?"
 )
-NEW_CONTACT = (
-    "INSERT INTO contact(name, language, company, attributes, created_at) VALUES(?, '', '', '{}', ?) RETURNING id"
-)
+NEW_CONTACT = "INSERT INTO contact(name, language, company, attributes, created_at) VALUES(?, '', '', '{}', ?)"
 NEW_IDENTITY = (
     "INSERT INTO identity(contact_id, kind, value, shown, strength, created_at) VALUES(?, ?, ?, ?, ?, ?) "
-    "ON CONFLICT (kind, value) DO NOTHING RETURNING id"
+    "ON CONFLICT (kind, value) DO NOTHING"
 )
 
 
@@ -92,7 +90,7 @@ def _find_again(tx: Tx, point: ContactPoint) -> Known | None:
 
 def _create(tx: Tx, sender: Sender, first: ContactPoint) -> Known:
     name = sender.name[:MAX_NAME]
-    contact_id = int(tx.sql(NEW_CONTACT, name, tx.now).fetchall()[0][0])
+    contact_id = int(tx.insert(NEW_CONTACT, name, tx.now).fetchone()[0])
     tx.hold("person", contact_id)
     tx.sql("UPDATE contact SET person_id = id WHERE id = ?", contact_id)
     identity_id = _add(tx, contact_id, first)
@@ -107,10 +105,10 @@ def _create(tx: Tx, sender: Sender, first: ContactPoint) -> Known:
 
 
 def _add(tx: Tx, contact_id: int, point: ContactPoint) -> int | None:
-    rows = tx.sql(
+    row = tx.insert(
         NEW_IDENTITY, contact_id, point.kind, point.value, point.shown or point.value, int(point.strength), tx.now
-    ).fetchall()
-    return int(rows[0][0]) if rows else None
+    ).fetchone()
+    return int(row[0]) if row else None
 
 
 def _learn(tx: Tx, known: Known, point: ContactPoint, name: str) -> None:

@@ -72,21 +72,20 @@ DROPPED = {"own": "our own mail came back", "spam": "the honeypot field was fill
 
 NEW_CONVERSATION = (
     "INSERT INTO conversation(contact_id, subject, state, channel, priority, last_at, last_message_id, "
-    "last_inbound_id, preview, message_count, created_at) VALUES(?, ?, 'open', ?, 0, ?, 0, 0, '', 0, ?) RETURNING id"
+    "last_inbound_id, preview, message_count, created_at) VALUES(?, ?, 'open', ?, 0, ?, 0, 0, '', 0, ?)"
 )
 NEW_MESSAGE = (
     "INSERT INTO message(conversation_id, kind, channel_id, channel, contact_id, identity_id, receipt_id, to_address, "
     "cc, subject, text, html, safe_html, safe_version, quoted_at, signature_at, language, fields, external_id, refs, "
     "why, automatic, flags, authenticity, state, state_why, sent_at, created_at) "
-    "VALUES(?, 'inbound', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?) RETURNING id"
+    "VALUES(?, 'inbound', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?)"
 )
 HEARD = (
     "UPDATE conversation SET state = 'open', snoozed_until = NULL, channel = ?, last_at = ?, last_message_id = ?, "
     "last_inbound_id = ?, preview = ?, message_count = message_count + 1, "
-    "waiting_since = COALESCE(waiting_since, ?) WHERE id = ? RETURNING EXISTS(SELECT 1 FROM work_item "
-    "WHERE work_item.conversation_id = conversation.id AND work_item.state IN ('queued','offered','assigned')), "
-    "waiting_since = last_at"
+    "waiting_since = COALESCE(waiting_since, ?) WHERE id = ?"
 )
+UNDER_WAY = "EXISTS(SELECT 1 FROM work_item WHERE conversation_id = ? AND state IN ('queued','offered','assigned'))"
 NOTED = "UPDATE conversation SET last_message_id = ?, message_count = message_count + 1 WHERE id = ?"
 LEARN_LANGUAGE = "UPDATE contact SET language = ? WHERE id = ? AND language = ''"
 
@@ -415,8 +414,8 @@ def _preview(inbound: Inbound) -> str:
 
 
 def _open(tx: Tx, sender: Known, inbound: Inbound, kind: str) -> int:
-    rows = tx.sql(NEW_CONVERSATION, sender.contact_id, _subject(inbound), kind, tx.now, tx.now).fetchall()
-    conversation_id = int(rows[0][0])
+    row = tx.insert(NEW_CONVERSATION, sender.contact_id, _subject(inbound), kind, tx.now, tx.now).fetchone()
+    conversation_id = int(row[0])
     tx.emit(ConversationOpened(conversation_id, sender.contact_id, kind))
     return conversation_id
 
@@ -426,7 +425,7 @@ def _write(
     stranger: bool,
 ) -> int:  # fmt: skip
     flags = _flags(inbound, stranger)
-    rows = tx.sql(
+    row = tx.insert(
         NEW_MESSAGE, conversation_id, opened.id, opened.account.kind, sender.contact_id, sender.identity_id, receipt_id,
         inbound.to[:320], json.dumps(inbound.others) if inbound.others else "[]", storable(inbound.subject)[:998],
         storable(inbound.text), storable(inbound.html), storable(inbound.safe_html), inbound.safe_version,
@@ -434,8 +433,8 @@ def _write(
         json.dumps(dict(inbound.fields)) if inbound.fields else "{}", inbound.external_id[:998],
         json.dumps(inbound.references) if inbound.references else "[]", why, inbound.automatic,
         json.dumps(flags) if flags else "[]", _proof(inbound), inbound.sent_at, tx.now,
-    ).fetchall()  # fmt: skip
-    return int(rows[0][0])
+    ).fetchone()  # fmt: skip
+    return int(row[0])
 
 
 def _flags(inbound: Inbound, stranger: bool) -> tuple[str, ...]:
@@ -451,12 +450,20 @@ def _proof(inbound: Inbound) -> str:
 
 def _hear(tx: Tx, found: Thread | None, conversation_id: int, message_id: int, inbound: Inbound, kind: str) -> bool:
     """The customer spoke: the conversation is open and waits. Whether somebody's work on it is under way."""
-    heard = tx.sql(HEARD, kind, tx.now, message_id, message_id, _preview(inbound), tx.now, conversation_id)
-    if found is not None and found.state == "snoozed":
+    heard = (kind, tx.now, message_id, message_id, _preview(inbound), tx.now, conversation_id)
+    if found is None:
+        tx.sql(HEARD, *heard)
+        return False
+    if tx.dialect == "sqlite":  # to which RETURNING costs as much as the update itself
+        tx.sql(HEARD, *heard)
+        asked = tx.sql(f"SELECT {UNDER_WAY}", conversation_id)
+    else:
+        asked = tx.sql(f"{HEARD} RETURNING {UNDER_WAY}", *heard, conversation_id)
+    if found.state == "snoozed":
         tx.emit(ConversationWoken(conversation_id, "the customer wrote"))
-    elif found is not None and found.state == "resolved":
+    elif found.state == "resolved":
         tx.emit(ConversationReopened(conversation_id, "the customer wrote"))
-    under_way, waits_anew = heard.fetchone()
-    if under_way and (waits_anew or (found is not None and found.state == "snoozed")):
+    under_way = bool(asked.fetchone()[0])
+    if under_way and (found.state == "snoozed" or not found.waits):
         follow_conversation(tx, conversation_id)
-    return bool(under_way)
+    return under_way

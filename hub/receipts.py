@@ -17,7 +17,7 @@ from storage.store import Rows
 def new_receipt(tx: Tx, opened: Opened, raw: Raw, body: bytes | None, digest: str, state: str, why: str) -> Rows:
     """The row of what has just arrived; none comes back when it was here before. Sent with the next statement."""
     headers = json.dumps(dict(raw.headers)) if raw.headers else "{}"
-    return tx.sql(
+    return tx.insert(
         NEW_RECEIPT, opened.id, raw.dedupe_key[:255], "message", state, why, raw.content_type[:200], headers, body,
         digest, raw.file_size or len(raw.body), tx.now,
     )  # fmt: skip

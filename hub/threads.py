@@ -21,13 +21,11 @@ FREE_FORM = ("sms", "whatsapp", "chat", "slack")  # kinds whose senders can't na
 # Read under the row's lock; whether there is work is asked after it (`hub.intake`): a conversation that is resolved
 # meanwhile would else be heard as open, without work that anybody is matched to.
 STATE = (
-    "SELECT v.id, v.state, v.last_at, c.person_id FROM conversation v "
-    "JOIN contact c ON c.id = v.contact_id WHERE v.id = "
+    "SELECT v.id, v.state, v.last_at, c.person_id, v.waiting_since IS NOT NULL FROM conversation v "
+    "JOIN contact c ON c.id = v.contact_id WHERE "
 )
-LATEST = (
-    "(SELECT v.id FROM conversation v JOIN contact c ON c.id = v.contact_id WHERE c.person_id = ? "
-    "ORDER BY v.last_at DESC, v.id DESC LIMIT 1)"
-)
+THAT = "v.id = ?"
+LATEST = "c.person_id = ? ORDER BY v.last_at DESC, v.id DESC LIMIT 1"
 TAKES_PART = (
     "(c.person_id = ? OR EXISTS (SELECT 1 FROM participant p WHERE p.conversation_id = v.id AND p.address = ?))"
 )
@@ -57,6 +55,7 @@ class Thread:
     why: str
     person_id: int
     age: timedelta  # since anything last happened in it
+    waits: bool = False  # the customer has the last word
 
 
 def thread(tx: Tx, person_id: int, inbound: Inbound, kind: str, signed: tuple[int, ...]) -> Thread | None:
@@ -70,7 +69,7 @@ def thread(tx: Tx, person_id: int, inbound: Inbound, kind: str, signed: tuple[in
     point = inbound.sender.points[0]
     address = point.value if point.kind == "email" and point.strength >= Strength.MAIL else ""
     for conversation_id in signed:
-        found = _look(tx, "?", conversation_id, "signed reference")
+        found = _look(tx, THAT, conversation_id, "signed reference")
         if found and (found.person_id == person_id or found.age < STRANGERS_FOR):
             return found
         if found and address and is_participant(tx, conversation_id, address):
@@ -79,7 +78,7 @@ def thread(tx: Tx, person_id: int, inbound: Inbound, kind: str, signed: tuple[in
         return None  # a claim typed into a form never enters an existing conversation
     for reference in inbound.references:
         row = tx.sql(BY_REFERENCE, reference, person_id, address).fetchone()
-        if row is not None and (found := _look(tx, "?", row[0], "answers a known message")):
+        if row is not None and (found := _look(tx, THAT, row[0], "answers a known message")):
             return found
     if kind not in FREE_FORM:
         numbered = _numbered(tx, person_id, address, inbound.subject)
@@ -93,7 +92,7 @@ def thread(tx: Tx, person_id: int, inbound: Inbound, kind: str, signed: tuple[in
 def _numbered(tx: Tx, person_id: int, address: str, subject: str) -> Thread | None:
     for number in NUMBER.findall(subject)[:NUMBERS]:
         row = tx.sql(BY_NUMBER, int(number), person_id, address).fetchone()
-        if row is not None and (found := _look(tx, "?", row[0], "ticket number in the subject")):
+        if row is not None and (found := _look(tx, THAT, row[0], "ticket number in the subject")):
             return found
     return None
 
@@ -102,15 +101,15 @@ def _answered_already(tx: Tx, person_id: int, external_id: str) -> Thread | None
     """Where a message of the same person is that answers this one and was faster."""
     pattern = "".join(f"!{each}" if each in "!%_" else each for each in json.dumps(external_id))
     row = tx.sql(BY_ANSWER, person_id, f"%{pattern}%").fetchone()
-    return _look(tx, "?", row[0], "answered by a message that came before it") if row is not None else None
+    return _look(tx, THAT, row[0], "answered by a message that came before it") if row is not None else None
 
 
 def _look(tx: Tx, which: str, value: int, why: str) -> Thread | None:
-    """One conversation, locked on PostgreSQL; `which` is a mark or a subquery for its id."""
+    """One conversation, locked on PostgreSQL."""
     lock = " FOR NO KEY UPDATE OF v" if tx.dialect == "postgresql" else ""
     row = tx.sql(STATE + which + lock, value).fetchone()
     if row is None:
         return None
     if tx.hold("conversation", row[0]):
         return _look(tx, which, value, why)
-    return Thread(row[0], row[1], why, row[3], tx.now - (moment(row[2]) or tx.now))
+    return Thread(row[0], row[1], why, row[3], tx.now - (moment(row[2]) or tx.now), bool(row[4]))

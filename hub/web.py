@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from flask import Flask, Request, Response, current_app, request
@@ -12,6 +13,9 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from channels.base import SignedRequest
 from hub.hub import Hub
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 LOCKED = "default-src 'none'; sandbox"
 MACHINES = ("/webhooks/", "/chat/", "/api/", "/healthz", "/readyz", "/metrics")
@@ -35,32 +39,57 @@ def hub_here() -> Hub:
 
 
 def signed_request() -> SignedRequest:
-    """The request at hand, for a channel to judge. To be called before anything reads `request.form`.
+    """The request at hand, for a channel to judge. To be called before anything reads `request.form`."""
+    return signed_as(hub_here(), request.environ, request.get_data())
+
+
+def signed_as(hub: Hub, environ: WSGIEnvironment, body: bytes) -> SignedRequest:
+    """A request as its sender signed it.
 
     The address is PUBLIC_BASE_URL plus the request line's own target: a rebuilt one would differ from what the
     sender signed in its escapes.
     """
-    hub = hub_here()
-    environ = request.environ
-    target: str = environ.get("REQUEST_URI") or environ.get("RAW_URI") or request.full_path
+    target: str = environ.get("REQUEST_URI") or environ.get("RAW_URI") or Request(environ).full_path
     if not target.startswith("/"):  # RFC 9112 3.2.2: a proxy may send the absolute form
         parts = urlsplit(target)
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     return SignedRequest(
-        method=request.method,
-        url=hub.settings.base_url + target,
-        headers=_headers(environ),
-        body=request.get_data(),
-        now=hub.store.clock(),
+        environ["REQUEST_METHOD"], hub.settings.base_url + target, Headers(environ), body, now=hub.store.clock()
     )
 
 
-def _headers(environ: Mapping[str, str]) -> dict[str, str]:
-    """The header fields by their names in lower case, as CGI passes them on (RFC 3875 section 4.1.18)."""
-    headers = {name[5:].replace("_", "-").lower(): environ[name] for name in environ if name.startswith("HTTP_")}
-    if content_type := environ.get("CONTENT_TYPE"):
-        headers["content-type"] = content_type
-    return headers
+class Headers(Mapping[str, str]):
+    """Header fields by their names in lower case, looked up where CGI passes them on (RFC 3875 section 4.1.18)."""
+
+    __slots__ = ("_environ",)
+
+    def __init__(self, environ: WSGIEnvironment):
+        self._environ = environ
+
+    def __getitem__(self, name: str) -> str:
+        value = self._environ.get(_cgi_name(name))
+        if not value:
+            raise KeyError(name)
+        return str(value)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self._environ.get(_cgi_name(name)) or default
+
+    def __iter__(self) -> Iterator[str]:
+        for name in self._environ:
+            if name.startswith("HTTP_"):
+                yield name[5:].replace("_", "-").lower()
+        if self._environ.get("CONTENT_TYPE"):
+            yield "content-type"
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+@lru_cache(maxsize=64)
+def _cgi_name(name: str) -> str:
+    known = name.upper().replace("-", "_")
+    return known if known == "CONTENT_TYPE" else f"HTTP_{known}"
 
 
 def harmless(data: bytes, content_type: str, how: str, name: str) -> Response:

@@ -55,7 +55,7 @@ _INSERT_ITEM = (
     "INSERT INTO work_item(conversation_id, queue_id, channel, weight, skills, priority, state, enqueued_at, "
     "order_time, due_at, trace, ladder_rule_id, ladder_since, step_at, prefer_id, prefer_until, version) "
     "VALUES(?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, 0) "
-    "ON CONFLICT (conversation_id) WHERE state IN ('queued','offered','assigned') DO NOTHING RETURNING id"
+    "ON CONFLICT (conversation_id) WHERE state IN ('queued','offered','assigned') DO NOTHING"
 )
 
 
@@ -105,7 +105,7 @@ def enqueue(tx: Tx, arrival: Arrival) -> int:
         tx, place.queue, arrival.conversation_id, arrival.contact_id, place.skills,
         bool(arrival.more.get("item.reopened")),
     )  # fmt: skip
-    row = tx.sql(
+    row = tx.insert(
         _INSERT_ITEM,
         arrival.conversation_id, place.queue.id, arrival.channel, book.weight(arrival.channel), place.skills,
         place.priority, tx.now, tx.now, due_at, place.trace,

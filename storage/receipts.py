@@ -28,20 +28,18 @@ INLINE_BYTES = 64 * 1024  # larger bodies are blobs
 NEW_RECEIPT = (
     "INSERT INTO receipt(channel_id, dedupe_key, origin, state, why, attempts, content_type, headers, body, sha256, "
     "size, received_at) VALUES(?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?) "
-    "ON CONFLICT (channel_id, dedupe_key) DO NOTHING RETURNING id"
+    "ON CONFLICT (channel_id, dedupe_key) DO NOTHING"
 )
-
-
 NEW_STATUS = (
     "INSERT INTO receipt(channel_id, dedupe_key, origin, state, why, attempts, content_type, headers, body, sha256, "
     "size, received_at, message_id) VALUES(?, ?, 'status', ?, ?, 0, ?, ?, ?, '', ?, ?, ?) "
-    "ON CONFLICT (channel_id, dedupe_key) DO NOTHING RETURNING id"
+    "ON CONFLICT (channel_id, dedupe_key) DO NOTHING"
 )
 # What belongs to no channel (Slack's buttons) has a unique index of its own: to databases no NULL is like another.
 NEW_RECEIPT_OF_NONE = (
     "INSERT INTO receipt(channel_id, dedupe_key, origin, state, why, attempts, content_type, headers, body, sha256, "
     "size, received_at) VALUES(NULL, ?, ?, ?, ?, 0, ?, '{}', ?, '', ?, ?) "
-    "ON CONFLICT (dedupe_key) WHERE channel_id IS NULL DO NOTHING RETURNING id"
+    "ON CONFLICT (dedupe_key) WHERE channel_id IS NULL DO NOTHING"
 )
 # SQLite uses a partial index only where the query says the index's own condition in the same words.
 OPEN = "state IN ('received','quarantined')"
@@ -110,7 +108,7 @@ def seen_again(tx: Tx, channel_id: int, dedupe_key: str) -> int:
 def note_press(tx: Tx, key: str, body: bytes, state: str, why: str = "") -> bool:
     """Keep what Slack told of a button; False when it told before, which is counted."""
     content_type = "application/x-www-form-urlencoded"
-    noted = tx.sql(
+    noted = tx.insert(
         NEW_RECEIPT_OF_NONE, key, "press", state, why, content_type, body, len(body), tx.now
     ).fetchone()  # fmt: skip
     if noted is None:

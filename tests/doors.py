@@ -24,6 +24,7 @@ from storage.conversations import Message
 from storage.desk import ChannelAccount, touch_desk
 from tests.clock import Clock
 from tests.desk import Desk, hub_with_readers
+from webhooks.express import Express
 
 OUR_NUMBER = "+46101385500"
 MARA = "+46701740605"
@@ -66,6 +67,7 @@ def compose(hub: Hub) -> Flask:
     app.extensions["hub"] = hub
     app.register_blueprint(webhooks.create_blueprint())
     app.register_blueprint(api.create_blueprint())
+    app.wsgi_app = Express(app)  # type: ignore[method-assign]
     return app
 
 
