@@ -18,7 +18,8 @@ SQLITE_CONNECTIONS = 40  # they cost a file handle each
 # Source: postgresql.org/docs/current/libpq-connect.html
 POSTGRES_CONNECTION: dict[str, Any] = {
     "connect_timeout": 3, "tcp_user_timeout": 8000, "keepalives_idle": 4, "keepalives_interval": 2,
-    "keepalives_count": 2, "options": "-c timezone=UTC -c lock_timeout=5000 -c statement_timeout=8000 -c random_page_cost=1.1",
+    "keepalives_count": 2,
+    "options": "-c timezone=UTC -c lock_timeout=5000 -c statement_timeout=8000 -c random_page_cost=1.1",
 }  # fmt: skip
 ANSWER_SECONDS = 9.0  # a little longer than a server that is well takes to cancel a statement
 
