@@ -73,7 +73,7 @@ def wants(hub: Hub, actor: Actor, secret: str) -> Wants:
 def _told(actor: Actor, sight: Sight, fact: Happened) -> bytes | None:
     anything = frame(fact, "fact", {"fact": "Changed"})
     if fact.name == "AgentStatusChanged":
-        return anything if fact.data.get("agent_id") == actor.agent_id else None
+        return anything if actor.sees_all or fact.data.get("agent_id") == actor.agent_id else None
     if fact.conversation_id is None:
         # Nothing about a person or a receipt goes out here: only that lists and counts may have changed.
         return anything

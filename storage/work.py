@@ -14,6 +14,7 @@ from storage.store import Tx
 LIVE = ("queued", "offered", "assigned")
 _LIVE_SQL = text("state IN ('queued','offered','assigned')")
 _QUEUED_SQL = text("state = 'queued'")
+_PINNED_SQL = text("pinned_at IS NOT NULL")
 _OFFERED_SQL = text("state = 'offered'")
 _OPEN_SQL = text("ended_at IS NULL")
 _STEP_SQL = text("step_at IS NOT NULL")
@@ -57,6 +58,7 @@ class WorkItem(SQLModel, table=True):
             sqlite_where=_QUEUED_SQL,
             postgresql_where=_QUEUED_SQL,
         ),
+        Index("ix_work_item_pinned", "pinned_at", "id", sqlite_where=_PINNED_SQL, postgresql_where=_PINNED_SQL),
         Index("ix_work_item_agent", "agent_id", "state"),
         Index("ix_work_item_step", "step_at", sqlite_where=_STEP_SQL, postgresql_where=_STEP_SQL),
     )

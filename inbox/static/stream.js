@@ -18,6 +18,7 @@ function connect() {
     last = event.lastEventId || last;
     const told = JSON.parse(event.data);
     forget();
+    document.dispatchEvent(new Event("switchyard:fact"));
     want(!told.conversation || String(told.conversation) === openId() || isTheirs(told.contact_id));
     if (told.fact === "MessageReceived") arrived(told);
   });

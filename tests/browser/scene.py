@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import struct
 import zlib
-from datetime import UTC
+from datetime import UTC, timedelta
 from email.message import EmailMessage
 
 from channels.base import DeliveryState
 from hub.contacts import merge, rename
 from hub.delivery import move_message
 from hub.lifecycle import resolve, snooze
+from hub.people import create_agent
 from hub.replies import note, reply
 from inbox.session import Viewer
 from inbox.thread import note_reading
 from routing import work
+from routing.commands import pause, pin
 from storage import Tx
 from storage.access import Actor
 from storage.conversations import Conversation, Draft
@@ -26,6 +28,15 @@ HTML = """<html><body style="font-family:Georgia"><p>Good morning,</p><p>I left 
 <b>two Halo pendants</b>, but the parcel had only one in it and the tape on the side was cut.</p>
 <p>Photo and packing slip attached. Could you send the missing one?</p>
 <p>Mara <img src="https://tracker.example/open.gif" width="1" height="1"></p></body></html>"""
+
+RUSH = [
+    ("Lamp arrived broken", "Oskar Nyman"), ("Where is order 48377?", "Lea Brandt"),
+    ("Wrong bulb in the box", "Mateo Ruiz"), ("Can I still change the colour?", "Hanna Virtanen"),
+    ("Delivery address for the hotel", "Hotel Aurora"), ("The switch does not click", "Paul Martin"),
+    ("Return of two pendants", "Vera Novotná"), ("Order twice by mistake", "Samir Aziz"),
+    ("Missing screws", "Ida Holm"), ("Is it dimmable?", "Kenji Mori"), ("Parcel left in the rain", "Greta Olsen"),
+    ("Shade has a dent", "Luca Conti"), ("Tracking shows nothing", "Amélie Roux"),
+]  # fmt: skip
 
 MARA_WROTE = (
     "Good morning, I left a message yesterday. My order should be two Halo pendants, but the parcel had only one in "
@@ -169,6 +180,42 @@ def _play_others(desk: Desk) -> None:
     yusuf = {"name": "Yusuf Adeyemi"}
     desk.chat("Hi! Where do I change my delivery address for my order?", visitor="visitor-7", claims=yusuf)
     desk.route()
+
+
+def rush_hour(desk: Desk) -> None:
+    """More comes in than can be taken, and Ines has begun to do something about it."""
+    clock, store = desk.clock, desk.hub.store
+    available(desk, desk.amara)
+    with store.write() as tx:
+        for name, minutes in (("Bilal Haddad", 95), ("Chioma Eze", 41), ("Elif Kaya", 12), ("Fynn Petersen", 6)):
+            email = f"{name.split()[0].lower()}@desk.example"
+            agent = create_agent(tx, name=name, email=email, skills={"orders": 2}, queues=["Shipping", "General"])
+            status = "away" if name.startswith("Elif") else "available"
+            since = tx.now - timedelta(minutes=minutes)
+            tx.sql("UPDATE agent SET status = ?, status_since = ? WHERE id = ?", status, since, agent.id)
+        tx.sql("UPDATE agent SET capacity = 40 WHERE id = ?", desk.amara.agent_id)
+        tx.sql("UPDATE agent SET capacity = 200 WHERE id = ?", desk.jonas.agent_id)
+        for email in ("bilal", "chioma", "fynn"):
+            tx.sql("UPDATE agent SET capacity = 60 WHERE email = ?", f"{email}@desk.example")
+        billing, tomas = tx.sql("SELECT id FROM queue WHERE name = 'Billing'").fetchone()[0], desk.tomas.agent_id or 0
+        work.set_status(tx, desk.tomas, tomas, "available")
+        pause(tx, desk.ines, billing, "The bank's interface is down until noon")
+        tx.sql("UPDATE agent SET drained_at = ? WHERE email = 'fynn@desk.example'", tx.now)
+    for number, (subject, name) in enumerate(RUSH):
+        sender = f"{name} <{name.split()[0].lower()}@customers.example>"
+        desk.mail(subject, "Please help, this is about my order.", sender=sender)
+        if number % 3 == 2:
+            desk.chat(
+                "Hello, is anybody there? It is about my parcel.", visitor=f"rush-{number}", claims={"name": name}
+            )
+        clock.forward(minutes=4)
+        desk.route()
+    for subject in ("Invoice 2207 is wrong", "Refund for a cancelled lamp"):
+        desk.mail(subject, "The invoice and the refund don't match.", sender="Nora Lund <nora@lund.example>")
+        clock.forward(minutes=2)
+    rows = [row for row in desk.conversations() if row.subject == "Delivery address for the hotel"]
+    with store.write() as tx:
+        pin(tx, desk.ines, rows[0].id or 0, reason="Opens tomorrow")
 
 
 def _draft(tx: Tx, actor: Actor, conversation_id: int, text: str) -> None:

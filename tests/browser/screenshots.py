@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from storage import Store
 from storage.migrations import upgrade
 from tests.browser.room import PASSWORD, application, served
-from tests.browser.scene import furnish
+from tests.browser.scene import furnish, rush_hour
 from tests.clock import Clock
 from tests.desk import open_desk
 from tests.support.browser import launched
@@ -34,22 +34,32 @@ def main(wanted: list[str]) -> None:
         desk = open_desk("sqlite", Path(folder), clock, public_base_url="", undo_seconds=600)
         mara = furnish(desk)
         with served(application(desk)) as address, launched() as browser:
-            for size, (width, height) in SIZES.items():
-                for theme in ("light", "dark"):
-                    context = browser.new_context(
-                        viewport={"width": width, "height": height}, color_scheme=theme,
-                        timezone_id="Europe/Berlin", locale="en-GB", device_scale_factor=2 if size == "390" else 1.5,
-                        has_touch=size == "390",
-                    )  # fmt: skip
-                    page = context.new_page()
-                    for name, take in pages(address, mara).items():
-                        take(page)
-                        if not wanted or any(word in f"{name}-{size}-{theme}" for word in wanted):
-                            page.wait_for_timeout(150)
-                            page.screenshot(path=FOLDER / f"{name}-{size}-{theme}.png")
-                    context.close()
+            shoot(browser, pages(address, mara), wanted)
+            rush_hour(desk)
+            shoot(browser, floor_pages(address), wanted)
         desk.hub.stop()
     print(f"{len(list(FOLDER.glob('*.png')))} pictures in {FOLDER}/")
+
+
+def shoot(browser: Browser, pages: Mapping[str, Callable[[Page], object]], wanted: list[str]) -> None:
+    """Each page at each size in each theme; nothing of a round of which no picture is wanted."""
+    for size, (width, height) in SIZES.items():
+        for theme in ("light", "dark"):
+            names = [name for name in pages if not wanted or any(word in f"{name}-{size}-{theme}" for word in wanted)]
+            if not names:
+                continue
+            context = browser.new_context(
+                viewport={"width": width, "height": height}, color_scheme=theme,
+                timezone_id="Europe/Berlin", locale="en-GB", device_scale_factor=2 if size == "390" else 1.5,
+                has_touch=size == "390",
+            )  # fmt: skip
+            page = context.new_page()
+            for name, take in pages.items():
+                take(page)
+                if name in names:
+                    page.wait_for_timeout(150)
+                    page.screenshot(path=FOLDER / f"{name}-{size}-{theme}.png")
+            context.close()
 
 
 def pages(address: str, mara: int) -> dict[str, Callable[[Page], object]]:
@@ -147,6 +157,33 @@ def pages(address: str, mara: int) -> dict[str, Callable[[Page], object]]:
         "rule": first_rule,
         "escalated": lambda page: page.goto(f"{address}/inbox/escalated"),
         "sign-in-wrong": wrong,
+    }
+
+
+def floor_pages(address: str) -> dict[str, Callable[[Page], object]]:
+    """The floor at a busy hour, and what opens on it."""
+
+    def floor(page: Page) -> None:
+        page.goto(f"{address}/sign-in")
+        page.fill("#email", "ines@desk.example")
+        page.fill("#password", PASSWORD)
+        page.click("button.primary")
+        page.wait_for_selector("#rows")
+        page.goto(f"{address}/inbox/floor")
+
+    def sheet(selector: str) -> Callable[[Page], None]:
+        def take(page: Page) -> None:
+            page.goto(f"{address}/inbox/floor")
+            page.locator(selector).click()
+            page.wait_for_selector("#sheet[open] header")
+
+        return take
+
+    return {
+        "floor": floor,
+        "floor-conversation": sheet(".w:has-text('Vera') .sheet-open"),
+        "floor-agent": sheet(".a:has-text('Jonas') .sheet-open"),
+        "floor-queue": sheet(".q:has-text('Billing') .sheet-open"),
     }
 
 

@@ -1,0 +1,208 @@
+"""The floor at a glance: what waits in which queue and how late, and who is there. The database makes the sums."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from routing.promises import FIRST_REPLY
+from routing.rules import WEIGHT, WEIGHTS, QueueTerms, RuleBook, rule_book
+from storage.columns import moment
+from storage.store import Tx
+
+MOST = 40  # pieces of waiting work that are listed
+LIGHTEST = min(WEIGHT, *WEIGHTS.values())
+
+_WAITING = "SELECT queue_id, count(*), min(order_time) FROM work_item AS item WHERE state = 'queued' GROUP BY queue_id"
+# By `+` SQLite is kept from grouping along an index that knows nothing of due_at.
+_LATE = "SELECT +queue_id, count(*) FROM work_item AS item WHERE state = 'queued' AND due_at <= ? GROUP BY 1"
+_SOON = (
+    "SELECT +queue_id, count(*) FROM work_item AS item WHERE state = 'queued' AND due_at > ? AND due_at <= ? "
+    "AND due_at <= {soon} GROUP BY 1"
+)
+# Snoozed work stands in its queue too, but waits for nobody.
+_ASLEEP = (
+    "SELECT item.queue_id, count(*), sum(CASE WHEN item.due_at <= ? THEN 1 ELSE 0 END), "
+    "sum(CASE WHEN item.due_at > ? AND item.due_at <= {soon} THEN 1 ELSE 0 END) FROM conversation "
+    "JOIN work_item AS item ON item.conversation_id = conversation.id AND item.state = 'queued' "
+    "WHERE conversation.state = 'snoozed' GROUP BY item.queue_id"
+)
+_OLDEST_AWAKE = (
+    "SELECT item.order_time FROM work_item AS item JOIN conversation ON conversation.id = item.conversation_id "
+    "AND conversation.state = 'open' WHERE item.state = 'queued' AND item.queue_id = ? "
+    "ORDER BY item.order_time, item.id LIMIT 1"
+)
+_SERVING = (
+    "SELECT agent_queue.queue_id, count(*), "
+    "sum(CASE WHEN status = 'available' AND drained_at IS NULL THEN 1 ELSE 0 END), "
+    "sum(CASE WHEN status = 'available' AND drained_at IS NULL AND load + ? <= capacity THEN 1 ELSE 0 END) "
+    "FROM agent_queue JOIN agent ON agent.id = agent_queue.agent_id AND agent.active GROUP BY agent_queue.queue_id"
+)
+_AGENTS = (
+    "SELECT id, name, status, status_since, drained_at, load, capacity FROM agent WHERE active "
+    "AND (load > 0 OR EXISTS (SELECT 1 FROM agent_queue WHERE agent_queue.agent_id = agent.id))"
+)
+_HAVE = (
+    "SELECT assignment.agent_id, work_item.channel, count(*) FROM assignment "
+    "JOIN work_item ON work_item.id = assignment.work_item_id WHERE assignment.ended_at IS NULL "
+    "GROUP BY assignment.agent_id, work_item.channel"
+)
+_RINGING = "SELECT agent_id, count(*) FROM offer WHERE state = 'offered' GROUP BY agent_id"
+_NEXT = (
+    "SELECT item.conversation_id, item.queue_id, item.channel, item.weight, item.skills, item.priority, "
+    "item.order_time, item.due_at, item.pinned_at, item.pin_agent_id, item.pin_until FROM work_item AS item "
+    "WHERE item.state = 'queued'{which} AND EXISTS (SELECT 1 FROM conversation "
+    "WHERE conversation.id = item.conversation_id AND conversation.state = 'open') ORDER BY {order} LIMIT ?"
+)
+_IN_TURN = "item.due_at, item.queue_id, item.channel, item.order_time, item.id"  # as ix_work_item_due stands
+_ORDER = {"available": 0, "away": 1, "offline": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLine:
+    """A queue now. `late` have missed their next target, `soon` are in its last part; of the `members`, `there` are
+    available and `free` have room for at least the lightest conversation."""
+
+    id: int
+    name: str
+    waiting: int
+    oldest: datetime | None
+    soon: int
+    late: int
+    members: int
+    there: int
+    free: int
+    paused: bool
+    paused_why: str
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AgentLine:
+    """An agent now. `has` counts conversations by kind of channel, `rings` those that ring."""
+
+    id: int
+    name: str
+    status: str
+    since: datetime | None
+    drained: bool
+    load: int
+    capacity: int
+    has: tuple[tuple[str, int], ...]
+    rings: int
+
+    @property
+    def number(self) -> int:
+        """How many conversations they have."""
+        return sum(number for _, number in self.has)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingLine:
+    """A conversation that waits."""
+
+    conversation_id: int
+    queue_id: int
+    channel: str
+    weight: int
+    skills: tuple[tuple[str, int], ...]
+    priority: int
+    since: datetime | None
+    due_at: datetime | None
+    pinned: bool
+    pin_agent_id: int | None
+    pin_until: datetime | None
+
+
+def queue_lines(tx: Tx) -> list[QueueLine]:
+    """Every active queue, by its place on the desk."""
+    book = rule_book(tx)
+    waiting = {row[0]: (row[1], moment(row[2])) for row in tx.sql(_WAITING).fetchall()}
+    late = Counter(dict(tx.sql(_LATE, tx.now).fetchall()))
+    soon: Counter[int] = Counter()
+    if book.queues:
+        near, values = _soon(book, tx.now)
+        last = max(value for value in values if isinstance(value, datetime))
+        soon.update(dict(tx.sql(_SOON.format(soon=near), tx.now, last, *values).fetchall()))
+        for queue_id, number, overdue, pressing in tx.sql(
+            _ASLEEP.format(soon=near), tx.now, tx.now, *values
+        ).fetchall():
+            oldest = tx.sql(_OLDEST_AWAKE, queue_id).fetchone()
+            waiting[queue_id] = (waiting[queue_id][0] - number, moment(oldest[0]) if oldest else None)
+            late[queue_id] -= overdue
+            soon[queue_id] -= pressing
+    serving = {row[0]: row[1:] for row in tx.sql(_SERVING, LIGHTEST).fetchall()}
+    said = {row[0]: row[1] for row in tx.sql("SELECT id, paused_why FROM queue WHERE active").fetchall()}
+    paused = {terms.id for terms in book.terms if terms.paused}
+    lines = []
+    for queue in sorted(book.queues.values(), key=lambda one: one.id):
+        number, oldest = waiting.get(queue.id, (0, None))
+        members, there, free = serving.get(queue.id, (0, 0, 0))
+        lines.append(
+            QueueLine(
+                queue.id, queue.name, number, oldest, soon[queue.id], late[queue.id], members, there, free,
+                queue.id in paused, said.get(queue.id, ""), not queue.calendar.is_open(tx.now),
+            )
+        )  # fmt: skip
+    return lines
+
+
+def agent_lines(tx: Tx) -> list[AgentLine]:
+    """Everybody who serves a queue or has work: who is there first, then by name."""
+    has: dict[int, list[tuple[str, int]]] = defaultdict(list)
+    for agent_id, channel, number in tx.sql(_HAVE).fetchall():
+        has[agent_id].append((channel, number))
+    rings = dict(tx.sql(_RINGING).fetchall())
+    lines = [
+        AgentLine(
+            agent_id, name, status, moment(since), drained is not None, load, capacity, tuple(sorted(has[agent_id])),
+            rings.get(agent_id, 0),
+        )
+        for agent_id, name, status, since, drained, load, capacity in tx.sql(_AGENTS).fetchall()
+    ]  # fmt: skip
+    return sorted(lines, key=lambda line: (_ORDER.get(line.status, 3), line.drained, line.name, line.id))
+
+
+def waiting_lines(tx: Tx, queue_id: int | None = None, most: int = MOST) -> list[WaitingLine]:
+    """The waiting work that is due first, pinned first of all; then what has no target, the oldest first."""
+    which, values = ("", ()) if queue_id is None else (" AND item.queue_id = ?", (queue_id,))
+    rows: list[Any] = []
+    for condition, order in (
+        (" AND item.pinned_at IS NOT NULL", "item.pinned_at, item.id"),
+        (" AND item.pinned_at IS NULL AND item.due_at IS NOT NULL", _IN_TURN),
+        (" AND item.pinned_at IS NULL AND item.due_at IS NULL", "item.order_time, item.id"),
+    ):
+        if len(rows) < most:
+            statement = _NEXT.format(which=which + condition, order=order)
+            rows += tx.sql(statement, *values, most - len(rows)).fetchall()
+    return [_waiting(row) for row in rows]
+
+
+def _waiting(row: Any) -> WaitingLine:
+    conversation_id, queue_id, channel, weight, skills, priority, since, due_at, pinned, agent_id, until = row
+    required = json.loads(skills) if isinstance(skills, str) else skills
+    return WaitingLine(
+        conversation_id, queue_id, channel, weight, tuple(sorted(required.items())), priority, moment(since),
+        moment(due_at), pinned is not None, agent_id, moment(until),
+    )  # fmt: skip
+
+
+def _soon(book: RuleBook, now: datetime) -> tuple[str, tuple[Any, ...]]:
+    """Up to when what is due counts as soon: the part of the first reply's target that is left when it is warned of."""
+    branches, values = [], list[Any]()
+    for queue in book.queues.values():
+        own = [channel for channel, targets in queue.promises.channels.items() if FIRST_REPLY in targets]
+        until = f"CASE item.channel{' WHEN ? THEN ?' * len(own)} ELSE ? END" if own else "?"
+        branches.append(f"WHEN {queue.id} THEN {until}")
+        for channel in own:
+            values += [channel, now + _left(queue, channel)]
+        values.append(now + _left(queue, ""))
+    return f"CASE item.queue_id {' '.join(branches)} ELSE NULL END", tuple(values)
+
+
+def _left(queue: QueueTerms, channel: str) -> timedelta:
+    target = queue.promises.target(FIRST_REPLY, channel) or 0
+    return timedelta(seconds=target * (100 - queue.promises.warn_at) / 100)
