@@ -10,6 +10,7 @@ from api import (
     conversations,
     errors,
     events,
+    explanations,
     health,
     metrics,
     openapi,
@@ -30,6 +31,7 @@ PARTS = (
     calendars.part,
     rules.part,
     supervision.part,
+    explanations.part,
     webhook_endpoints.part,
 )
 MAX_ID = 2**53  # what JSON numbers hold exactly

@@ -21,7 +21,9 @@ from hub.lifecycle import reopen, resolve, snooze, wake
 from hub.participants import others_in
 from hub.replies import note, reply
 from hub.web import hub_here
-from routing.work import assign, claim, release, transfer, why_assigned, why_waiting
+from routing.presence import acting_agent
+from routing.pull import choices
+from routing.work import assign, claim, release, take_next, transfer, why_assigned, why_waiting
 from storage import Tx
 from storage.access import Actor, NotFound, conversation_for, visible
 from storage.clocks import running_clocks
@@ -49,6 +51,25 @@ def list_conversations(asked: shapes.ConversationsQuery) -> dict[str, Any]:
         page = rows[: asked.limit]
         following = _cursor(page[-1]) if len(rows) > asked.limit else None
         return {"conversations": shown(tx, page), "next": following}
+
+
+@part.get("/conversations/choices", gives=shapes.ConversationList)
+def list_choices() -> dict[str, Any]:
+    """What the token's agent may take by hand now, the most urgent of each kind first."""
+    with hub_here().store.read() as tx:
+        numbers = [item.conversation_id for item in choices(tx, acting_agent(tx, actor_here()).id or 0)]
+        rows = {row.id: row for row in tx.exec(select(Conversation).where(col(Conversation.id).in_(numbers)))}
+        return {"conversations": shown(tx, [rows[number] for number in numbers])}
+
+
+@part.post("/conversations/next", gives=shapes.ConversationDetail, refuses=(403, 409))
+def take_next_conversation() -> dict[str, Any]:
+    """Take the most urgent that waits for somebody like the token's agent."""
+    with hub_here().store.write() as tx:
+        taken = tx.get_one(Conversation, take_next(tx, actor_here()).conversation_id)
+        tx.flush()
+        tx.refresh(taken)
+        return _detailed(tx, taken)
 
 
 @part.get("/conversations/<int:conversation_id>", gives=shapes.ConversationDetail)

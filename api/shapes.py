@@ -72,6 +72,12 @@ class ConversationPage(BaseModel):
     next: str | None
 
 
+class ConversationList(BaseModel):
+    """All there are."""
+
+    conversations: list[Conversation]
+
+
 class Participant(BaseModel):
     """Somebody beside the customer: `copied` by the customer or an agent, or `joined` by answering a mail."""
 

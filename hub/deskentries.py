@@ -413,7 +413,8 @@ class ProfileEntry(Entry):
     name: Name
     channels: dict[Channel, Count] = {}
     blocks: dict[Channel, list[Channel]] = {}
-    pull: list[Channel] = []
+    pull: list[Channel] = []  # taken by hand only
+    push: list[Channel] = []  # comes by itself only; what is in neither does both
     rings: list[Channel] = sorted(RINGS)
     rate: RateEntry | None = None
     queues: dict[Name, ServingEntry] = {}
@@ -421,8 +422,14 @@ class ProfileEntry(Entry):
     @property
     def limits(self) -> dict[str, Any]:
         """What differs from the usual limits, as the database keeps it."""
-        said = self.model_dump(include={"channels", "blocks", "pull", "rings"}, exclude_defaults=True)
+        said = self.model_dump(include={"channels", "blocks", "pull", "push", "rings"}, exclude_defaults=True)
         return said | ({"rate": self.rate.most, "window": self.rate.per} if self.rate else {})
+
+    @model_validator(mode="after")
+    def _gets_it_somehow(self) -> ProfileEntry:
+        if both := sorted(set(self.pull) & set(self.push)):
+            raise ValueError(f"has {both[0]} in pull and in push: take it out of one, or out of both for either way")
+        return self
 
 
 class ChannelEntry(Entry):

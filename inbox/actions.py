@@ -39,6 +39,7 @@ def register(blueprint: Blueprint) -> None:
         blueprint.add_url_rule(f"/inbox/c/<int:number>/{name}", f"{name}_form", view, methods=["POST"])
     blueprint.add_url_rule("/inbox/offers/<int:number>/accept", view_func=accept, methods=["POST"])
     blueprint.add_url_rule("/inbox/offers/<int:number>/decline", view_func=decline, methods=["POST"])
+    blueprint.add_url_rule("/inbox/next", view_func=take_next, methods=["POST"])
     blueprint.add_url_rule("/inbox/status", view_func=status, methods=["POST"])
     blueprint.add_url_rule("/inbox/preferences", view_func=preferences, methods=["POST"])
     blueprint.add_url_rule("/inbox/mail-notices", view_func=mail_notices, methods=["POST"])
@@ -58,6 +59,14 @@ def claim(number: int) -> ResponseReturnValue:
     with hub_here().store.write() as tx:
         work.claim(tx, who.actor, number)
     return changed(number, Toast("It is yours.", undo=f"/inbox/c/{number}/release"))
+
+
+def take_next() -> ResponseReturnValue:
+    """Take the most urgent that waits for somebody like this agent, and open it."""
+    who = viewer()
+    with hub_here().store.write() as tx:
+        taken = work.take_next(tx, who.actor).conversation_id
+    return changed(taken, Toast("It is yours.", undo=f"/inbox/c/{taken}/release"), moved=True)
 
 
 @verb

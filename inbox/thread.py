@@ -66,6 +66,7 @@ VIA = {
     "offer": "accepted the ring",
     "auto": "got it automatically",
     "claim": "claimed it",
+    "next": "asked for the next and got it",
 }
 AUTOMATIC = {
     "acknowledgement": "Acknowledgement that the message has arrived",

@@ -25,6 +25,7 @@ class Profile:
     limits: Mapping[str, Any] = field(default_factory=dict)
     serving: Mapping[int, Serving] = field(default_factory=dict)
     rings: frozenset[str] = RINGS
+    push: frozenset[str] = frozenset()  # channels whose work is not to be chosen: it comes by itself only
 
     def limits_of(self, capacity: int) -> Limits:
         """The limits of an agent who has this capacity."""
@@ -52,12 +53,12 @@ def read_terms(queue: Queue) -> Terms:
 
 
 def read_profile(row: RoutingProfile) -> Profile:
-    """`limits`: {channels, blocks, pull, rate, window, rings}; `serving`: {queue: {rank, delay}}."""
+    """`limits`: {channels, blocks, pull, push, rate, window, rings}; `serving`: {queue: {rank, delay}}."""
     said = dict(row.limits)
-    rings = frozenset(said.pop("rings", RINGS))
+    rings, push = frozenset(said.pop("rings", RINGS)), frozenset(said.pop("push", ()))
     if "pull" in said:
         said["pull"] = frozenset(said["pull"])
     if "blocks" in said:
         said["blocks"] = {channel: frozenset(others) for channel, others in said["blocks"].items()}
     serving = {int(queue_id): Serving(**how) for queue_id, how in row.serving.items()}
-    return Profile(said, serving, rings)
+    return Profile(said, serving, rings, push)

@@ -134,7 +134,12 @@ def _about_owner(tx: Tx, owned: Assignment) -> list[str]:
     name = agent_names(tx, [owned.agent_id])[owned.agent_id]
     over = f", {owned.over_capacity_by} over capacity" if owned.over_capacity_by else ""
     if owned.via == "claim":
-        return [f"{name} claimed it."]
+        sooner = owned.explanation.get("sooner", 0)
+        left = f" {sooner} that {'was' if sooner == 1 else 'were'} due sooner had to wait." if sooner else ""
+        return [f"{name} claimed it.{left}"]
+    if owned.via == "next":
+        of = owned.explanation.get("of", 1)
+        return [f"{name} asked for the next: it was the most urgent of {of} that {name} could take."]
     said = f": {owned.explanation['reason']}" if owned.explanation.get("reason") else ""
     if owned.via == "take_over":
         return [f"{name} took it over{over}{said or '.'}"]
@@ -278,6 +283,26 @@ def _counts(rejected: Mapping[str, int]) -> str:
 
 def _skills(skills: Mapping[str, int]) -> str:
     return " and ".join(f"{name} ≥ {level}" for name, level in sorted(skills.items()))
+
+
+def told_decision(why: Mapping[str, Any]) -> Explanation:
+    """A stored decision in words; nothing where the router did not decide."""
+    return [_about_choice(why), *_about_rejected(why.get("rejected", {}))] if "eligible" in why else []
+
+
+def told_ownership(tx: Tx, owned: Assignment) -> Explanation:
+    """How somebody came to have it, in words."""
+    return _about_owner(tx, owned)
+
+
+def told_path(tx: Tx, item: WorkItem) -> Explanation:
+    """How work came into its queue, in words."""
+    return _about_path(tx, item)
+
+
+def told_rejected(rejected: Mapping[str, int]) -> str:
+    """Why agents were passed over, in words; "" for nobody."""
+    return _counts(rejected) if rejected else ""
 
 
 def told_op(op: str) -> str:

@@ -18,6 +18,7 @@ from routing.locks import hold, hold_agents
 from routing.lookups import looked_up
 from routing.moves import cool_down, disown, end_offers, own, refresh, requeue, ring_on, ringing_at
 from routing.presence import acting_agent, set_status
+from routing.pull import choices, hindrance, why_chosen, why_next
 from routing.reasons import Explanation, why_assigned, why_waiting
 from routing.returning import kept_for
 from routing.rules import Placement, QueueTerms, RuleBook, rule_book
@@ -44,12 +45,15 @@ __all__ = [
     "pass_on",
     "release",
     "set_status",
+    "take_next",
     "transfer",
     "unanswered",
     "way_in",
     "why_assigned",
     "why_waiting",
 ]
+
+NEXT_TRIES = 5  # pieces of work that may be gone meanwhile before an agent is told that nothing waits
 
 _INSERT_ITEM = (
     "INSERT INTO work_item(conversation_id, queue_id, channel, weight, skills, priority, state, enqueued_at, "
@@ -162,8 +166,9 @@ def decline(tx: Tx, actor: Actor, offer_id: int) -> None:
 def claim(tx: Tx, actor: Actor, conversation_id: int) -> Assignment:
     """Take a conversation that nobody has, also while it rings at somebody else. Claiming one's own changes nothing.
 
-    Raises Conflict when somebody has it, when it is resolved or when the agent has no room; Forbidden without an
-    agent; NotFound when the agent may not see it.
+    Raises Conflict when somebody has it, when it is resolved or when the agent has no room, not the skills or a
+    profile that forbids it (which does not bind supervisors); Forbidden without an agent; NotFound when the agent may
+    not see it.
     """
     agent = acting_agent(tx, actor)
     if agent.drained_at is not None:
@@ -177,9 +182,35 @@ def claim(tx: Tx, actor: Actor, conversation_id: int) -> Assignment:
     offer = _live_offer(tx, item, agent_id)
     if offer is not None and offer.expires_at > tx.now:
         return accept(tx, actor, int(offer.id or 0))
+    if actor.role == "agent" and (why_not := hindrance(tx, item, agent_id)):
+        raise Conflict(why_not)
+    why = why_chosen(tx, item, agent_id)
     if not _make_room(tx, item, agent_id, actor):
         raise Conflict(_no_room(tx, agent_id, item.weight, "You have"))
-    return _owned(tx, item, agent_id, "claim", actor.by, {})
+    return _owned(tx, item, agent_id, "claim", actor.by, why)
+
+
+def take_next(tx: Tx, actor: Actor) -> Assignment:
+    """Take what the engine would give this agent first of all that waits; what is gone meanwhile is passed over.
+
+    It asks for the first of each kind of work that the agent has the skills and the room for, in any status. Raises
+    Conflict when there is none or nothing new is to come, Forbidden without an agent.
+    """
+    agent = acting_agent(tx, actor)
+    if agent.drained_at is not None:
+        raise Conflict("You finish what you have and get nothing new: a supervisor can change that.")
+    agent_id, ranked = int(agent.id or 0), choices(tx, int(agent.id or 0))
+    hold(tx, [one.conversation_id for one in ranked[:NEXT_TRIES]])
+    for place, one in enumerate(ranked[:NEXT_TRIES], 1):
+        item = live_item(tx, one.conversation_id)
+        if item is not None:
+            tx.refresh(item)
+        if item is None or item.state != "queued" or item.queue_id != one.queue_id:
+            continue
+        if _make_room(tx, item, agent_id, actor):
+            why = why_next(one, place, ranked, tx.now.timestamp())
+            return _owned(tx, item, agent_id, "next", actor.by, why)
+    raise Conflict("Nothing waits that you can take now.")
 
 
 def assign(tx: Tx, actor: Actor, conversation_id: int, agent_id: int, reason: str = "") -> Assignment:

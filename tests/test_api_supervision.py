@@ -88,3 +88,13 @@ def test_what_is_left_out_or_unknown_is_said(desk: Desk, wall: Program) -> None:
     refused(wall.post(f"/conversations/{number}/priority", {"priority": 2000}), 422, "invalid")
     refused(wall.post("/agents/9999/drain", {}), 404, "not_found")
     refused(wall.post("/queues/9999/resume", {}), 404, "not_found")
+
+
+def test_an_agents_program_takes_the_next_and_sees_its_choices(desk: Desk, server: Client) -> None:
+    program = Program(desk, server, "agent", desk.jonas)
+    number = desk.mail("My parcel", "Where is my parcel?").conversation_id
+    desk.mail("An invoice", "My invoice", sender="devon@northlight.example")
+    assert [row["id"] for row in program.get("/conversations/choices")["conversations"]] == [number]
+    taken = program.post("/conversations/next").json()
+    assert (taken["id"], taken["assignee"]["id"]) == (number, desk.jonas.agent_id)
+    assert "Nothing waits" in refused(program.post("/conversations/next"), 409, "conflict")

@@ -390,3 +390,15 @@ def test_a_text_message_has_no_copies_whatever_the_form_says(desk: Desk, jonas: 
     number = arrived(desk, jonas)
     assert send(jonas, number, cc="nora@example.com", by_mail="").status_code == 200
     assert desk.messages(number)[-1].cc == []
+
+
+def test_next_takes_the_most_urgent_and_opens_it(jonas: Browser, desk: Desk) -> None:
+    number = desk.text("Where is my parcel?").conversation_id or 0
+    page = jonas.page("/inbox/mine")
+    assert page.css_first("#next") is not None
+    taken = jonas.post("/inbox/next", hx=True)
+    assert taken.headers["HX-Push-Url"] == f"/inbox/c/{number}?view=mine"
+    assert conversation(desk, number).assignee_id == desk.jonas.agent_id
+    assert "asked for the next and got it" in " ".join(words(jonas.page(f"/inbox/c/{number}"), ".event"))
+    nothing = jonas.post("/inbox/next", hx=True)
+    assert nothing.status_code == 409 and "Nothing waits that you can take now." in nothing.text

@@ -21,6 +21,7 @@ const KEYS = [
   { group: "Act", keys: ["s"], label: "Snooze or wake", run: press("s") },
   { group: "Act", keys: ["a"], label: "Assign or move", run: press("a") },
   { group: "Act", keys: ["i"], label: "Take it", run: press("i") },
+  { group: "Act", keys: ["x"], label: "Take the next", run: () => document.getElementById("next")?.click() },
   { group: "Act", keys: ["z"], label: "Undo", run: undo },
   { group: "Write", keys: ["⌘ ↵"], label: "Send", field: true },
   { group: "Write", keys: ["⇧ ⌘ ↵"], label: "Send and resolve", field: true },
