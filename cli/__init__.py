@@ -121,6 +121,13 @@ def _simulate(simulate: argparse.ArgumentParser) -> None:
         "--per-hour", type=_count, default=0, metavar="CONTACTS", help="how many come (default: what keeps agents busy)"
     )
     simulate.add_argument("--curve", choices=("flat", "bank"), default="flat", help="how they spread over the day")
+    simulate.add_argument("--agents", type=_count, default=0, help="let the changed desk have so many agents")
+    simulate.add_argument(
+        "--recommend", action="store_true", help="also look for the best reserve and for the skill to teach next"
+    )
+    simulate.add_argument(
+        "--equivalents", action="store_true", help="also tell how many agents each rule needs for the same service"
+    )
 
 
 def _receipts(receipts: argparse.ArgumentParser) -> None:
@@ -243,10 +250,14 @@ def _dispatch(given: argparse.Namespace, settings: Settings, create_app: AppFact
 
         return receipts(settings, given)
     if given.command == "simulate":
-        from cli.simulate import Wanted, simulate_desk
+        from cli.simulate import simulate_desk
+        from hub.experiments import Wanted
 
-        wanted = Wanted(given.desk, given.days, given.runs, given.hours, given.per_hour, given.curve)
-        return simulate_desk(settings, wanted)
+        wanted = Wanted(
+            given.days, given.runs, given.hours, given.per_hour, given.curve, given.desk.name if given.desk else "",
+            given.agents, recommend=given.recommend, equivalents=given.equivalents,
+        )  # fmt: skip
+        return simulate_desk(settings, wanted, given.desk)
     if given.command == "channel" and given.action == "authorise":
         from cli.authorise import authorise
 

@@ -1,17 +1,22 @@
 """A desk in the simulator: a synthetic day, or its own past days, as the desk is and as a file would make it.
 
-Nothing is changed: a changed desk is applied in a transaction that ends without a commit.
+Nothing is changed, and nothing is locked: a file is applied to a copy of the desk.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import inf
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
+
+from sqlalchemy import insert, select
 
 from hub.arrivals import past_arrivals
 from hub.desk import apply
@@ -24,13 +29,32 @@ from routing.simulation.simulator import Shift, pace
 from routing.simulation.traffic import PATIENCE, WORK, WORK_OF_OTHERS, Contact, Sort
 from routing.supply import Candidate
 from storage.access import SYSTEM, Conflict
-from storage.desk import active_channels
+from storage.calendars import CalendarPlan
+from storage.deliveries import WebhookEndpoint
+from storage.desk import (
+    ChannelAccount,
+    DeskVersion,
+    Queue,
+    RoutingProfile,
+    RoutingRule,
+    SavedReply,
+    Skill,
+    active_channels,
+)
+from storage.people import Agent, AgentQueue, AgentSkill
 from storage.store import Store, Tx
+from storage.tables import metadata
 
 BUSY = 0.85  # of what the agents can do, where nobody says how much comes
 MOST = 20_000  # pieces of past work that are looked at
 CHANGES, BEGINS, ENDS = range(3)
 LOOK_BACK = timedelta(days=30)  # to know who was there in the beginning
+# In an order in which each refers to those before it.
+DESK: tuple[Any, ...] = (
+    CalendarPlan, Queue, Skill, RoutingProfile, Agent, AgentQueue, AgentSkill, ChannelAccount, RoutingRule, SavedReply,
+    WebhookEndpoint, DeskVersion,
+)  # fmt: skip
+SECRET = {"password_hash": "", "secret": ""}  # columns that a copy does without
 
 Answer = TypeVar("Answer")
 
@@ -40,10 +64,6 @@ _HANDLED = (
     "WHERE assignment.ended_at IS NULL OR assignment.ended_at > ?"
 )
 _STATUSES = "SELECT at, data FROM fact WHERE name = 'AgentStatusChanged' AND at > ? ORDER BY id"
-
-
-class _Looked(Exception):
-    """Ends a unit whose changes were only to be looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +77,26 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class DeskPlan:
-    """A desk as the simulator needs it. `placed` is where each rule, by name, puts its work; under "" is all else."""
+    """A desk as the simulator needs it: everybody at work who serves a queue, and the kinds of its channels.
 
-    terms: tuple[Terms, ...]
-    skills: int
+    `placed` is where each rule, by name, puts its work; under "" is all else. `names` are the agents'.
+    """
+
+    book: RuleBook
     crew: list[Candidate]
     kinds: list[str]
     placed: Mapping[str, tuple[int, Skills, int]]
-    weight: Callable[[str], int]
-    target: Callable[[int, str], float]
+    names: Mapping[int, str]
+
+    @property
+    def terms(self) -> tuple[Terms, ...]:
+        """How its queues hand out work."""
+        return self.book.terms
+
+    @property
+    def skills(self) -> int:
+        """How many skills it knows."""
+        return self.book.skills
 
     def sorts(self, names: Iterable[str], kinds: Iterable[str]) -> list[Sort]:
         """One sort of contact for each of these rules and kinds of channel, all equally frequent.
@@ -77,7 +108,7 @@ class DeskPlan:
             queue_id, skills, priority = self.placed.get(name, self.placed[""])
             found += [
                 Sort(
-                    1.0, kind, queue_id, skills, self.weight(kind), self.target(queue_id, kind),
+                    1.0, kind, queue_id, skills, self.book.weight(kind), self.book.target(queue_id, kind),
                     WORK.get(kind, WORK_OF_OTHERS), PATIENCE.get(kind, inf), priority,
                 )
                 for kind in kinds
@@ -113,22 +144,22 @@ def desk_plan(tx: Tx) -> DeskPlan:
         queue = rule.queue or book.default
         if queue is not None:
             placed[rule.name] = (queue.id, _skills(rule.skills), rule.priority)
-    return DeskPlan(book.terms, book.skills, crew, kinds, placed, book.weight, book.target)
+    names = {int(number): name for number, name in tx.sql("SELECT id, name FROM agent WHERE active").fetchall()}
+    return DeskPlan(book, crew, kinds, placed, names)
 
 
-def past_days(tx: Tx, since: datetime) -> Past:
-    """What came since then, placed by the rules that this transaction sees, and who was there for it.
-
-    Raises Conflict when it is too much.
+def past_days(tx: Tx, since: datetime, plan: DeskPlan | None = None) -> Past:
+    """What came since then, placed by the rules of a desk (of this transaction's, unless a plan says otherwise), and
+    who was there for it. Raises Conflict when it is too much.
     """
-    book = rule_book(tx)
     number = int(tx.sql("SELECT count(*) FROM work_item WHERE enqueued_at >= ?", since).fetchone()[0])
     if number > MOST:
         raise Conflict(f"{number} pieces of work came in these days, more than {MOST}: take fewer days.")
-    crew = _crew(tx, book)
+    now = rule_book(tx)
+    book, present = (now, _crew(tx, now)) if plan is None else (plan.book, plan.crew)
     changes = _changes(tx, since - LOOK_BACK)
-    begun, shifts = _presence(crew, changes, since.timestamp())
-    work = _attention(tx, since, crew, changes)
+    crew, shifts = _presence(present, changes, since.timestamp())
+    work = _attention(tx, since, _crew(tx, now), changes)
     clocks = [name for name in book.lookups if is_of_the_clock(name)]
     contacts = []
     for past in reversed(past_arrivals(tx, number) if number else []):
@@ -144,20 +175,35 @@ def past_days(tx: Tx, since: datetime) -> Past:
                 priority=place.priority, closed=max(0.0, (due - at).total_seconds() - target),
             )
         )  # fmt: skip
-    return Past(sorted(contacts, key=lambda one: one.at), begun, shifts)
+    return Past(sorted(contacts, key=lambda one: one.at), crew, shifts)
 
 
 def as_changed(store: Store, document: Mapping[str, Any], ask: Callable[[Tx], Answer], *, private: bool) -> Answer:
-    """What `ask` finds on the desk that a file would make."""
-    found: list[Answer] = []
-    try:
-        with store.write() as tx:
+    """What `ask` finds on the desk that a file would make. Of work, people and facts it sees nothing."""
+    with _copy_of_the_desk(store) as copy:
+        with copy.write() as tx:
             apply(tx, SYSTEM, document, private=private)
-            tx.flush()
-            found.append(ask(tx))
-            raise _Looked
-    except _Looked:
-        return found[0]
+        with copy.read() as tx:
+            return ask(tx)
+
+
+@contextmanager
+def _copy_of_the_desk(store: Store) -> Iterator[Store]:
+    """How the desk is set up, in a database of its own: applying a file locks conversations and writers."""
+    with TemporaryDirectory(prefix="switchyard-") as folder:
+        copy = Store(f"sqlite:///{Path(folder) / 'desk.db'}", store.clock)
+        try:
+            metadata.create_all(copy.engine)
+            with store.read() as real, copy.write() as tx:
+                tx.sql("PRAGMA defer_foreign_keys = ON")  # a queue may name a later one
+                for table in DESK:
+                    rows = [dict(row) for row in real.connection().execute(select(table.__table__)).mappings()]
+                    hidden = {name: empty for name, empty in SECRET.items() if name in table.__table__.c}
+                    if rows:
+                        tx.connection().execute(insert(table.__table__), [row | hidden for row in rows])
+            yield copy
+        finally:
+            copy.close()
 
 
 def _crew(tx: Tx, book: RuleBook) -> list[Candidate]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 
 from app import create_app
 from cli import main
-from cli.simulate import Wanted, tell
+from cli.simulate import tell
 from hub.desk import export, read
+from hub.experiments import Wanted, experiment
 from hub.lifecycle import resolve
 from hub.whatif import as_changed, desk_plan, past_days
 from routing.simulation.lab import Trial, simulated
@@ -101,7 +103,7 @@ def test_past_days_are_told_beside_other_rules(desk: Desk, capsys: pytest.Captur
     a_morning(desk)
     with desk.hub.store.read() as tx:
         document = read(export(tx))
-    tell(desk.hub.store, Wanted(Path("new.yaml"), days=1), document)
+    tell(desk.hub.store, Wanted(days=1, name="new.yaml"), document)
     told = capsys.readouterr().out
     assert "2 pieces of work of the last 1 days" in told
     rows = {line[:20].strip(): line for line in told.splitlines()}
@@ -127,10 +129,31 @@ def test_a_synthetic_day_at_the_command_line(
         file = tmp_path / "new.yaml"
         file.write_text(export(tx).replace("capacity: 100", "capacity: 300"), "utf-8")
     words = ["simulate", "--runs", "2", "--hours", "2", "--per-hour", "40", "--desk", str(file)]
+    words += ["--recommend", "--equivalents"]
     assert main(create_app, words) == 0
     told = capsys.readouterr().out
+    assert "By formula, the busiest hour" in told and "Agents needed for as many in time" in told
+    assert "- room for urgent work: " in told or "- let email and form leave" in told
+    assert "a further skill: " in told
     assert "2 synthetic days of 2 hours with 40 contacts an hour" in told
     assert "new.yaml" in told and "Nothing was changed" in told
     assert main(create_app, words) == 0
     assert capsys.readouterr().out == told, "the same customers, the same day"
     assert main(create_app, ["simulate", "--desk", str(tmp_path / "nope.yaml")]) == 2
+
+
+def test_how_far_it_is_goes_up_to_the_end(desk: Desk) -> None:
+    told: list[tuple[int, int]] = []
+    wanted = Wanted(runs=2, hours=1, per_hour=20, agents=2, peers=False, recommend=True, equivalents=True)
+    found = experiment(desk.hub.store, wanted, None, lambda done, of: told.append((done, of)))
+    assert [row["kind"] for row in found["rows"]] == ["today", "changed"]
+    assert found["rows"][1]["name"] == "with 2 agents" and found["rows"][1]["agents"] == 2
+    assert told == sorted(told) and len({of for _, of in told}) == 1
+    assert told[0][0] == 0 and told[-1][0] == told[-1][1]
+    assert "Infinity" not in json.dumps(found), "it can be kept as a document"
+
+
+def test_too_much_is_refused_before_it_begins(desk: Desk) -> None:
+    for wanted in (Wanted(runs=50, hours=24, per_hour=5000), Wanted(agents=10_000)):
+        with pytest.raises(Conflict, match=r"more than|At most"):
+            experiment(desk.hub.store, wanted, None, lambda done, of: None)

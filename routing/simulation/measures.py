@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import pi, sqrt, tan
 from statistics import NormalDist, fmean, pstdev, stdev
 
 from routing.orders import COST, COST_OF_OTHERS
@@ -41,6 +41,10 @@ class Measures:
     uneven: float  # standard deviation of the agents' occupancy
     longest: float
     channels: dict[str, Waits]
+    p50: float
+    p95: float
+    valued: int  # how many are preferred customers who would not wait for ever
+    occupied: dict[int, float]  # occupancy by agent, over the whole day
 
 
 def measure(day: Day, counted_from: float = 0.0, counted_until: float | None = None) -> Measures:
@@ -51,6 +55,7 @@ def measure(day: Day, counted_from: float = 0.0, counted_until: float | None = N
     channels = {name: _waits([one for one in counted if one.contact.channel == name], day.end) for name in kinds}
     valued = [one for one in counted if one.contact.priority > 0 and one.contact.patience < float("inf")]
     used = list(day.occupancy.values())
+    waits = sorted(one.waited(day.end) for one in counted)
     return Measures(
         len(counted),
         _share(counted),
@@ -59,8 +64,12 @@ def measure(day: Day, counted_from: float = 0.0, counted_until: float | None = N
         sum(one.left is not None for one in counted) / (len(counted) or 1),
         fmean(used) if used else 0.0,
         pstdev(used) if used else 0.0,
-        max((one.waited(day.end) for one in counted), default=0.0),
+        max(waits, default=0.0),
         channels,
+        quantile(waits, 0.5),
+        quantile(waits, 0.95),
+        len(valued),
+        day.occupancy,
     )
 
 
@@ -69,17 +78,26 @@ def gap(loss: float, bound: float, first_come: float) -> float:
     return (loss - bound) / (first_come - bound) if first_come > bound else 0.0
 
 
-def paired(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:
-    """The mean difference over days that both had, and the half width of its 95 % interval (Student's t)."""
+def paired(ours: Sequence[float], theirs: Sequence[float], tried: int = 1) -> tuple[float, float]:
+    """The mean difference over days that both had, and the half width of its 95 % interval (Student's t).
+
+    Of the best of several that were `tried` the interval is wider, so that it holds for all of them (Bonferroni).
+    """
     differences = [one - other for one, other in zip(ours, theirs, strict=True)]
     if len(differences) < 2:
         return fmean(differences), float("inf")
-    return fmean(differences), _student(len(differences) - 1) * stdev(differences) / sqrt(len(differences))
+    point = _student(len(differences) - 1, 1.0 - 0.025 / tried)
+    return fmean(differences), point * stdev(differences) / sqrt(len(differences))
 
 
-def _student(freedom: int) -> float:
-    """The 97.5 % point of Student's t, by the Cornish-Fisher expansion (Abramowitz and Stegun 26.7.5)."""
-    z = NormalDist().inv_cdf(0.975)
+def _student(freedom: int, share: float) -> float:
+    """The point of Student's t below which this share lies: exact for one and two degrees of freedom, else by the
+    Cornish-Fisher expansion (Abramowitz and Stegun 26.7.5)."""
+    if freedom == 1:
+        return tan(pi * (share - 0.5))
+    if freedom == 2:
+        return (2 * share - 1) * sqrt(2 / (4 * share * (1 - share)))
+    z = NormalDist().inv_cdf(share)
     return (
         z
         + (z**3 + z) / (4 * freedom)

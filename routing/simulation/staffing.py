@@ -13,6 +13,7 @@ from math import exp, inf
 
 MOST_AGENTS = 10_000
 NEGLIGIBLE = 1e-12
+LARGE = 1e200
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +59,22 @@ def staffed(pool: Pool, agents: int, target: float) -> Staffed:
     return Staffed(agents, sum(states[slots:]), leaving * waiting / pool.per_second, waiting / pool.per_second, within)
 
 
-def agents_needed(pool: Pool, target: float, share: float) -> Staffed:
-    """The fewest agents with whom this share of customers waits at most the target."""
-    for agents in range(pool.least(), MOST_AGENTS + 1):
+def agents_needed(pool: Pool, target: float, share: float, leaving: float = 1.0) -> Staffed:
+    """The fewest agents with whom this share of customers waits at most the target, and at most `leaving` leave."""
+
+    def enough(agents: int) -> bool:
         found = staffed(pool, agents, target)
-        if found.within >= share:
-            return found
-    raise ValueError(f"{MOST_AGENTS} agents are not enough for {share:.0%} within {target:g} s")
+        return found.within >= share and found.share_leaving <= leaving
+
+    low = high = pool.least()
+    while low > MOST_AGENTS or not enough(high):
+        if high >= MOST_AGENTS:
+            raise ValueError(f"{MOST_AGENTS} agents are not enough for {share:.0%} within {target:g} s")
+        low, high = high + 1, min(2 * high, MOST_AGENTS)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle + 1, high)
+    return staffed(pool, low, target)
 
 
 def _rate(pool: Pool, agents: int, number: int) -> float:
@@ -83,6 +93,8 @@ def _states(pool: Pool, speeds: Sequence[float], leaving: float) -> list[float]:
         gone = speeds[min(number, slots)] + leaving * max(0, number - slots)
         shares.append(shares[-1] * pool.per_second / gone)
         total += shares[-1]
+        if total > LARGE:  # only how they compare counts, and hundreds of agents outgrow a float
+            shares, total = [share / LARGE for share in shares], total / LARGE
     return [share / total for share in shares]
 
 
