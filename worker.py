@@ -28,6 +28,7 @@ from hub.authorise import renew_due
 from hub.delivery import Courier, Sender
 from hub.followers import Follow, Followers
 from hub.gate import forget_old_sends
+from hub.laboratory import Laboratory, forget_old
 from hub.lifecycle import wake_due
 from hub.mailboxes import SILENT_SECONDS, Mailbox, file_left_over, folders_of
 from hub.mailhealth import warn_of_secrets
@@ -82,6 +83,7 @@ class Worker:
         router = Router(hub.store, self.holder)
         for name, loop in (("courier", courier.loop), ("followers", followers.loop), ("router", router.loop)):
             self._run(name, loop)
+        self._run("laboratory", Laboratory(hub, self.holder).loop)
         self._run("indexer", self._index)
         self._every(1, self._watch_mailboxes)
         self._every(1, self._wake_snoozed)
@@ -93,6 +95,7 @@ class Worker:
         self._every(3600, lambda: hub.store.submit(forget_old_failures))
         self._every(3600, lambda: hub.store.submit(forget_old_turns))
         self._every(3600, lambda: hub.store.submit(forget_old_sends))
+        self._every(3600, lambda: hub.store.submit(forget_old))
         # Daily, and soon after a start: a hub that is switched off every evening has to drop things as well.
         soon = hub.store.clock() + timedelta(minutes=10)
         self._scheduler.add_job(lambda: drop_old(hub, self.holder), "interval", hours=24, next_run_time=soon)

@@ -15,19 +15,15 @@ from config import Settings, SettingsError
 from config.settings import read_text, table
 from hub import desk
 from hub.people import create_agent, create_token, set_mail_notices, set_password
-from hub.rulecheck import Finding, look_over
+from hub.preview import preview
 from hub.ruleschema import rules_schema
 from storage import Store, Tx
-from storage.access import SYSTEM, Actor, NotFound
+from storage.access import Actor, NotFound
 from storage.desk import Queue
 from storage.migrations import current, upgrade
 from storage.people import agent_by_email
 
 OPERATOR = Actor(by="operator", role="admin")
-
-
-class _Preview(Exception):
-    """Ends a unit whose changes were only to be looked at."""
 
 
 @contextmanager
@@ -60,10 +56,11 @@ def apply_file(settings: Settings, file: Path, *, ask: bool, dry_run: bool) -> i
     """Show what would change; then change it, all or nothing."""
     document, private = desk.read(read_text(file), file.parent), settings.webhook_allow_private
     with opened_store(settings) as store:
-        changes, findings = _preview(store, document, private)
+        seen = preview(store, document, private=private)
+        changes = seen.changes
         for change in changes:
             print(change)
-        for finding in findings:
+        for finding in seen.findings:
             print(f"! {finding}")
         if not changes:
             print("Nothing to change: the desk is as the file says.")
@@ -161,16 +158,3 @@ def _ask_password() -> str:
     if first != getpass.getpass("Again: "):
         raise SettingsError("The two passwords differ; nothing was changed.")
     return first
-
-
-def _preview(store: Store, document: dict[str, object], private: bool) -> tuple[list[desk.Change], list[Finding]]:
-    """What would change, and what would be worth a look afterwards."""
-    changes: list[desk.Change] = []
-    findings: list[Finding] = []
-    try:
-        with store.write() as tx:
-            changes = desk.apply(tx, SYSTEM, document, private=private)
-            findings = look_over(tx)
-            raise _Preview
-    except _Preview:
-        return changes, findings

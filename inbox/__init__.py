@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from inbox import actions, answers, composer, files, floor, ledger, pages, rules, session, stream, wording
+from inbox import actions, answers, composer, files, floor, lab, ledger, pages, rules, session, stream, wording
 
 
 def create_blueprint() -> Blueprint:
@@ -13,6 +13,6 @@ def create_blueprint() -> Blueprint:
     wording.register(blueprint)
     session.register(blueprint)
     answers.register(blueprint)
-    for part in (pages, actions, composer, files, floor, ledger, rules, stream):
+    for part in (pages, actions, composer, files, floor, lab, ledger, rules, stream):
         part.register(blueprint)
     return blueprint

@@ -1,4 +1,4 @@
-// The rule form: a change of field or comparison asks the server what fits, as a press of its hidden button would.
+// Forms that are filled in step by step: a change of field or comparison asks the server what fits, as a press of its hidden button would.
 document.addEventListener("change", ({ target }) => {
   const form = target.matches?.("[data-redraw]") && target.form;
   if (form) form.requestSubmit(form.querySelector('button[value="redraw"]'));
@@ -6,6 +6,6 @@ document.addEventListener("change", ({ target }) => {
 
 // Who pressed Save or Try stands in the first field that has to be mended.
 document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
-  if (ctx?.sourceElement?.id !== "rule-form" || !["save", "try"].includes(ctx.request?.submitter?.value)) return;
-  document.querySelector("#rule-form [aria-invalid]")?.focus();
+  if (!["rule-form", "lab-form"].includes(ctx?.sourceElement?.id) || !["save", "try", "start"].includes(ctx.request?.submitter?.value)) return;
+  document.querySelector(".rule-form [aria-invalid]")?.focus();
 });

@@ -7,15 +7,20 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from threading import Event
 
 from playwright.sync_api import Browser, Page
 
+from hub.desk import export
+from hub.experiments import Wanted
+from hub.laboratory import Laboratory, begin
+from inbox.labform import routing_of, written
 from storage import Store
 from storage.migrations import upgrade
 from tests.browser.room import PASSWORD, application, served
 from tests.browser.scene import furnish, rush_hour
 from tests.clock import Clock
-from tests.desk import open_desk
+from tests.desk import Desk, open_desk
 from tests.support.browser import launched
 
 SIZES = {"1440": (1440, 900), "1024": (1024, 768), "390": (390, 844)}
@@ -33,6 +38,7 @@ def main(wanted: list[str]) -> None:
         store.close()
         desk = open_desk("sqlite", Path(folder), clock, public_base_url="", undo_seconds=600)
         mara = furnish(desk)
+        try_a_change(desk)
         with served(application(desk)) as address, launched() as browser:
             shoot(browser, pages(address, mara), wanted)
             rush_hour(desk)
@@ -60,6 +66,18 @@ def shoot(browser: Browser, pages: Mapping[str, Callable[[Page], object]], wante
                     page.wait_for_timeout(150)
                     page.screenshot(path=FOLDER / f"{name}-{size}-{theme}.png")
             context.close()
+
+
+def try_a_change(desk: Desk) -> None:
+    """An experiment whose result can be looked at."""
+    with desk.hub.store.read() as tx:
+        document = routing_of(export(tx))
+    reserve = {name: {"leave": 30, "until": 60} for name in ("email", "form")}
+    changed = written({**document, "queues": [{**queue, "reserve": reserve} for queue in document["queues"]]})
+    wanted = Wanted(runs=6, hours=8, recommend=True, equivalents=True)
+    with desk.hub.store.write() as tx:
+        begin(tx, desk.ines, wanted, changed)
+    Laboratory(desk.hub, "pictures").play_next(Event())
 
 
 def pages(address: str, mara: int) -> dict[str, Callable[[Page], object]]:
@@ -120,6 +138,16 @@ def pages(address: str, mara: int) -> dict[str, Callable[[Page], object]]:
         page.click("a[href^='/inbox/settings/rules/']:not([href$='/new'])")
         page.wait_for_selector("#rule-form")
 
+    def experiment(page: Page) -> None:
+        page.goto(f"{address}/inbox/lab")
+        page.click(".tried a")
+        page.wait_for_selector(".figures")
+
+    def before_applying(page: Page) -> None:
+        experiment(page)
+        page.click("a.apply")
+        page.wait_for_selector(".diff")
+
     def help_open(page: Page) -> None:
         page.goto(f"{address}/inbox/mine")
         page.keyboard.press("?")
@@ -155,6 +183,9 @@ def pages(address: str, mara: int) -> dict[str, Callable[[Page], object]]:
         "rules": lambda page: page.goto(f"{address}/inbox/settings/rules"),
         "rule-new": lambda page: page.goto(f"{address}/inbox/settings/rules/new"),
         "rule": first_rule,
+        "lab": lambda page: page.goto(f"{address}/inbox/lab"),
+        "lab-result": experiment,
+        "lab-apply": before_applying,
         "escalated": lambda page: page.goto(f"{address}/inbox/escalated"),
         "sign-in-wrong": wrong,
     }

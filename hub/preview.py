@@ -1,0 +1,51 @@
+"""A desk file before it is applied: what would change, what looks wrong afterwards, and applying just that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hub.desk import Change, apply
+from hub.rulecheck import Finding, look_over
+from storage import Store, Tx
+from storage.access import SYSTEM, Actor, Conflict
+from storage.desk import desk_version, touch_desk_from
+
+CHANGED = "The desk was changed since you looked at the differences: look at them again."
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The differences between a file and the desk in its state `version`."""
+
+    changes: list[Change]
+    findings: list[Finding]
+    version: int
+
+
+class _Looked(Exception):
+    """Ends a unit whose changes were only to be looked at."""
+
+
+def preview(store: Store, document: Mapping[str, Any], *, private: bool = False) -> Preview:
+    """What applying a file would do; nothing is changed. Raises DeskError."""
+    found: list[Preview] = []
+    try:
+        with store.write() as tx:
+            version = desk_version(tx)
+            changes = apply(tx, SYSTEM, document, private=private)
+            found.append(Preview(changes, look_over(tx), version))
+            raise _Looked
+    except _Looked:
+        return found[0]
+
+
+def apply_seen(
+    tx: Tx, actor: Actor, document: Mapping[str, Any], version: int, *, private: bool = False
+) -> list[Change]:
+    """Apply a file whose differences somebody has seen. Raises Conflict when the desk is another one by now."""
+    actor.must_be("admin")
+    if not touch_desk_from(tx, version):
+        raise Conflict(CHANGED)
+    return apply(tx, actor, document, private=private)
