@@ -32,7 +32,7 @@ dovecot: .venv/.test ## unpack Dovecot 2.4 beside the installed one, for `make p
 story: .venv/.test node_modules/.test system ## play one customer's day through every channel and print the timeline
 	@$(BIN)/python -m tests.story
 
-bench: .venv/.test node_modules/.ok system ## measure the door beside a bare handler, mail beside bare fetching, routing beside a plain search
+bench: .venv/.test node_modules/.ok system ## measure the door beside a bare handler, mail beside bare fetching, routing beside a plain search and bare rows
 	@$(BIN)/python bench/ingest.py
 	@$(BIN)/python bench/mail.py
 	@$(BIN)/python bench/routing.py

@@ -135,6 +135,7 @@ def test_decisions_that_were_beaten_are_made_again_from_what_is_there(desk: Desk
 def test_what_was_never_written_is_decided_again(desk: Desk) -> None:
     desk.signs_in("Jonas")
     router, mail = desk.router(), desk.comes_in()
+    router.lead()
     assert len(router.decide()) == 1  # and whoever was to write it is gone
     assert (router.run_once(), desk.owner(mail)) == (1, "Jonas")
     assert router.check_once() == 0

@@ -55,6 +55,19 @@ AND NOT EXISTS (
 """
 
 
+def random_desk(store: Store) -> Desk:
+    """A desk with a ladder in Shipping, and chats that ring at two in Support."""
+    desk = Desk(store)
+    with store.write() as tx:
+        tx.get_one(Queue, desk.queues["Shipping"]).ladder = [
+            {"after": 30, "relax": {"order": 0}, "join": [desk.queues["Billing"]], "age_credit": 60},
+            {"after": 300, "queue_id": desk.queues["Support"], "priority": 2},
+        ]
+        tx.get_one(Queue, desk.queues["Support"]).handout = {"offers": 2}
+        touch_desk(tx)
+    return desk
+
+
 class Floor(RuleBasedStateMachine):
     """A contact centre's floor on SQLite; subclassed by the test with a place for its file."""
 
@@ -80,14 +93,7 @@ class Floor(RuleBasedStateMachine):
         self.store = Store(f"sqlite:///{path}", self.clock)
         # Nothing here has to survive a power cut, and thousands of commits have to be quick.
         event.listen(self.store.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
-        self.desk = Desk(self.store)
-        with self.store.write() as tx:
-            tx.get_one(Queue, self.desk.queues["Shipping"]).ladder = [
-                {"after": 30, "relax": {"order": 0}, "join": [self.desk.queues["Billing"]], "age_credit": 60},
-                {"after": 300, "queue_id": self.desk.queues["Support"], "priority": 2},
-            ]
-            tx.get_one(Queue, self.desk.queues["Support"]).handout = {"offers": 2}
-            touch_desk(tx)
+        self.desk = random_desk(self.store)
         self.router = self.desk.router()
 
     def teardown(self) -> None:

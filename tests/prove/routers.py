@@ -32,7 +32,7 @@ from storage.listener import Listener
 from tests.processes import ROOT
 from tests.prove.routing_node import SharedClock
 from tests.routing_desk import Desk
-from tests.test_routing_machine import IDLE_BESIDE_WORK, Floor
+from tests.test_routing_machine import IDLE_BESIDE_WORK, Floor, random_desk
 
 NODES = 4
 PATIENCE = 20.0  # seconds in which everything that can be matched has to be
@@ -90,6 +90,8 @@ class Crew:
         for found in self.folder.glob("frozen-*"):
             name = found.name.removeprefix("frozen-")
             found.unlink()
+            if name not in self.nodes:  # killed in its sleep
+                continue
             self.frozen.add(name)
             self.counts["leaders frozen with decisions in hand"] += 1
             self.clock.forward(LEASE_SECONDS + 1)
@@ -141,7 +143,7 @@ def idle_beside_work(store: Store) -> list[Any]:
     """Agents with room beside work that they could take; asked of the tables."""
     statement = IDLE_BESIDE_WORK if store.embedded else IDLE_ON_POSTGRESQL
     with store.read() as tx:
-        return list(tx.sql(statement, tx.now).fetchall())
+        return list(tx.sql(statement, tx.now, tx.now).fetchall())
 
 
 class ManyNodes(Floor):
@@ -201,7 +203,7 @@ def machine(crew: Crew, examples: int, steps: int, *, thorough: bool = True) -> 
 
     When `thorough`, also when the worst has not been tried: then it proves nothing.
     """
-    floor = type("ManyNodes", (ManyNodes,), {"crew": crew, "desk_of_all": Desk(crew.store)})
+    floor = type("ManyNodes", (ManyNodes,), {"crew": crew, "desk_of_all": random_desk(crew.store)})
     began, counts = time.monotonic(), crew.counts
     try:
         run_state_machine_as_test(
@@ -295,7 +297,7 @@ class Racing(Router):
         return made
 
 
-def raced(desk: Desk, theirs: Store, races: int, seconds: float = 5.0) -> int:
+def raced(desk: Desk, theirs: Store, races: int, seconds: float = 2.0) -> int:
     """So many races of a commit against a router that is about to wait; how many were lost. Sweeps don't help here.
 
     `theirs` is the store of whoever commits: another process's, where there can be one.
