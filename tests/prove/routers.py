@@ -19,7 +19,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
 from routing.engine import Decision
 from routing.router import LEASE_SECONDS, Router
@@ -82,8 +82,10 @@ class Crew:
         self.start()
 
     def freeze_next(self) -> None:
-        """Whoever decides next stops before it writes."""
-        (self.folder / "freeze").touch()
+        """Whoever decides next stops before it writes, unless nobody would be left."""
+        self.see_frozen()
+        if len(self.frozen) + 1 < len(self.nodes):
+            (self.folder / "freeze").touch()
 
     def see_frozen(self) -> str | None:
         """Who has stopped with decisions in hand since the last look; the lease runs out."""
@@ -168,6 +170,14 @@ class ManyNodes(Floor):
         self.crew.thaw()
         (self.crew.folder / "freeze").unlink(missing_ok=True)
 
+    @invariant()
+    def every_promise_is_kept(self) -> None:
+        try:
+            self.desk.is_sound()
+        except AssertionError:
+            self.crew.counts["capacity exceeded or two owners"] += 1
+            raise
+
     @rule(seconds=st.sampled_from([1, 20, 40, 70, 4000]))
     def time_passes(self, seconds: int) -> None:
         self.crew.clock.forward(seconds)
@@ -227,7 +237,8 @@ def machine(crew: Crew, examples: int, steps: int, *, thorough: bool = True) -> 
         drift = "not checked" if check is None else str(check.ever)
         print(f"\n{len(crew.nodes)} routers on PostgreSQL, {took:.0f} s: {told}; {matched} matches, {facts} facts")
         print(
-            f"violations: capacity exceeded 0, two owners 0, stranded {counts['stranded beside an idle agent']}, "
+            f"violations: capacity exceeded or two owners {counts['capacity exceeded or two owners']}, "
+            f"stranded beside an idle agent {counts['stranded beside an idle agent']}, "
             f"router wrong about the database {drift}; writes of deposed routers refused {crew.deposed()}"
         )
     assert check is None or check.ever == 0, "the index is what the database is"
