@@ -20,8 +20,7 @@ from api import (
     webhook_endpoints,
 )
 from api.tokens import authenticate
-from hub.web import hub_here
-from storage.access import NotFound
+from hub.web import hub_here, know_ids
 
 PARTS = (
     conversations.part,
@@ -34,7 +33,6 @@ PARTS = (
     explanations.part,
     webhook_endpoints.part,
 )
-MAX_ID = 2**53  # what JSON numbers hold exactly
 
 
 def create_blueprint() -> Blueprint:
@@ -50,7 +48,7 @@ def create_blueprint() -> Blueprint:
 def _v1() -> Blueprint:
     v1 = Blueprint("v1", __name__, url_prefix=openapi.PREFIX)
     v1.before_request(authenticate)
-    v1.before_request(_know_ids)
+    v1.before_request(know_ids)
     v1.before_request(_have_room)
     errors.register(v1)
     for part in PARTS:
@@ -63,10 +61,3 @@ def _have_room() -> None:
     """Writes stand back for what customers send, also those that don't go through the queue. Raises Busy: 503."""
     if request.method not in ("GET", "HEAD"):
         hub_here().store.writer.must_have_room()
-
-
-def _know_ids() -> None:
-    """A number that no id can be is not there; databases would call it an error."""
-    for value in (request.view_args or {}).values():
-        if isinstance(value, int) and value > MAX_ID:
-            raise NotFound(f"There is no {value}.")

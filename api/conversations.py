@@ -21,6 +21,7 @@ from hub.lifecycle import reopen, resolve, snooze, wake
 from hub.participants import others_in
 from hub.replies import note, reply
 from hub.web import hub_here
+from routing.commands import told
 from routing.presence import acting_agent
 from routing.pull import choices
 from routing.work import assign, claim, release, take_next, transfer, why_assigned, why_waiting
@@ -132,7 +133,9 @@ def claim_conversation(conversation_id: int) -> dict[str, Any]:
 )
 def assign_conversation(conversation_id: int, asked: shapes.AssignIn) -> dict[str, Any]:
     """Give it to an agent; a supervisor may exceed the agent's capacity."""
-    return changed(conversation_id, lambda tx, actor: assign(tx, actor, conversation_id, asked.agent_id, asked.reason))
+    return changed(
+        conversation_id, lambda tx, actor: assign(tx, actor, conversation_id, asked.agent_id, told(asked.reason))
+    )
 
 
 @part.post(
@@ -144,7 +147,7 @@ def assign_conversation(conversation_id: int, asked: shapes.AssignIn) -> dict[st
 def transfer_conversation(conversation_id: int, asked: shapes.TransferIn) -> dict[str, Any]:
     """Put it into another queue. The answer is the last look for somebody who does not serve that queue."""
     return changed(
-        conversation_id, lambda tx, actor: transfer(tx, actor, conversation_id, asked.queue_id, asked.reason)
+        conversation_id, lambda tx, actor: transfer(tx, actor, conversation_id, asked.queue_id, told(asked.reason))
     )
 
 

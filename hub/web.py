@@ -13,11 +13,13 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from channels.base import SignedRequest
 from hub.hub import Hub
+from storage.access import NotFound
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 LOCKED = "default-src 'none'; sandbox"
+MAX_ID = 2**53  # what JSON numbers hold exactly
 MACHINES = ("/webhooks/", "/chat/", "/api/", "/healthz", "/readyz", "/metrics")
 
 
@@ -36,6 +38,13 @@ def hub_here() -> Hub:
     """The hub that app.py composed for this process."""
     hub: Hub = current_app.extensions["hub"]
     return hub
+
+
+def know_ids() -> None:
+    """A number in an address that no id can be is not there; databases would call it an error. Raises NotFound."""
+    for value in (request.view_args or {}).values():
+        if isinstance(value, int) and value > MAX_ID:
+            raise NotFound(f"There is no {value}.")
 
 
 def signed_request() -> SignedRequest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint
 
+from hub.web import know_ids
 from inbox import actions, answers, composer, files, floor, lab, ledger, pages, rules, session, stream, wording
 
 
@@ -13,6 +14,7 @@ def create_blueprint() -> Blueprint:
     wording.register(blueprint)
     session.register(blueprint)
     answers.register(blueprint)
+    blueprint.before_request(know_ids)
     for part in (pages, actions, composer, files, floor, lab, ledger, rules, stream):
         part.register(blueprint)
     return blueprint

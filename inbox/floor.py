@@ -226,7 +226,7 @@ def _about_conversation(tx: Tx, actor: Actor, number: int, what: str, reason: st
     agent_id = _number("agent") if what == "pin" else None
     if what not in ("pin", "next"):
         raise NotFound(f"There is no command {what!r}.")
-    kept = timedelta(minutes=_number("minutes")) if what == "pin" and request.form.get("minutes") else commands.KEPT_FOR
+    kept = _minutes() if what == "pin" and request.form.get("minutes") else commands.KEPT_FOR
     commands.pin(tx, actor, number, agent_id, kept=kept, reason=reason)
     who = "whoever is free next" if agent_id is None else first_name(tx.get_one(Agent, agent_id).name)
     return Toast(f"Pinned: it goes to {who}.", undo=undo, values={"do": "unpin"})
@@ -338,6 +338,10 @@ def _number(name: str) -> int:
     if not value.isdecimal() or len(value) > 18:
         raise Conflict(f"Choose one: {name} is missing.")
     return int(value)
+
+
+def _minutes() -> timedelta:
+    return timedelta(minutes=min(_number("minutes"), 10_000))  # over a day is refused, however much it is
 
 
 def _signed(name: str) -> int:

@@ -6,6 +6,7 @@ Agents' statuses and draining are in `routing.presence`, assigning and moving in
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from unicodedata import category
 
 from routing.agents import agent_names
 from routing.escalation import HIGHEST
@@ -35,7 +36,8 @@ MOST_SAID = 200  # characters of a reason
 
 def told(reason: str, *, needed_for: str = "") -> str:
     """A reason as it is kept. Raises Conflict when it is too long, or missing where one is needed."""
-    reason = " ".join(reason.split())
+    # PostgreSQL stores no NUL, and nothing encodes a lone surrogate.
+    reason = "".join(each for each in " ".join(reason.split()) if category(each) not in ("Cc", "Cs")).strip()
     if len(reason) > MOST_SAID:
         raise Conflict(f"A reason has at most {MOST_SAID} characters.")
     if needed_for and not reason:
@@ -170,7 +172,7 @@ def _can_be_offered(tx: Tx, item: WorkItem, agent_id: int) -> None:
     if agent is None or not agent.active:
         raise NotFound(f"There is no agent {agent_id}.")
     queue = rule_book(tx).queues.get(item.queue_id)
-    if tx.get(AgentQueue, (agent_id, item.queue_id)) is None:
+    if not any(tx.get(AgentQueue, (agent_id, queue_id)) for queue_id in (item.queue_id, *item.joined)):
         raise Conflict(f"{agent.name} does not serve {queue.name if queue else 'its queue'}: assign it instead.")
     rows = tx.sql(
         "SELECT skill.name, agent_skill.level FROM agent_skill JOIN skill ON skill.id = agent_skill.skill_id "

@@ -78,7 +78,7 @@ class Engine:
             for line in self._by_number:
                 self._qualify(line, now)
                 place.lines |= (line.agents >> place.bit & 1) << line.bit
-        if moved:
+        if moved or differs:
             self._changed |= self._held.get(candidate.id, set())
         if differs or has_more_room:
             self._freed.add(candidate.id)
@@ -254,7 +254,7 @@ class Engine:
         """The first of a line that this agent may be asked for."""
         best = line.first()
         for item in line.apart.values():
-            kept = item.prefer_until > now and item.prefer != place.now.id and self._staff.waits_for(item)
+            kept = item.prefer_until > now and item.prefer != place.now.id and self._staff.waits_for(line, item)
             if kept or item.is_barred(place.now.id, now):
                 continue
             if best is None or line.place_of(item) < line.place_of(best):

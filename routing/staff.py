@@ -85,13 +85,14 @@ class Staff:
             self._cap(place, now)
         self._show(place)
 
-    def waits_for(self, item: Waiting) -> bool:
-        """Whether the agent for whom an item is kept is there: for a moment, who is away is taken to come back.
-
-        What is pinned waits for longer, and only for somebody who is available.
+    def waits_for(self, line: Line, item: Waiting) -> bool:
+        """Whether the agent for whom an item is kept may take it and is there: for a moment, who is away is taken to
+        come back. What is pinned waits for longer, and only for somebody who is available.
         """
         place = self.places.get(item.prefer)
-        return place is not None and place.now.status in (THERE[:1] if item.pinned else THERE)
+        if place is None or not line.agents >> place.bit & 1:
+            return False
+        return place.now.status in (THERE[:1] if item.pinned else THERE)
 
     @property
     def next_at(self) -> float:
@@ -186,7 +187,7 @@ class Staff:
         for agent_id, until in item.cooling.items():
             if until > now and agent_id in self.places:
                 takers &= ~(1 << self.places[agent_id].bit)
-        if item.prefer_until > now and self.waits_for(item):
+        if item.prefer_until > now and self.waits_for(line, item):
             takers &= 1 << self.places[item.prefer].bit
         for delay, late in line.delays.items():
             if item.order_time + delay > now:

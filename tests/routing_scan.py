@@ -67,7 +67,9 @@ class Scan:
 
     def waits_for(self, item: Waiting) -> bool:
         known = self.agents.get(item.prefer)
-        return known is not None and (known.status == "available" or (known.status == "away" and not item.pinned))
+        if known is None or self.serving(known, item) is None or not known.has(item.skills):
+            return False
+        return known.status == "available" or (known.status == "away" and not item.pinned)
 
     def slot(self, item: Waiting, now: float) -> Slot:
         reserve = None if item.pinned else self.terms[item.queue_id].reserve.get(item.channel)

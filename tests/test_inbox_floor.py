@@ -49,6 +49,18 @@ def test_the_floor_says_what_waits_and_who_is_there(desk: Desk, ines: Browser, p
     assert page.css_first("#v-floor[aria-current]") is not None
 
 
+def test_nobody_pins_for_ever(desk: Desk, ines: Browser, parcel: int) -> None:
+    for minutes in ("0", "1441", "9" * 18):
+        asked = does(ines, "conversations", parcel, "pin", agent=desk.amara.agent_id, minutes=minutes, sheet="1")
+        assert asked.status_code == 409 and "at most a day" in asked.text
+
+
+@pytest.mark.parametrize("kind", ["conversations", "agents", "queues"])
+def test_a_number_that_is_too_great_is_not_there(ines: Browser, kind: str) -> None:
+    assert ines.get(f"/inbox/floor/{kind}/{10**20}").status_code == 404
+    assert does(ines, kind, 10**20, "next", hx=False).status_code == 404
+
+
 def test_an_agent_is_told_who_may(desk: Desk, jonas: Browser, parcel: int) -> None:
     assert jonas.page("/inbox/mine").css_first("#v-floor") is None
     asked = [

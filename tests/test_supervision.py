@@ -141,6 +141,34 @@ def test_what_is_pinned_to_amara_waits_for_her_alone_and_not_for_ever(desk: Desk
     assert desk.owner(mail) == "Jonas"
 
 
+def test_what_is_pinned_to_amara_waits_for_nobody_where_she_does_not_serve(desk: Desk) -> None:
+    desk.signs_in("Amara", "Tomás")
+    set_full(desk, "Amara")
+    mail = desk.comes_in()
+    does(desk, "Ines", lambda tx, ines: commands.pin(tx, ines, mail, desk.agents["Amara"]))
+    does(desk, "Ines", lambda tx, ines: transfer(tx, ines, mail, desk.queues["Billing"]))
+    desk.router().run_once()
+    assert desk.owner(mail) == "Tomás"
+
+
+def test_work_is_pinned_to_who_has_joined_as_well(desk: Desk) -> None:
+    mail, tomas = desk.comes_in(), desk.agents["Tomás"]
+    with desk.store.write() as tx:
+        tx.sql("UPDATE work_item SET joined = ? WHERE conversation_id = ?", [desk.queues["Billing"]], mail)
+        commands.unpin(tx, desk.actor(tx, "Ines"), mail)
+        commands.pin(tx, desk.actor(tx, "Ines"), mail, tomas)
+    assert desk.item(mail).pin_agent_id == tomas
+
+
+def test_a_reason_is_kept_without_what_no_database_stores(desk: Desk) -> None:
+    support = desk.queues["Support"]
+    does(desk, "Ines", lambda tx, ines: commands.pause(tx, ines, support, "The\x00 shop\ud800\n is down"))
+    assert "Support is paused (The shop is down)" in waits(desk, desk.comes_in())
+    for nothing in (" ", "\x00"):
+        with pytest.raises(Conflict, match="Say why"):
+            does(desk, "Ines", lambda tx, ines, nothing=nothing: commands.pause(tx, ines, support, nothing))  # type: ignore[misc]
+
+
 def test_amara_goes_and_what_was_pinned_to_her_goes_to_jonas(desk: Desk) -> None:
     desk.signs_in("Amara")
     set_full(desk, "Amara")
