@@ -27,7 +27,7 @@ INSERT_ASSIGNMENT = (
 OFFER_ITEM = "UPDATE work_item SET state = 'offered', agent_id = ?, version = version + 1 WHERE id = ?"
 OWN_ITEM = (
     "UPDATE work_item SET state = 'assigned', agent_id = ?, pinned_at = NULL, pin_agent_id = NULL, pin_until = NULL, "
-    "version = version + 1 WHERE id = ?"
+    "step_at = NULL, version = version + 1 WHERE id = ?"
 )
 OWN_CONVERSATION = "UPDATE conversation SET assignee_id = ? WHERE id = ?"
 

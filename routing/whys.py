@@ -12,6 +12,7 @@ from routing.agents import agent_names
 from routing.demand import Waiting
 from routing.engine import Engine
 from routing.floor import one_waiting, roster
+from routing.moves import ringing_at
 from routing.reasons import told_decision, told_ownership, told_path, told_rejected, why_waiting
 from routing.rules import rule_book
 from routing.supply import Candidate
@@ -81,14 +82,13 @@ def _engine(tx: Tx, item: WorkItem) -> tuple[Engine, Waiting | None]:
     """Everybody as they are, without this piece of work, and the piece as if it waited."""
     book, now = rule_book(tx), tx.now.timestamp()
     engine = Engine(book.terms, book.skills)
+    having = {item.agent_id, *ringing_at(tx, [item.conversation_id])} if item.state in ("offered", "assigned") else ()
     for one in roster(tx, book):
-        engine.put_agent(_without(one, item), now)
+        engine.put_agent(_without(one, item) if one.id in having else one, now)
     return engine, one_waiting(tx, book, int(item.id or 0))
 
 
 def _without(one: Candidate, item: WorkItem) -> Candidate:
-    if one.id != item.agent_id or item.state not in ("offered", "assigned"):
-        return one
     left = {**one.open, item.channel: one.open.get(item.channel, 1) - 1}
     return replace(one, load=max(0, one.load - item.weight), open=left)
 

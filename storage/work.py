@@ -28,7 +28,6 @@ class WorkItem(SQLModel, table=True):
     `breached_at` when the first one did. `skills` maps name to lowest level.
     `trace` says how rules led here. `version` is the compare-and-set counter. Since `pinned_at` it goes before
     everything, up to `pin_until` to `pin_agent_id` alone if there is one.
-    `trace` says how rules led here. `version` is the compare-and-set counter.
 
     Its ladder (routing/ladder.py) is that of the rule `ladder_rule_id`, else of its queue. It has waited `ladder_used`
     seconds of open time up to `ladder_since`, and on from there; what an agent has stands still and has no

@@ -153,7 +153,7 @@ def test_it_stands_still_while_somebody_has_it_and_goes_on_after(desk: Desk, clo
     clock.forward(seconds=70)
     passes(router)
     with desk.store.write() as tx:
-        claim(tx, desk.actor(tx, "Jonas"), parcel)
+        assign(tx, desk.actor(tx, "Ines"), parcel, desk.agents["Jonas"])
     assert desk.item(parcel).step_at is None
     clock.forward(hours=2)
     passes(router)
@@ -244,6 +244,19 @@ def test_a_changed_ladder_counts_for_what_waits_already(desk: Desk, clock: Clock
     ladder_of(desk, "Shipping")
     passes(router)
     assert desk.item(parcel).step_at is None
+
+
+def test_what_somebody_took_between_two_ladders_has_no_step_left(desk: Desk, clock: Clock) -> None:
+    step = {"after": 600, "queue_id": desk.queues["Billing"]}
+    ladder_of(desk, "Support", step)
+    mail = desk.comes_in()
+    ladder_of(desk, "Support")
+    with desk.store.write() as tx:
+        claim(tx, desk.actor(tx, "Jonas"), mail)
+    ladder_of(desk, "Support", step)
+    clock.forward(minutes=11)
+    passes(desk.router())
+    assert (queue_of(desk, mail), desk.owner(mail)) == ("Support", "Jonas")
 
 
 def test_a_rules_own_ladder_leads_through_queues(desk: Desk, clock: Clock) -> None:

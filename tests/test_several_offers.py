@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from routing.whys import recomputed
 from routing.work import accept, claim, close, decline, set_status, transfer, why_assigned, why_waiting
 from storage import Store
 from storage.access import Conflict
@@ -63,6 +64,16 @@ def test_the_first_to_accept_has_it_and_the_other_may_get_the_next(desk: Desk) -
     takes(desk, "Jonas", desk.rings_at("Jonas")[0])
     assert desk.owner(other) == "Jonas"
     desk.is_sound()
+
+
+def test_a_decision_that_is_made_again_takes_nobody_to_have_what_rings(desk: Desk) -> None:
+    with desk.store.write() as tx:
+        tx.sql("UPDATE agent SET capacity = 30")
+        touch_desk(tx)
+    chat = ringing(desk)
+    with desk.store.read() as tx:
+        found = recomputed(tx, chat)
+    assert found["then"]["eligible"] == found["now"]["eligible"] == 2
 
 
 def test_it_rings_on_at_one_when_the_other_declines_and_goes_back_after_both(desk: Desk, clock: Clock) -> None:
