@@ -80,11 +80,12 @@ NEW_MESSAGE = (
     "why, automatic, flags, authenticity, state, state_why, sent_at, created_at) "
     "VALUES(?, 'inbound', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?)"
 )
-HEARD = (
-    "UPDATE conversation SET state = 'open', snoozed_until = NULL, channel = ?, last_at = ?, last_message_id = ?, "
-    "last_inbound_id = ?, preview = ?, message_count = message_count + 1, "
-    "waiting_since = COALESCE(waiting_since, ?) WHERE id = ?"
+_HEARD = (
+    "UPDATE conversation SET {also}channel = ?, last_at = ?, last_message_id = ?, last_inbound_id = ?, preview = ?, "
+    "message_count = message_count + 1, waiting_since = COALESCE(waiting_since, ?) WHERE id = ?"
 )
+HEARD = _HEARD.format(also="")  # of an open one: a column that is set costs its indices even where nothing changes
+WOKEN = _HEARD.format(also="state = 'open', snoozed_until = NULL, ")
 UNDER_WAY = "EXISTS(SELECT 1 FROM work_item WHERE conversation_id = ? AND state IN ('queued','offered','assigned'))"
 NOTED = "UPDATE conversation SET last_message_id = ?, message_count = message_count + 1 WHERE id = ?"
 LEARN_LANGUAGE = "UPDATE contact SET language = ? WHERE id = ? AND language = ''"
@@ -454,11 +455,12 @@ def _hear(tx: Tx, found: Thread | None, conversation_id: int, message_id: int, i
     if found is None:
         tx.sql(HEARD, *heard)
         return False
+    change = HEARD if found.state == "open" else WOKEN
     if tx.dialect == "sqlite":  # to which RETURNING costs as much as the update itself
-        tx.sql(HEARD, *heard)
+        tx.sql(change, *heard)
         asked = tx.sql(f"SELECT {UNDER_WAY}", conversation_id)
     else:
-        asked = tx.sql(f"{HEARD} RETURNING {UNDER_WAY}", *heard, conversation_id)
+        asked = tx.sql(f"{change} RETURNING {UNDER_WAY}", *heard, conversation_id)
     if found.state == "snoozed":
         tx.emit(ConversationWoken(conversation_id, "the customer wrote"))
     elif found.state == "resolved":

@@ -220,7 +220,12 @@ class Store:
         self._turn = FairLock() if self.embedded else nullcontext()
         self._inside = threading.local()
         self._writing, self._looking = Watch("writing to the database"), Watch("reading the database")
-        self.writer = Writer(self._run_batch, threads=1 if self.embedded else POSTGRES_WRITERS)
+        # A commit of SQLite costs as much as ten units, so batches wait for more; a server's writers take turns.
+        self.writer = (
+            Writer(self._run_batch, gather=0.001)
+            if self.embedded
+            else Writer(self._run_batch, threads=POSTGRES_WRITERS, gather=0.0003)
+        )
 
     @contextmanager
     def write(self) -> Iterator[Tx]:

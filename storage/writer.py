@@ -14,7 +14,6 @@ T = TypeVar("T")
 
 RETRY_STATES = {"40P01", "40001"}  # PostgreSQL: deadlock detected, serialization failure
 TRIES = 5
-GATHER_SECONDS = 0.0003
 
 
 class Busy(Outage):
@@ -43,6 +42,7 @@ class Writer:
     Callers wait at most `patience` seconds for each unit. What had begun by then may still land; its sender tries
     again, and units are re-runnable and know what they have seen before, so that nothing is doubled.
 
+    While more keeps coming, a batch is left open for `gather` seconds at a time.
     With several `threads` one batch computes while another waits for its server. Units of one call stay together and
     in their order; those of different calls keep apart by the database's locks, as those of different nodes do.
     """
@@ -54,11 +54,13 @@ class Writer:
         waiting: int = 2000,
         patience: float = 10.0,
         threads: int = 1,
+        gather: float = 0.001,
     ):
         self._run = run
         self._batch = batch
         self._limit = waiting
         self._patience = patience
+        self._gather_seconds = gather
         self._queue: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
         self._door = threading.Lock()  # nothing enters the queue behind the mark that ends it
         self._since = time.monotonic()
@@ -151,7 +153,7 @@ class Writer:
                 if len(jobs) == size:
                     return False
                 size = len(jobs)
-                time.sleep(GATHER_SECONDS)
+                time.sleep(self._gather_seconds)
                 continue
             if more is None:
                 return True
