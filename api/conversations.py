@@ -56,11 +56,17 @@ def list_conversations(asked: shapes.ConversationsQuery) -> dict[str, Any]:
 
 @part.get("/conversations/choices", gives=shapes.ConversationList)
 def list_choices() -> dict[str, Any]:
-    """What the token's agent may take by hand now, the most urgent of each kind first."""
+    """What the token's agent may take by hand now, the most urgent of each kind first.
+
+    Work of a queue that the agent's own has joined is theirs to take by `next`, and shown once it is theirs.
+    """
     with hub_here().store.read() as tx:
         numbers = [item.conversation_id for item in choices(tx, acting_agent(tx, actor_here()).id or 0)]
-        rows = {row.id: row for row in tx.exec(select(Conversation).where(col(Conversation.id).in_(numbers)))}
-        return {"conversations": shown(tx, [rows[number] for number in numbers])}
+        rows = {
+            row.id: row
+            for row in tx.exec(select(Conversation).where(col(Conversation.id).in_(numbers), visible(actor_here())))
+        }
+        return {"conversations": shown(tx, [rows[number] for number in numbers if number in rows])}
 
 
 @part.post("/conversations/next", gives=shapes.ConversationDetail, refuses=(403, 409))

@@ -131,7 +131,8 @@ def queue_lines(tx: Tx) -> list[QueueLine]:
             _ASLEEP.format(soon=near), tx.now, tx.now, *values
         ).fetchall():
             oldest = tx.sql(_OLDEST_AWAKE, queue_id).fetchone()
-            waiting[queue_id] = (waiting[queue_id][0] - number, moment(oldest[0]) if oldest else None)
+            stood = waiting.get(queue_id, (number, None))[0]  # on PostgreSQL it may have come since that was counted
+            waiting[queue_id] = (max(0, stood - number), moment(oldest[0]) if oldest else None)
             late[queue_id] -= overdue
             soon[queue_id] -= pressing
     serving = {row[0]: row[1:] for row in tx.sql(_SERVING, LIGHTEST).fetchall()}

@@ -201,11 +201,14 @@ def take_next(tx: Tx, actor: Actor) -> Assignment:
         raise Conflict("You finish what you have and get nothing new: a supervisor can change that.")
     agent_id, ranked = int(agent.id or 0), choices(tx, int(agent.id or 0))
     hold(tx, [one.conversation_id for one in ranked[:NEXT_TRIES]])
+    hold_agents(tx, [agent_id])
     for place, one in enumerate(ranked[:NEXT_TRIES], 1):
         item = live_item(tx, one.conversation_id)
-        if item is not None:
-            tx.refresh(item)
-        if item is None or item.state != "queued" or item.queue_id != one.queue_id:
+        if item is None:
+            continue
+        tx.refresh(item)
+        asleep = tx.get_one(Conversation, one.conversation_id, populate_existing=True).state != "open"
+        if asleep or item.state != "queued" or item.version != one.version or hindrance(tx, item, agent_id):
             continue
         if _make_room(tx, item, agent_id, actor):
             why = why_next(one, place, ranked, tx.now.timestamp())

@@ -93,8 +93,14 @@ def test_what_is_left_out_or_unknown_is_said(desk: Desk, wall: Program) -> None:
 def test_an_agents_program_takes_the_next_and_sees_its_choices(desk: Desk, server: Client) -> None:
     program = Program(desk, server, "agent", desk.jonas)
     number = desk.mail("My parcel", "Where is my parcel?").conversation_id
-    desk.mail("An invoice", "My invoice", sender="devon@northlight.example")
+    invoice = desk.mail("An invoice", "My invoice", sender="devon@northlight.example").conversation_id
     assert [row["id"] for row in program.get("/conversations/choices")["conversations"]] == [number]
     taken = program.post("/conversations/next").json()
     assert (taken["id"], taken["assignee"]["id"]) == (number, desk.jonas.agent_id)
+    with desk.hub.store.write() as tx:
+        own = tx.sql("SELECT queue_id FROM agent_queue WHERE agent_id = ?", desk.jonas.agent_id).fetchone()[0]
+        joined = "UPDATE work_item SET joined = ?, skills = '{}' WHERE conversation_id = ?"
+        tx.sql(joined, [own], invoice)
+    assert program.get("/conversations/choices")["conversations"] == [], "what joined is shown once it is theirs"
+    assert program.post("/conversations/next").json()["id"] == invoice
     assert "Nothing waits" in refused(program.post("/conversations/next"), 409, "conflict")

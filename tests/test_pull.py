@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -105,6 +107,25 @@ def test_limits_hold_by_hand_as_well(desk: Desk, limits: dict[str, Any], told: s
     assert offered_to(desk, "Jonas") == []
     with pytest.raises(Conflict, match=told):
         claims(desk, "Jonas", second)
+
+
+def test_two_nexts_at_once_stay_within_the_profile(desk: Desk) -> None:
+    profile(desk, "Jonas", channels={"email": 1}, pull=["email"])
+    desk.signs_in("Jonas")
+    mails = [desk.comes_in() for _ in range(4)]
+    together = Barrier(4)
+
+    def press(_: int) -> bool:
+        together.wait(30)
+        try:
+            return bool(next_for(desk, "Jonas"))
+        except Conflict:
+            return False
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(press, range(4))) == 1
+    assert [desk.owner(mail) for mail in mails].count("Jonas") == 1
+    desk.is_sound()
 
 
 def test_who_is_full_is_offered_nothing(desk: Desk) -> None:
