@@ -20,13 +20,18 @@ from storage.store import Tx
 from storage.work import WorkItem
 
 BATCH = 200
-_DUE = "SELECT id, conversation_id FROM work_item WHERE step_at <= ? ORDER BY step_at, id LIMIT ?"
+# Nobody is called to what sleeps; when it wakes, the steps follow that were due meanwhile.
+_DUE = (
+    "SELECT item.id, item.conversation_id FROM work_item AS item JOIN conversation ON conversation.id = "
+    "item.conversation_id AND conversation.state <> 'snoozed' WHERE item.step_at <= ? "
+    "ORDER BY item.step_at, item.id LIMIT ?"
+)
 _WAIT = f"SELECT {COLUMNS}, conversation_id FROM work_item WHERE state IN ('queued','offered') ORDER BY id"
 
 
 def is_due(tx: Tx) -> bool:
     """Whether a step's time has come."""
-    return tx.sql("SELECT 1 FROM work_item WHERE step_at <= ? LIMIT 1", tx.now).fetchone() is not None
+    return tx.sql(_DUE, tx.now, 1).fetchone() is not None
 
 
 def climb(tx: Tx) -> int:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlmodel import col, select
 
+from hub.lifecycle import snooze, wake
 from routing.calendars import ALWAYS, Calendar
 from routing.ladder import Climb, following, in_force, read_ladder, told_step
 from routing.router import Router
@@ -91,6 +92,21 @@ def test_levels_relax_at_their_time_and_somebody_gets_it(desk: Desk, clock: Cloc
     assert "After 2 minutes of waiting it needed no skill instead of order ≥ 1." in why(desk, parcel)
     assert [row.data["actions"] for row in desk.facts("LadderStepTaken")] == [["relaxed"], ["relaxed"]]
     desk.is_sound()
+
+
+def test_what_sleeps_takes_its_steps_when_it_wakes(desk: Desk, clock: Clock) -> None:
+    ladder_of(desk, "Shipping", {"after": 45, "relax": {"order": 0}, "notify": ["supervisors"]})
+    router, parcel = desk.router(), desk.comes_in(text="My parcel")
+    with desk.store.write() as tx:
+        snooze(tx, desk.actor(tx, "Ines"), parcel, clock() + timedelta(hours=1))
+    clock.forward(minutes=59)
+    passes(router)
+    assert (desk.item(parcel).skills, desk.facts("LadderStepTaken")) == ({"order": 2}, [])
+    with desk.store.write() as tx:
+        wake(tx, desk.actor(tx, "Ines"), parcel)
+    passes(router)
+    assert desk.owner(parcel) == "Jonas"
+    assert len(desk.facts("LadderStepTaken")) == 1
 
 
 def test_others_join_and_later_it_leaves_for_another_queue(desk: Desk, clock: Clock) -> None:
