@@ -186,10 +186,10 @@ def _can_be_offered(tx: Tx, item: WorkItem, agent_id: int) -> None:
 
 
 def _queue(tx: Tx, queue_id: int) -> Queue:
-    queue = tx.get(Queue, queue_id)
+    """Locked: somebody may be applying a file that says something else of it."""
+    queue = tx.get(Queue, queue_id, with_for_update=True, populate_existing=True)
     if queue is None or not queue.active:
         raise NotFound(f"There is no active queue {queue_id}.")
-    tx.refresh(queue)
     return queue
 
 
