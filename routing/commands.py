@@ -13,7 +13,7 @@ from routing.escalation import HIGHEST
 from routing.locks import hold
 from routing.moves import refresh
 from routing.rules import rule_book
-from routing.work import assign
+from routing.work import assign, held_item
 from storage.access import Actor, Conflict, Forbidden, NotFound, conversation_for
 from storage.conversations import Conversation
 from storage.desk import Queue, touch_desk
@@ -26,7 +26,7 @@ from storage.facts import (
 )
 from storage.people import Agent, AgentQueue
 from storage.store import Tx
-from storage.work import Assignment, WorkItem, live_item, open_assignment
+from storage.work import Assignment, WorkItem, open_assignment
 
 ROLES = ("supervisor", "admin")
 KEPT_FOR = timedelta(minutes=30)  # how long pinned work waits for its agent alone, unless told otherwise
@@ -70,7 +70,7 @@ def prioritise(tx: Tx, actor: Actor, conversation_id: int, priority: int, reason
     if abs(priority) > HIGHEST:
         raise Conflict(f"A priority is a number from -{HIGHEST} to {HIGHEST}.")
     reason = told(reason)
-    item = _live(tx, actor, conversation_id)
+    item = held_item(tx, actor, conversation_id)
     if item.priority == priority:
         return
     # A decision that was made meanwhile by the old priority is made again.
@@ -93,7 +93,7 @@ def pin(
     """
     actor.must_be(*ROLES)
     reason = told(reason)
-    item = _live(tx, actor, conversation_id)
+    item = held_item(tx, actor, conversation_id)
     if item.state != "queued":
         who = agent_names(tx, [item.agent_id or 0])[item.agent_id or 0]
         raise Conflict(f"It {'rings at' if item.state == 'offered' else 'is with'} {who}: only what waits is pinned.")
@@ -116,7 +116,7 @@ def unpin(tx: Tx, actor: Actor, conversation_id: int, reason: str = "") -> None:
     """Let work wait in its turn again. What is not pinned stays as it is. Raises Forbidden and NotFound."""
     actor.must_be(*ROLES)
     reason = told(reason)
-    item = _live(tx, actor, conversation_id)
+    item = held_item(tx, actor, conversation_id)
     if item.pinned_at is None:
         return
     tx.sql(
@@ -155,16 +155,6 @@ def resume(tx: Tx, actor: Actor, queue_id: int, reason: str = "") -> None:
     queue.paused_why = ""
     _changed(tx, queue)
     tx.emit(QueueResumed(queue_id, actor.by, reason))
-
-
-def _live(tx: Tx, actor: Actor, conversation_id: int) -> WorkItem:
-    hold(tx, [conversation_id])
-    conversation_for(tx, actor, conversation_id)
-    item = live_item(tx, conversation_id)
-    if item is None:
-        raise Conflict("This conversation is resolved: reopen it first.")
-    tx.refresh(item)
-    return item
 
 
 def _can_be_offered(tx: Tx, item: WorkItem, agent_id: int) -> None:

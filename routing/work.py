@@ -41,6 +41,7 @@ __all__ = [
     "close",
     "decline",
     "enqueue",
+    "held_item",
     "load_drift",
     "pass_on",
     "release",
@@ -372,14 +373,20 @@ def _with_room(tx: Tx, book: RuleBook, place: Placement) -> Placement:
     return book.moved(place, queue, f"{full} is full", {"step": "full", "full": full})
 
 
-def _held(tx: Tx, actor: Actor, conversation_id: int) -> tuple[WorkItem, Assignment | None]:
-    """The live item and open assignment of a conversation this actor may see, locked and as they are now."""
+def held_item(tx: Tx, actor: Actor, conversation_id: int) -> WorkItem:
+    """The live item of a conversation this actor may see, locked and as it is now. Raises NotFound and Conflict."""
     hold(tx, [conversation_id])
     conversation_for(tx, actor, conversation_id)
     item = live_item(tx, conversation_id)
     if item is None:
         raise Conflict("This conversation is resolved: reopen it first.")
     tx.refresh(item)
+    return item
+
+
+def _held(tx: Tx, actor: Actor, conversation_id: int) -> tuple[WorkItem, Assignment | None]:
+    """With its open assignment."""
+    item = held_item(tx, actor, conversation_id)
     owned = open_assignment(tx, conversation_id)
     if owned is not None:
         tx.refresh(owned)
