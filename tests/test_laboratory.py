@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -32,7 +33,11 @@ def row(desk: Desk, number: int) -> Experiment:
 
 
 def children() -> list[psutil.Process]:
-    return [one for one in psutil.Process().children() if "hub.playing" in one.cmdline()]
+    found = []
+    for one in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # a zombie, until its parent has waited for it
+            found += [one] if "hub.playing" in one.cmdline() else []
+    return found
 
 
 def until(holds: Callable[[], object], seconds: float = 60.0) -> None:

@@ -13,7 +13,7 @@ from routing.presence import set_status
 from storage.conversations import Conversation
 from tests.browser.room import application, served
 from tests.browser.scene import available
-from tests.browser.test_stories import _is_problem, sign_in, violations
+from tests.browser.test_stories import violations, visit
 from tests.desk import Desk
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -29,18 +29,10 @@ def address(desk: Desk) -> Iterator[str]:
 
 @contextmanager
 def ines(browser: Browser, address: str, **options: Any) -> Iterator[Page]:
-    """Ines on the floor; a story fails on any script error and on anything the policy refused."""
-    context = browser.new_context(**({"viewport": {"width": 1440, "height": 900}} | options))
-    page, problems = context.new_page(), list[str]()
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda told: problems.append(told.text) if _is_problem(told.text, told.type) else None)
-    try:
-        sign_in(page, address, "ines@desk.example")
+    """Ines on the floor."""
+    with visit(browser, address, "ines", **options) as page:
         page.goto(f"{address}/inbox/floor")
         yield page
-        assert problems == []
-    finally:
-        context.close()
 
 
 def owner(desk: Desk, number: int | None) -> int | None:
