@@ -32,6 +32,7 @@ from storage.conversations import Attachment, Conversation, Message, attachments
 from storage.desk import ChannelAccount, Queue, channel_by_name
 from storage.idempotency import answered_before, remember
 from storage.people import Agent, Contact
+from storage.work import latest_labels
 
 part = Part("conversations", "Conversations")
 
@@ -246,7 +247,8 @@ def _detailed(tx: Tx, found: Conversation) -> dict[str, Any]:
     reasons = {"why_assigned": why_assigned(tx, number), "why_waiting": why_waiting(tx, number)}
     participants = [each.model_dump() for each in others_in(tx, found)]
     targets = [clock.model_dump() for clock in running_clocks(tx, number)]
-    return shown(tx, [found])[0] | reasons | {"participants": participants, "targets": targets}
+    parts = {"participants": participants, "targets": targets, "labels": latest_labels(tx, number)}
+    return shown(tx, [found])[0] | reasons | parts
 
 
 def changed(conversation_id: int, verb: Callable[[Tx, Actor], object]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class RuleIn(In):
     name: str = Field(min_length=1, max_length=200)
     enabled: bool = True
     when: dict[str, Any] = Field(description="The condition; {} holds for everything.")
-    then: dict[str, Any] = Field(default_factory=dict, description="queue, skills, priority and ladder.")
+    then: dict[str, Any] = Field(default_factory=dict, description="queue, skills, labels, priority and ladder.")
 
 
 class RuleChange(In):

@@ -106,6 +106,7 @@ class ConversationDetail(Conversation):
     why_waiting: list[str]
     participants: list[Participant]
     targets: list[Target]
+    labels: list[str] = Field(description="Kinds of work of which an agent's profile may allow only so many at once.")
 
 
 class File(BaseModel):

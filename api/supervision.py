@@ -42,6 +42,12 @@ class PriorityIn(ReasonIn):
     priority: int = Field(ge=-1000, le=1000)
 
 
+class LabelsIn(ReasonIn):
+    """All its labels; none takes away those it has."""
+
+    labels: list[str] = Field(max_length=commands.MOST_LABELS)
+
+
 class PinIn(ReasonIn):
     """Before everything else: to whoever is free next, or kept for one agent for some minutes."""
 
@@ -96,6 +102,19 @@ def prioritise_conversation(conversation_id: int, asked: PriorityIn) -> dict[str
     return changed(
         conversation_id,
         lambda tx, actor: commands.prioritise(tx, actor, conversation_id, asked.priority, asked.reason),
+    )
+
+
+@part.post(
+    "/conversations/<int:conversation_id>/labels", body=LabelsIn, gives=shapes.ConversationDetail, refuses=(409,)
+)
+def label_conversation(conversation_id: int, asked: LabelsIn) -> dict[str, Any]:
+    """Say of which kinds it is; profiles may let an agent have only so many of a kind at once.
+
+    Everybody may who sees it. A conversation that is opened again has the labels that rules give it then.
+    """
+    return changed(
+        conversation_id, lambda tx, actor: commands.label(tx, actor, conversation_id, asked.labels, asked.reason)
     )
 
 

@@ -246,6 +246,7 @@ def rule_values(entry: RuleEntry, queues: Mapping[str, int], skills: Mapping[str
         "condition": entry.when,
         "queue_id": queues[then.queue] if then.queue else None,
         "skills": then.skills,
+        "labels": then.labels,
         "priority": then.priority,
         "ladder": [step_in(step, queues) for step in then.ladder],
         "active": entry.enabled,
@@ -256,6 +257,7 @@ def rule_entry(rule: RoutingRule, queues: Mapping[int | None, str]) -> dict[str,
     """A rule as the file has it; `queues` are the names of those in use."""
     then: dict[str, Any] = {"queue": queues[rule.queue_id]} if rule.queue_id in queues else {}
     then |= {"skills": rule.skills} if rule.skills else {}
+    then |= {"labels": rule.labels} if rule.labels else {}
     then |= {"priority": rule.priority} if rule.priority else {}
     then |= {"ladder": [step_out(step, queues) for step in rule.ladder]} if rule.ladder else {}
     switched = {} if rule.active else {"enabled": False}

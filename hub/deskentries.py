@@ -412,6 +412,7 @@ class ProfileEntry(Entry):
 
     name: Name
     channels: dict[Channel, Count] = {}
+    labels: dict[Name, Count] = {}
     blocks: dict[Channel, list[Channel]] = {}
     pull: list[Channel] = []  # taken by hand only
     push: list[Channel] = []  # comes by itself only; what is in neither does both
@@ -422,7 +423,7 @@ class ProfileEntry(Entry):
     @property
     def limits(self) -> dict[str, Any]:
         """What differs from the usual limits, as the database keeps it."""
-        said = self.model_dump(include={"channels", "blocks", "pull", "push", "rings"}, exclude_defaults=True)
+        said = self.model_dump(include={"channels", "labels", "blocks", "pull", "push", "rings"}, exclude_defaults=True)
         return said | ({"rate": self.rate.most, "window": self.rate.per} if self.rate else {})
 
     @model_validator(mode="after")
@@ -446,6 +447,7 @@ class Placing(Entry):
 
     queue: Name | None = None
     skills: dict[Name, Level] = {}
+    labels: Annotated[list[Name], _distinct()] = []  # kinds of which profiles allow only so many at once
     priority: int = Field(default=0, ge=-1000, le=1000)
     ladder: LadderEntry = []  # goes before the queue's own, also in queues that its steps lead to
 

@@ -211,6 +211,9 @@ def _about_conversation(tx: Tx, actor: Actor, number: int, what: str, reason: st
     if what == "priority":
         commands.prioritise(tx, actor, number, _signed("priority"), reason)
         return Toast("It has another priority.")
+    if what == "label":
+        commands.label(tx, actor, number, _listed("labels"), reason)
+        return Toast("It has other labels.")
     if what == "take":
         if was is None:
             work.claim(tx, actor, number)
@@ -331,6 +334,10 @@ def _wanted_queue() -> int | None:
 
 def _first(tx: Tx, agent_id: int) -> str:
     return first_name(tx.get_one(Agent, agent_id).name)
+
+
+def _listed(name: str) -> list[str]:
+    return [part for part in request.form.get(name, "").split(",") if part.strip()]
 
 
 def _number(name: str) -> int:

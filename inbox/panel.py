@@ -17,6 +17,7 @@ from storage.conversations import Conversation
 from storage.desk import Queue
 from storage.participants import Participant
 from storage.people import Agent, Contact, Identity, Merge, identities_of
+from storage.work import latest_labels
 
 EARLIER = 6
 
@@ -34,6 +35,7 @@ class Panel:
     queue: Queue | None
     why: list[str]
     waiting: list[str]
+    labels: list[str]
     earlier: list[Conversation]
     earlier_count: int
     merges: list[Merge] = field(default_factory=list)
@@ -75,6 +77,7 @@ def panel(tx: Tx, who: Viewer, conversation: Conversation, name: str) -> Panel:
         queue=tx.get(Queue, conversation.queue_id) if conversation.queue_id is not None else None,
         why=list(work.why_assigned(tx, number)) if assigned or conversation.state == "resolved" else [],
         waiting=list(work.why_waiting(tx, number)) if not assigned and conversation.state != "resolved" else [],
+        labels=latest_labels(tx, number),
         earlier=others[:EARLIER],
         earlier_count=len(others),
         merges=list(tx.exec(merges.order_by(col(Merge.id).desc()).limit(3))),

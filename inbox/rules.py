@@ -43,17 +43,22 @@ class Draft:
     queue: str
     skills: dict[str, int]
     priority: str
+    labels: str
     then: dict[str, Any]  # what else the rule decides: kept as it is
     errors: dict[str, str] = field(default_factory=dict)
     trial: Trial | None = None
 
     def document(self) -> dict[str, Any]:
         """The rule as desk.yaml has it. Raises RuleRefused where the text of the condition is none."""
-        then = {name: value for name, value in self.then.items() if name not in ("queue", "skills", "priority")}
+        then = {
+            name: value for name, value in self.then.items() if name not in ("queue", "skills", "labels", "priority")
+        }
         if self.queue:
             then["queue"] = self.queue
         if self.skills:
             then["skills"] = self.skills
+        if labels := [label.strip() for label in self.labels.split(",") if label.strip()]:
+            then["labels"] = labels
         if self.priority.strip():
             then["priority"] = _whole(self.priority)
         try:
@@ -70,7 +75,7 @@ class Draft:
             told = f"{rest}: {refused.sentence}" if self.yaml is not None and rest else refused.sentence
         else:
             path, told = (rest.partition(".")[0] if place == "then" and rest else place), refused.sentence
-        known = path in ("yaml", "name", "queue", "skills", "priority") or path.startswith(ruleform.ROOT)
+        known = path in ("yaml", "name", "queue", "skills", "labels", "priority") or path.startswith(ruleform.ROOT)
         self.errors[path if known else "form"] = told[0].upper() + told[1:]
 
 
@@ -266,7 +271,7 @@ def _draft(version: int, number: int | None, rule: dict[str, Any]) -> Draft:
     return Draft(
         number, version, rule["name"], rule.get("enabled", True), box or Box(ruleform.ROOT),
         None if box else ruleform.as_yaml(rule["when"]), then.get("queue", ""), dict(then.get("skills", {})),
-        str(then.get("priority", "")), then,
+        str(then.get("priority", "")), ", ".join(then.get("labels", [])), then,
     )  # fmt: skip
 
 
@@ -281,7 +286,7 @@ def _sent(tx: Tx, who: Viewer) -> Draft:
         rule_id, _version(), given.get("name", "")[:200], given.get("enabled") == "on", ruleform.read_box(given),
         given["yaml"][:100_000] if "yaml" in given else None, given.get("queue", ""),
         {name: int(level) for name, level in levels.items() if level.isdecimal() and len(level) < 3},
-        given.get("priority", "")[:20], then,
+        given.get("priority", "")[:20], given.get("labels", "")[:2000], then,
     )  # fmt: skip
     ruleform.settle(draft.box)
     return draft

@@ -57,6 +57,7 @@ TOLD = (
     "AutomationHeld",
     "ConversationEscalated",
     "ConversationPrioritised",
+    "ConversationLabelled",
     "ConversationPinned",
     "ConversationUnpinned",
     "TransferQuestioned",
@@ -311,6 +312,9 @@ def _event(row: FactRow, who: Viewer, agents: dict[int, str], traces: dict[int |
         case "ConversationPrioritised":
             change = f"gave it priority {data['priority']} instead of {data['before']}"
             return event("flag", by, f"{change}{_said(data)}")
+        case "ConversationLabelled":
+            labels = f"labelled it {', '.join(data['labels'])}" if data["labels"] else "took its labels away"
+            return event("tag", by, f"{labels}{_said(data)}")
         case "ConversationPinned" if data["agent_id"]:
             kept = full(datetime.fromisoformat(data["until"]), who.zone)
             return event("pin", by, f"pinned it to {'you' if agent == 'You' else agent} until {kept}{_said(data)}")

@@ -5,19 +5,21 @@ Agents' statuses and draining are in `routing.presence`, assigning and moving in
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from unicodedata import category
 
 from routing.agents import agent_names
 from routing.escalation import HIGHEST
 from routing.locks import hold
-from routing.moves import refresh
+from routing.moves import refresh, ringing_at
 from routing.rules import rule_book
 from routing.work import assign, held_item
 from storage.access import Actor, Conflict, Forbidden, NotFound, conversation_for
 from storage.conversations import Conversation
 from storage.desk import Queue, touch_desk
 from storage.facts import (
+    ConversationLabelled,
     ConversationPinned,
     ConversationPrioritised,
     ConversationUnpinned,
@@ -32,6 +34,8 @@ ROLES = ("supervisor", "admin")
 KEPT_FOR = timedelta(minutes=30)  # how long pinned work waits for its agent alone, unless told otherwise
 MOST_KEPT = timedelta(hours=24)
 MOST_SAID = 200  # characters of a reason
+MOST_LABELS = 20
+LONGEST_LABEL = 64
 
 
 def told(reason: str, *, needed_for: str = "") -> str:
@@ -78,6 +82,30 @@ def prioritise(tx: Tx, actor: Actor, conversation_id: int, priority: int, reason
     tx.sql("UPDATE conversation SET priority = ? WHERE id = ?", priority, conversation_id)
     tx.emit(
         ConversationPrioritised(conversation_id, int(item.id or 0), priority, item.priority, actor.by, reason)
+    )  # fmt: skip
+    _reread(tx, item)
+
+
+def label(tx: Tx, actor: Actor, conversation_id: int, labels: Iterable[str], reason: str = "") -> None:
+    """Say of which kinds a conversation is, in place of what was said before: of each an agent's profile may allow only
+    so many at once. What somebody has stays there. The labels it has change nothing.
+
+    Raises NotFound, and Conflict for too many, for one that is empty or too long, and when it is resolved.
+    """
+    wanted = sorted({told(one) for one in labels})
+    if len(wanted) > MOST_LABELS or any(not 0 < len(one) <= LONGEST_LABEL for one in wanted):
+        raise Conflict(f"A conversation has at most {MOST_LABELS} labels, of 1 to {LONGEST_LABEL} characters each.")
+    reason = told(reason)
+    item = held_item(tx, actor, conversation_id)
+    before = sorted(item.labels)
+    if before == wanted:
+        return
+    tx.sql("UPDATE work_item SET labels = ?, version = version + 1 WHERE id = ?", wanted, item.id)
+    having = tuple(ringing_at(tx, {conversation_id}) or filter(None, [item.agent_id]))
+    tx.emit(
+        ConversationLabelled(
+            conversation_id, int(item.id or 0), having, tuple(wanted), tuple(before), actor.by, reason
+        )
     )  # fmt: skip
     _reread(tx, item)
 

@@ -46,6 +46,12 @@ class Terms:
     max_wait: float = math.inf
     rings: int = 1
     paused: bool = False
+    closed: bool = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing is handed out, by anybody's word or until it opens."""
+        return self.paused or self.closed
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,7 +237,7 @@ class Engine:
             low = bits & -bits
             bits ^= low
             line = self._by_number[low.bit_length() - 1]
-            if not by_hand and (line.terms.paused or place.why[line.late.number]):
+            if not by_hand and (line.terms.stopped or place.why[line.late.number]):
                 continue
             item = self._first_for(line, place, now)
             if item is None or (not by_hand and place.why[line.gate_for(item, now).number]):

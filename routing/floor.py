@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,13 +18,14 @@ from storage.store import Tx
 
 log = logging.getLogger(__name__)
 
-# What an agent has, by channel; the marks are filled in by `_among`.
+# What an agent has, by channel and labels; the marks are filled in by `_among`.
 _OPEN = (
-    "SELECT offer.agent_id, work_item.channel, count(*) FROM offer JOIN work_item ON work_item.id = offer.work_item_id "
-    "WHERE offer.state = 'offered'{ringing} GROUP BY offer.agent_id, work_item.channel UNION ALL "
-    "SELECT assignment.agent_id, work_item.channel, count(*) FROM assignment "
+    "SELECT offer.agent_id, work_item.channel, work_item.labels, count(*) FROM offer "
+    "JOIN work_item ON work_item.id = offer.work_item_id WHERE offer.state = 'offered'{ringing} "
+    "GROUP BY offer.agent_id, work_item.channel, work_item.labels UNION ALL "
+    "SELECT assignment.agent_id, work_item.channel, work_item.labels, count(*) FROM assignment "
     "JOIN work_item ON work_item.id = assignment.work_item_id WHERE assignment.ended_at IS NULL{owned} "
-    "GROUP BY assignment.agent_id, work_item.channel"
+    "GROUP BY assignment.agent_id, work_item.channel, work_item.labels"
 )
 STATUS = "CASE WHEN status = 'available' AND drained_at IS NOT NULL THEN 'draining' ELSE status END"
 RECENT = "SELECT agent_id, offered_at FROM offer WHERE offered_at > ?"
@@ -33,7 +34,7 @@ _COLUMNS = (
     "work_item.id, work_item.conversation_id, work_item.queue_id, work_item.channel, work_item.weight, "
     "work_item.skills, work_item.priority, work_item.order_time, work_item.version, work_item.due_at, "
     "work_item.pinned_at, work_item.pin_agent_id, work_item.pin_until, work_item.joined, work_item.age_credit, "
-    "work_item.prefer_id, work_item.prefer_until"
+    "work_item.prefer_id, work_item.prefer_until, work_item.labels"
 )
 # The longer list is that of an index; without it SQLite goes through all work of a conversation that ever was.
 QUEUED = (
@@ -58,10 +59,13 @@ def roster(tx: Tx, book: RuleBook, only: Collection[int] | None = None) -> list[
         f"SELECT agent_id, queue_id FROM agent_queue WHERE true{among} ORDER BY queue_id", *ids
     ).fetchall():
         queues[agent_id].append(queue_id)
-    opened: dict[int, dict[str, int]] = defaultdict(dict)
+    opened: dict[int, Counter[str]] = defaultdict(Counter)
+    labelled: dict[int, Counter[str]] = defaultdict(Counter)
     statement = _OPEN.format(ringing=_among("offer.agent_id", only)[0], owned=_among("assignment.agent_id", only)[0])
-    for agent_id, channel, number in tx.sql(statement, *ids, *ids).fetchall():
-        opened[agent_id][channel] = opened[agent_id].get(channel, 0) + number
+    for agent_id, channel, labels, number in tx.sql(statement, *ids, *ids).fetchall():
+        opened[agent_id][channel] += number
+        for label in read_labels(labels):
+            labelled[agent_id][label] += number
     among, ids = _among("id", only)
     rows = tx.sql(
         f"SELECT id, {STATUS}, capacity, load, idle_since, last_offer_at, profile_id FROM agent "
@@ -75,7 +79,7 @@ def roster(tx: Tx, book: RuleBook, only: Collection[int] | None = None) -> list[
         found.append(
             Candidate(
                 agent_id, status, skills[agent_id], serving, profile.limits_of(capacity), load, seconds(idle),
-                seconds(last), opened[agent_id], recent=recent.get(agent_id, ()),
+                seconds(last), opened[agent_id], labelled[agent_id], recent.get(agent_id, ()),
                 rings=profile.rings,
             )
         )  # fmt: skip
@@ -95,6 +99,13 @@ def _recent(
         for agent_id, at in tx.sql(RECENT + among, since, *ids).fetchall():
             found[agent_id].append(seconds(at))
     return {agent_id: tuple(sorted(moments)) for agent_id, moments in found.items()}
+
+
+def read_labels(document: Any) -> tuple[str, ...]:
+    """A work item's labels as either driver hands them over."""
+    if document in ("[]", []):
+        return ()
+    return tuple(sorted(json.loads(document) if isinstance(document, str) else document))
 
 
 def _among(column: str, only: Collection[int] | None) -> tuple[str, list[int]]:
@@ -138,7 +149,7 @@ def one_waiting(tx: Tx, book: RuleBook, item_id: int) -> Waiting | None:
 def _seen(book: RuleBook, row: Any, skills: Skills, cooling: Mapping[int, float]) -> Waiting:
     """A row of `_COLUMNS` as the engine sees it. What has no target left counts by its age."""
     item_id, conversation_id, queue_id, channel, weight, _, priority, ordered, version, due_at = row[:10]
-    pinned, pin_agent, pin_until, joined, credit, prefer, prefer_until = row[10:]
+    pinned, pin_agent, pin_until, joined, credit, prefer, prefer_until, labels = row[10:]
     if pinned is not None:
         prefer, prefer_until = pin_agent, pin_until
     since = seconds(ordered)
@@ -146,7 +157,7 @@ def _seen(book: RuleBook, row: Any, skills: Skills, cooling: Mapping[int, float]
     due = seconds(due_at) - credit if due_at is not None else since + target
     return Waiting(
         item_id, conversation_id, queue_id, channel, weight, skills, priority, since, due, target, version,
-        groups=tuple(json.loads(joined) if isinstance(joined, str) else joined), prefer=prefer or 0,
+        read_labels(labels), tuple(json.loads(joined) if isinstance(joined, str) else joined), prefer or 0,
         prefer_until=seconds(prefer_until), cooling=cooling, pinned=pinned is not None,
     )  # fmt: skip
 

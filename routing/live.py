@@ -35,12 +35,14 @@ class Stand:
 
     @classmethod
     def read(cls, tx: Tx) -> Stand:
+        """As it is in this transaction."""
         book = rule_book(tx)
         return cls(book, frozenset(queue.id for queue in book.queues.values() if queue.holds(tx.now)))
 
     def new_engine(self) -> Engine:
+        """An engine with nobody and nothing in it."""
         return Engine(
-            [replace(one, paused=True) if one.id in self.held else one for one in self.book.terms], self.book.skills
+            [replace(one, closed=True) if one.id in self.held else one for one in self.book.terms], self.book.skills
         )
 
 
@@ -76,14 +78,13 @@ class LiveFloor:
         agents = {agent_id for decision in self._undecided for agent_id in decision.agent_ids}
         for fact_id, name, conversation_id, data in news:
             self._cursor = fact_id
-            agent_id = _agent_in(data)
-            if name in _GIVEN and (conversation_id, agent_id) in self._own:
-                self._own.discard((conversation_id, agent_id))
+            about = _agents_in(data)
+            if name in _GIVEN and self._own & (own := {(conversation_id, agent_id) for agent_id in about}):
+                self._own -= own
                 continue
             if conversation_id is not None:
                 conversations.add(conversation_id)
-            if agent_id:
-                agents.add(agent_id)
+            agents |= about
         if conversations or agents:
             self._read_again(tx, engine, stand.book, conversations, agents)
         self._undecided = []
@@ -151,14 +152,13 @@ class LiveFloor:
                 engine.drop_agent(agent_id)
 
 
-def _agent_in(data: Any) -> int | None:
-    """The agent that a fact is about."""
+def _agents_in(data: Any) -> set[int]:
+    """The agents that a fact is about."""
     if isinstance(data, str):
-        if '"agent_id"' not in data:
-            return None
+        if '"agent_id' not in data:
+            return set()
         data = json.loads(data)
-    number: int | None = data.get("agent_id")
-    return number
+    return {number for number in (data.get("agent_id"), *data.get("agent_ids", ())) if number}
 
 
 def _settled(one: Candidate, now: float) -> Candidate:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from routing.floor import read_labels
+from routing.handout import Profile
 from routing.promises import FIRST_REPLY
 from routing.rules import WEIGHT, WEIGHTS, QueueTerms, RuleBook, rule_book
 from storage.columns import moment
@@ -42,19 +45,19 @@ _SERVING = (
     "FROM agent_queue JOIN agent ON agent.id = agent_queue.agent_id AND agent.active GROUP BY agent_queue.queue_id"
 )
 _AGENTS = (
-    "SELECT id, name, status, status_since, drained_at, load, capacity FROM agent WHERE active "
+    "SELECT id, name, status, status_since, drained_at, load, capacity, profile_id FROM agent WHERE active "
     "AND (load > 0 OR EXISTS (SELECT 1 FROM agent_queue WHERE agent_queue.agent_id = agent.id))"
 )
 _HAVE = (
-    "SELECT assignment.agent_id, work_item.channel, count(*) FROM assignment "
+    "SELECT assignment.agent_id, work_item.channel, work_item.labels, count(*) FROM assignment "
     "JOIN work_item ON work_item.id = assignment.work_item_id WHERE assignment.ended_at IS NULL "
-    "GROUP BY assignment.agent_id, work_item.channel"
+    "GROUP BY assignment.agent_id, work_item.channel, work_item.labels"
 )
 _RINGING = "SELECT agent_id, count(*) FROM offer WHERE state = 'offered' GROUP BY agent_id"
 _NEXT = (
     "SELECT item.conversation_id, item.queue_id, item.channel, item.weight, item.skills, item.priority, "
-    "item.order_time, item.due_at, item.pinned_at, item.pin_agent_id, item.pin_until FROM work_item AS item "
-    "WHERE item.state = 'queued'{which} AND EXISTS (SELECT 1 FROM conversation "
+    "item.order_time, item.due_at, item.pinned_at, item.pin_agent_id, item.pin_until, item.labels "
+    "FROM work_item AS item WHERE item.state = 'queued'{which} AND EXISTS (SELECT 1 FROM conversation "
     "WHERE conversation.id = item.conversation_id AND conversation.state = 'open') ORDER BY {order} LIMIT ?"
 )
 _IN_TURN = "item.due_at, item.queue_id, item.channel, item.order_time, item.id"  # as ix_work_item_due stands
@@ -82,7 +85,8 @@ class QueueLine:
 
 @dataclass(frozen=True, slots=True)
 class AgentLine:
-    """An agent now. `has` counts conversations by kind of channel, `rings` those that ring."""
+    """An agent now. `has` counts conversations by kind of channel, `rings` those that ring. `labels` counts those with
+    each label, and `full` names the channels and labels of which he has as many as his profile allows."""
 
     id: int
     name: str
@@ -93,6 +97,8 @@ class AgentLine:
     capacity: int
     has: tuple[tuple[str, int], ...]
     rings: int
+    labels: tuple[tuple[str, int], ...] = ()
+    full: tuple[str, ...] = ()
 
     @property
     def number(self) -> int:
@@ -115,6 +121,7 @@ class WaitingLine:
     pinned: bool
     pin_agent_id: int | None
     pin_until: datetime | None
+    labels: tuple[str, ...] = ()
 
 
 def queue_lines(tx: Tx) -> list[QueueLine]:
@@ -153,16 +160,20 @@ def queue_lines(tx: Tx) -> list[QueueLine]:
 
 def agent_lines(tx: Tx) -> list[AgentLine]:
     """Everybody who serves a queue or has work: who is there first, then by name."""
-    has: dict[int, list[tuple[str, int]]] = defaultdict(list)
-    for agent_id, channel, number in tx.sql(_HAVE).fetchall():
-        has[agent_id].append((channel, number))
-    rings = dict(tx.sql(_RINGING).fetchall())
+    has: dict[int, Counter[str]] = defaultdict(Counter)
+    labels: dict[int, Counter[str]] = defaultdict(Counter)
+    for agent_id, channel, named, number in tx.sql(_HAVE).fetchall():
+        has[agent_id][channel] += number
+        for label in read_labels(named):
+            labels[agent_id][label] += number
+    rings, book = dict(tx.sql(_RINGING).fetchall()), rule_book(tx)
     lines = [
         AgentLine(
-            agent_id, name, status, moment(since), drained is not None, load, capacity, tuple(sorted(has[agent_id])),
-            rings.get(agent_id, 0),
+            agent_id, name, status, moment(since), drained is not None, load, capacity,
+            tuple(sorted(has[agent_id].items())), rings.get(agent_id, 0), tuple(sorted(labels[agent_id].items())),
+            _full(book.profile(profile_id), has[agent_id], labels[agent_id]),
         )
-        for agent_id, name, status, since, drained, load, capacity in tx.sql(_AGENTS).fetchall()
+        for agent_id, name, status, since, drained, load, capacity, profile_id in tx.sql(_AGENTS).fetchall()
     ]  # fmt: skip
     return sorted(lines, key=lambda line: (_ORDER.get(line.status, 3), line.drained, line.name, line.id))
 
@@ -182,12 +193,18 @@ def waiting_lines(tx: Tx, queue_id: int | None = None, most: int = MOST) -> list
     return [_waiting(row) for row in rows]
 
 
+def _full(profile: Profile, has: Mapping[str, int], labels: Mapping[str, int]) -> tuple[str, ...]:
+    limits = profile.limits_of(0)
+    full = [name for name, most in limits.channels.items() if has.get(name, 0) >= most]
+    return (*sorted(full), *sorted(name for name, most in limits.labels.items() if labels.get(name, 0) >= most))
+
+
 def _waiting(row: Any) -> WaitingLine:
-    conversation_id, queue_id, channel, weight, skills, priority, since, due_at, pinned, agent_id, until = row
+    conversation_id, queue_id, channel, weight, skills, priority, since, due_at, pinned, agent_id, until = row[:11]
     required = json.loads(skills) if isinstance(skills, str) else skills
     return WaitingLine(
         conversation_id, queue_id, channel, weight, tuple(sorted(required.items())), priority, moment(since),
-        moment(due_at), pinned is not None, agent_id, moment(until),
+        moment(due_at), pinned is not None, agent_id, moment(until), read_labels(row[11]),
     )  # fmt: skip
 
 

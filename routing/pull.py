@@ -24,8 +24,8 @@ MOST = 50
 _HEADS = """
 SELECT conversation_id FROM (
     SELECT item.conversation_id, row_number() OVER (
-        PARTITION BY item.queue_id, item.channel, item.weight, item.skills, item.priority, item.pinned_at IS NULL,
-            item.pin_agent_id, item.joined
+        PARTITION BY item.queue_id, item.channel, item.weight, item.skills, item.labels, item.priority,
+            item.pinned_at IS NULL, item.pin_agent_id, item.joined
         ORDER BY {key}, item.id
     ) AS place
     FROM work_item AS item JOIN conversation ON conversation.id = item.conversation_id AND conversation.state = 'open'
@@ -106,8 +106,7 @@ def hindrance(tx: Tx, item: WorkItem, agent_id: int) -> str:
     lacking = _told({name: level for name, level in item.skills.items() if one.skills.get(name, 0) < level})
     if lacking:
         return f"It requires {lacking}, which you don't have: answer it all the same, or ask a supervisor to assign it."
-    slot = Slot(item.channel, item.weight)
-    why = objection(one, slot, one.load, one.open, one.labelled, _is_capped(one, tx.now.timestamp()))
+    why = _objection(one, item, tx.now.timestamp())
     return "" if why in ("", "room") else f"You can't take it now: {_HINDERS.get(why, why)}."
 
 
@@ -131,14 +130,10 @@ def _by_hand(one: Candidate) -> Candidate:
     return replace(one, status="available", limits=replace(one.limits, pull=frozenset()))
 
 
-def _objection(one: Candidate, item: Waiting, now: float) -> str:
-    slot = Slot(item.channel, item.weight, item.labels)
-    return objection(one, slot, one.load, one.open, one.labelled, _is_capped(one, now))
-
-
-def _is_capped(one: Candidate, now: float) -> bool:
+def _objection(one: Candidate, item: Waiting | WorkItem, now: float) -> str:
     recent = [at for at in one.recent if at > now - one.limits.window]
-    return 0 < one.limits.rate <= len(recent)
+    slot = Slot(item.channel, item.weight, tuple(item.labels))
+    return objection(one, slot, one.load, one.open, one.labelled, 0 < one.limits.rate <= len(recent))
 
 
 def _profile(tx: Tx, book: RuleBook, agent_id: int) -> Profile:

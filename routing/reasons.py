@@ -9,9 +9,9 @@ from typing import Any
 from sqlmodel import col, select
 
 from routing.agents import agent_names
-from routing.engine import Engine
 from routing.floor import one_waiting, roster
 from routing.ladder import following, in_force, span, told_step
+from routing.live import Stand
 from routing.rules import QueueTerms, rule_book, terms_now
 from routing.staff import THERE
 from routing.steps import standing_of
@@ -31,12 +31,15 @@ _REJECTED = {
     "room": ("is full", "are full"),
     "pull": ("takes such work by hand only", "take such work by hand only"),
     "channel": ("has as many of this channel as allowed", "have as many of this channel as allowed"),
+    "label": ("has as many with its labels as allowed", "have as many with its labels as allowed"),
     "blocked": ("is busy with what must not be interrupted", "are busy with what must not be interrupted"),
     "rate": ("got enough in this hour", "got enough in this hour"),
     "reserve": ("keeps room for urgent work", "keep room for urgent work"),
     "delay": ("helps out later", "help out later"),
     "cooldown": ("passed on it just now", "passed on it just now"),
     "held": ("has to wait for whom it is kept for", "have to wait for whom it is kept for"),
+    "paused": ("waits until the queue goes on", "wait until the queue goes on"),
+    "closed": ("waits until the queue opens", "wait until the queue opens"),
 }
 _CHOSEN = {
     "score": "The best placed",
@@ -173,7 +176,8 @@ def _about_path(tx: Tx, item: WorkItem) -> list[str]:
         dropped = f" {', '.join(step['dropped'])} no longer required." if step.get("dropped") else ""
         if step["step"] == "rule":
             sentences.append(f"Rule “{step['rule']}” matched: {_leaves(step['leaves'])}.")
-            sentences.append(f"Queue {step['queue']}.")
+            labelled = f", labelled {' and '.join(step['labels'])}" if step.get("labels") else ""
+            sentences.append(f"Queue {step['queue']}{labelled}.")
         elif step["step"] == "default":
             sentences.append(f"No rule matched, so it went to the default queue {step['queue']}.")
         elif step["step"] == "closed":
@@ -240,8 +244,8 @@ def _about_ladder(tx: Tx, item: WorkItem) -> list[str]:
 
 
 def _about_candidates(tx: Tx, item: WorkItem, queue: Queue) -> list[str]:
-    book, now = rule_book(tx), tx.now.timestamp()
-    engine = Engine(book.terms, book.skills)
+    stand, now = Stand.read(tx), tx.now.timestamp()
+    book, engine = stand.book, stand.new_engine()
     for candidate in roster(tx, book):
         engine.put_agent(candidate, now)
     wanted = one_waiting(tx, book, int(item.id or 0))
@@ -265,6 +269,8 @@ def _about_candidates(tx: Tx, item: WorkItem, queue: Queue) -> list[str]:
             f"Nobody in {queue.name} has {_skills(item.skills)}: give somebody the skill or transfer the conversation."
         ]
     sentences = [f"{skilled} agent{'s' if skilled > 1 else ''} in {queue.name}{needed}: {_counts(others)}."]
+    if "label" in others:
+        sentences.append(f"It is labelled {' and '.join(wanted.labels)}: of such work one has only so much at once.")
     if "cooldown" in others:
         left = timedelta(seconds=min(wanted.cooling.values()) - now)
         sentences.append(f"Who passed on it is asked again in {_duration(left)}.")

@@ -69,13 +69,14 @@ class Rule:
     condition: Condition
     queue: QueueTerms | None
     skills: str  # as JSON: written for every piece of work
+    labels: str  # as JSON, too
     priority: int
     ladder: Ladder = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where work goes. `skills` and `trace` are JSON texts, `why` is for the fact.
+    """Where work goes. `skills`, `labels` and `trace` are JSON texts, `why` is for the fact.
 
     `rule_id` is the rule whose ladder counts; None leaves it to the queue.
     """
@@ -86,6 +87,7 @@ class Placement:
     trace: str
     why: str
     rule_id: int | None = None
+    labels: str = "[]"
 
 
 class RuleBook:
@@ -135,7 +137,7 @@ class RuleBook:
                 queue = rule.queue or self.default
                 trace = self._trace(rule, fields, queue)
                 own = rule.id if rule.ladder else None
-                return Placement(queue, rule.skills, rule.priority, trace, f"rule {rule.name}", own)
+                return Placement(queue, rule.skills, rule.priority, trace, f"rule {rule.name}", own, rule.labels)
         return self._unmatched
 
     def target(self, queue_id: int, channel: str) -> float:
@@ -218,11 +220,13 @@ class RuleBook:
             return None
         queue = None if rule.queue_id is None else self.queues.get(rule.queue_id)
         ladder = _ladder(f"rule {rule.name}", rule.ladder)
-        return Rule(int(rule.id or 0), rule.name, condition, queue, json.dumps(rule.skills), rule.priority, ladder)
+        skills, labels = json.dumps(rule.skills), json.dumps(rule.labels)
+        return Rule(int(rule.id or 0), rule.name, condition, queue, skills, labels, rule.priority, ladder)
 
     @staticmethod
     def _trace(rule: Rule, fields: Fields, queue: QueueTerms) -> str:
         step = {"step": "rule", "rule_id": rule.id, "rule": rule.name, "queue_id": queue.id, "queue": queue.name}
+        step |= {"labels": json.loads(rule.labels)} if rule.labels != "[]" else {}
         return json.dumps([{**step, "leaves": rule.condition.evaluate(fields)[1]}])
 
     def _by_default(self, queue: QueueTerms) -> Placement:

@@ -179,7 +179,7 @@ class Staff:
 
     def takers(self, line: Line, item: Waiting, now: float) -> int:
         """Bits of the agents who can take it now."""
-        if line.terms.paused or item.not_before > now:
+        if line.terms.stopped or item.not_before > now:
             return 0
         takers = line.agents & line.gate_for(item, now).bits[""]
         if not takers:
@@ -201,7 +201,7 @@ class Staff:
             members |= self._serving.get(queue_id, 0)
         if not members:
             return {}
-        if line.terms.paused or item.not_before > now:
+        if line.terms.stopped or item.not_before > now:
             return {"paused" if line.terms.paused else "closed": members.bit_count()}
         counts = {"skill": (members & ~line.agents).bit_count()}
         gate = line.gate_for(item, now)

@@ -12,9 +12,9 @@ from routing.agents import agent_names
 from routing.demand import Waiting
 from routing.engine import Engine
 from routing.floor import one_waiting, roster
+from routing.live import Stand
 from routing.moves import ringing_at
 from routing.reasons import told_decision, told_ownership, told_path, told_rejected, why_waiting
-from routing.rules import rule_book
 from routing.supply import Candidate
 from storage.store import Tx
 from storage.work import Assignment, Offer, WorkItem
@@ -80,8 +80,8 @@ def _decide_again(tx: Tx, item: WorkItem) -> tuple[Document | None, Mapping[str,
 
 def _engine(tx: Tx, item: WorkItem) -> tuple[Engine, Waiting | None]:
     """Everybody as they are, without this piece of work, and the piece as if it waited."""
-    book, now = rule_book(tx), tx.now.timestamp()
-    engine = Engine(book.terms, book.skills)
+    stand, now = Stand.read(tx), tx.now.timestamp()
+    book, engine = stand.book, stand.new_engine()
     having = {item.agent_id, *ringing_at(tx, [item.conversation_id])} if item.state in ("offered", "assigned") else ()
     for one in roster(tx, book):
         engine.put_agent(_without(one, item) if one.id in having else one, now)
@@ -90,7 +90,8 @@ def _engine(tx: Tx, item: WorkItem) -> tuple[Engine, Waiting | None]:
 
 def _without(one: Candidate, item: WorkItem) -> Candidate:
     left = {**one.open, item.channel: one.open.get(item.channel, 1) - 1}
-    return replace(one, load=max(0, one.load - item.weight), open=left)
+    labelled = {name: number - (name in item.labels) for name, number in one.labelled.items()}
+    return replace(one, load=max(0, one.load - item.weight), open=left, labelled=labelled)
 
 
 def _waiting_now(tx: Tx, item: WorkItem | None) -> Document:

@@ -57,9 +57,9 @@ __all__ = [
 NEXT_TRIES = 5  # pieces of work that may be gone meanwhile before an agent is told that nothing waits
 
 _INSERT_ITEM = (
-    "INSERT INTO work_item(conversation_id, queue_id, channel, weight, skills, priority, state, enqueued_at, "
+    "INSERT INTO work_item(conversation_id, queue_id, channel, weight, skills, labels, priority, state, enqueued_at, "
     "order_time, due_at, trace, ladder_rule_id, ladder_since, step_at, prefer_id, prefer_until, version) "
-    "VALUES(?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, 0) "
+    "VALUES(?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, 0) "
     "ON CONFLICT (conversation_id) WHERE state IN ('queued','offered','assigned') DO NOTHING"
 )
 
@@ -113,7 +113,7 @@ def enqueue(tx: Tx, arrival: Arrival) -> int:
     row = tx.insert(
         _INSERT_ITEM,
         arrival.conversation_id, place.queue.id, arrival.channel, book.weight(arrival.channel), place.skills,
-        place.priority, tx.now, tx.now, due_at, place.trace,
+        place.labels, place.priority, tx.now, tx.now, due_at, place.trace,
         place.rule_id, tx.now, first_step_at(book, place.queue.id, place.rule_id, tx.now), *kept,
     ).fetchone()  # fmt: skip
     if row is None:

@@ -73,7 +73,8 @@ class RoutingProfile(SQLModel, table=True):
 class RoutingRule(SQLModel, table=True):
     """The first rule by `position` whose condition holds decides queue, skills and priority.
 
-    `condition` is the tree of routing/rules.py; `skills` maps a skill's name to the lowest level that will do.
+    `condition` is the tree of routing/rules.py; `skills` maps a skill's name to the lowest level that will do;
+    `labels` are kinds of work of which profiles let an agent have only so many at once.
     """
 
     __tablename__ = "routing_rule"
@@ -84,6 +85,7 @@ class RoutingRule(SQLModel, table=True):
     condition: dict[str, Any] = json()
     queue_id: int | None = ref("queue.id", nullable=True)
     skills: dict[str, int] = json()
+    labels: list[str] = json(list, added=True)
     priority: int = 0
     ladder: list[dict[str, Any]] = json(list, added=True)  # goes before the queue's own
     active: bool = True

@@ -175,6 +175,19 @@ class ConversationPrioritised(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class ConversationLabelled(Fact):
+    """Somebody said of which kinds it is. `agent_ids` are who has it, or at whom it rings."""
+
+    conversation_id: int
+    work_item_id: int
+    agent_ids: tuple[int, ...]
+    labels: tuple[str, ...]
+    before: tuple[str, ...]
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ConversationPinned(Fact):
     """A supervisor put it before everything else; up to `until` (ISO 8601) for one agent alone, if there is one."""
 

@@ -25,7 +25,8 @@ class WorkItem(SQLModel, table=True):
 
     `state` is queued, offered, assigned, closed or cancelled. `order_time` is the moment its age counts from and
     survives declines and transfers. `due_at` is when the next target of its clocks runs out (storage/clocks.py),
-    `breached_at` when the first one did. `skills` maps name to lowest level.
+    `breached_at` when the first one did. `skills` maps name to lowest level,
+    `labels` are kinds of which an agent's profile may allow only so many at once.
     `trace` says how rules led here. `version` is the compare-and-set counter. Since `pinned_at` it goes before
     everything, up to `pin_until` to `pin_agent_id` alone if there is one.
 
@@ -68,6 +69,7 @@ class WorkItem(SQLModel, table=True):
     channel: str = Field(max_length=16)
     weight: int
     skills: dict[str, int] = json()
+    labels: list[str] = json(list, added=True)
     priority: int = 0
     state: str = Field(default="queued", max_length=10)
     agent_id: int | None = ref("agent.id", nullable=True)
@@ -168,6 +170,12 @@ def open_assignment(tx: Tx, conversation_id: int) -> Assignment | None:
     """Who owns the conversation now."""
     query = select(Assignment).where(Assignment.conversation_id == conversation_id, col(Assignment.ended_at).is_(None))
     return tx.exec(query).first()
+
+
+def latest_labels(tx: Tx, conversation_id: int) -> list[str]:
+    """The labels of a conversation's episode that is under way, or was last."""
+    query = select(WorkItem.labels).where(WorkItem.conversation_id == conversation_id).order_by(col(WorkItem.id).desc())
+    return list(tx.exec(query.limit(1)).first() or ())
 
 
 def live_offers(tx: Tx, agent_id: int) -> list[Offer]:

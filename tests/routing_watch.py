@@ -56,9 +56,9 @@ def _missed(connection: Connection, seen: dict[str, int]) -> list[str]:
     touched = rows("SELECT DISTINCT noun, number, what FROM touched")
     facts = rows("SELECT id, name, conversation_id, data FROM fact WHERE id > ?", seen["fact"])
     desk = rows("SELECT coalesce(max(version), 0) FROM desk_version")[0][0]
-    about = {("conversation", row[2]) for row in facts} | {
-        ("agent", json.loads(row[3]).get("agent_id")) for row in facts
-    }
+    told = [json.loads(row[3]) for row in facts]
+    about = {("conversation", row[2]) for row in facts} | {("agent", data.get("agent_id")) for data in told}
+    about |= {("agent", agent_id) for data in told for agent_id in data.get("agent_ids", ())}
     changed = desk != seen["desk"]
     seen["fact"] = max((row[0] for row in facts), default=seen["fact"])
     seen["desk"] = desk

@@ -33,6 +33,7 @@ def test_every_command_is_there_and_shows_in_the_conversation(desk: Desk, wall: 
     assert wall.post(f"{at}/priority", {"priority": 9, "reason": "press"}).json()["priority"] == 9
     assert wall.post(f"{at}/pin", {"agent_id": jonas, "minutes": 5, "reason": "knows her"}).status_code == 200
     assert wall.post(f"{at}/unpin", {}).status_code == 200
+    assert wall.post(f"{at}/labels", {"labels": ["returns"], "reason": "broken"}).json()["labels"] == ["returns"]
     assigned = wall.post(f"{at}/assign", {"agent_id": jonas, "reason": "as agreed"}).json()
     assert assigned["assignee"]["id"] == jonas and assigned["why_assigned"][0].endswith("to Jonas Weber: as agreed")
     assert wall.post(f"{at}/take-over", {"reason": "a complaint"}).json()["assignee"]["id"] == desk.ines.agent_id
@@ -42,6 +43,7 @@ def test_every_command_is_there_and_shows_in_the_conversation(desk: Desk, wall: 
         "You gave it priority 9 instead of 0: press",
         "You pinned it to Jonas Weber until",
         "You took the pin out",
+        "You labelled it returns: broken",
         "You assigned it to Jonas Weber: as agreed",
         "You took it over: a complaint",
         "an invoice",

@@ -106,12 +106,13 @@ def test_the_sheet_of_a_conversation_pins_prioritises_and_takes(desk: Desk, ines
     sheet = ines.page(f"/inbox/floor/conversations/{parcel}", hx=True)
     assert words(sheet, ".why li")[0].startswith("Waiting in Shipping")
     buttons = words(sheet, "button[name=do]")
-    assert buttons == ["Assign", "Pin", "Move", "Set", "Next of all", "Take it"]
+    assert buttons == ["Assign", "Pin", "Move", "Set", "Set", "Next of all", "Take it"]
     assert toast(does(ines, "conversations", parcel, "priority", priority="7", reason="press")).endswith("priority.")
+    assert toast(does(ines, "conversations", parcel, "label", labels="returns, broken")) == "It has other labels."
     pinned = does(ines, "conversations", parcel, "pin", agent=desk.amara.agent_id, reason="knows her")
     assert toast(pinned) == "Pinned: it goes to Amara."
     (line,) = words(Page(pinned.text), ".w")
-    assert "Amara" in line and "7" in line
+    assert "Amara" in line and "7" in line and "returns" in line and "broken" in line
     assert toast(does(ines, "conversations", parcel, "unpin")) == "It waits in its turn."
     assert toast(does(ines, "conversations", parcel, "next")) == "Pinned: it goes to whoever is free next."
     assert toast(does(ines, "conversations", parcel, "take")) == "It is yours."

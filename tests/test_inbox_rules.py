@@ -69,7 +69,12 @@ def test_a_rule_is_built_tried_and_kept(desk: Desk, ines: Browser) -> None:
     assert attr(page, '[name="n.2.1.zone"]', "placeholder").startswith("Zone")
     page = press(ines, page, "row:n.2", **{"n.2.1.value": "tue", "n.2.1.zone": "Europe/Stockholm"})
     page = press(ines, page, "redraw", **{"n.2.2.field": "contact.new"})
-    page = press(ines, page, "try", **{"n.2.2.value": "no", "queue": "Billing", "skill.billing": "2", "priority": "3"})
+    page = press(
+        ines,
+        page,
+        "try",
+        **{"n.2.2.value": "no", "queue": "Billing", "skill.billing": "2", "priority": "3", "labels": "quiet, "},
+    )
     (trial,) = words(page, ".trial")
     assert "Of the last 2 conversations it would have matched 2; first matched by another rule: 1" in trial
     assert "Order keywords 1" in trial and "1 from General to Billing" in trial
@@ -83,6 +88,7 @@ def test_a_rule_is_built_tried_and_kept(desk: Desk, ines: Browser) -> None:
         ]},
     ]}  # fmt: skip
     assert (rule.name, rule.skills, rule.priority, rule.active) == ("Quiet mail", {"billing": 2}, 3, True)
+    assert rule.labels == ["quiet"]
     page = ines.page(RULES)
     assert words(page, ".rule-name") == ["Order keywords", "Money", "Quiet mail"]
     assert "kept" in words(page, ".told")[0]

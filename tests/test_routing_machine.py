@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import event
+from sqlmodel import select
 
 from routing.climb import mistimed
+from routing.commands import label
 from routing.live import LiveFloor
 from routing.work import (
     Arrival,
@@ -30,8 +32,9 @@ from routing.work import (
 from storage import Store
 from storage.access import Conflict, Forbidden, NotFound
 from storage.conversations import Conversation
-from storage.desk import Queue, touch_desk
+from storage.desk import Queue, RoutingProfile, RoutingRule, touch_desk
 from storage.facts import ConversationResolved
+from storage.people import Agent
 from tests.clock import Clock
 from tests.routing_desk import Desk
 from tests.routing_watch import watched
@@ -41,6 +44,10 @@ AGENTS = st.sampled_from(["Jonas", "Amara", "Tomás"])
 ANY = st.integers(0, 100)
 
 IDLE_BESIDE_WORK = """
+WITH had AS (
+    SELECT work_item_id, agent_id FROM offer WHERE state = 'offered' UNION ALL
+    SELECT work_item_id, agent_id FROM assignment WHERE ended_at IS NULL
+)
 SELECT item.id, agent.id FROM work_item AS item
 JOIN conversation ON conversation.id = item.conversation_id AND conversation.state = 'open'
 JOIN agent_queue ON agent_queue.queue_id = item.queue_id
@@ -49,6 +56,12 @@ WHERE item.state = 'queued' AND agent.load + item.weight <= agent.capacity
 AND (item.prefer_until IS NULL OR item.prefer_until <= ?)
 AND NOT EXISTS (SELECT 1 FROM cooldown WHERE work_item_id = item.id AND agent_id = agent.id AND until > ?)
 AND NOT EXISTS (
+    SELECT 1 FROM json_each(item.labels) AS label JOIN routing_profile ON routing_profile.id = agent.profile_id
+    JOIN json_each(routing_profile.limits, '$.labels') AS most ON most.key = label.value
+    WHERE most.value <= (
+        SELECT count(*) FROM had JOIN work_item AS other ON other.id = had.work_item_id, json_each(other.labels) AS one
+        WHERE had.agent_id = agent.id AND one.value = label.value))
+AND NOT EXISTS (
     SELECT 1 FROM json_each(item.skills) AS needed WHERE needed.value > coalesce(
         (SELECT level FROM agent_skill JOIN skill ON skill.id = skill_id
          WHERE agent_id = agent.id AND skill.name = needed.key), 0))
@@ -56,7 +69,7 @@ AND NOT EXISTS (
 
 
 def random_desk(store: Store) -> Desk:
-    """A desk with a ladder in Shipping, and chats that ring at two in Support."""
+    """A desk with a ladder in Shipping, chats that ring at two in Support, and Amara, who may have two orders."""
     desk = Desk(store)
     with store.write() as tx:
         tx.get_one(Queue, desk.queues["Shipping"]).ladder = [
@@ -64,6 +77,11 @@ def random_desk(store: Store) -> Desk:
             {"after": 300, "queue_id": desk.queues["Support"], "priority": 2},
         ]
         tx.get_one(Queue, desk.queues["Support"]).handout = {"offers": 2}
+        tx.exec(select(RoutingRule).where(RoutingRule.name == "Order keywords")).one().labels = ["order"]
+        careful = RoutingProfile(name="Careful", limits={"labels": {"order": 2}})
+        tx.add(careful)
+        tx.flush()
+        tx.get_one(Agent, desk.agents["Amara"]).profile_id = careful.id
         touch_desk(tx)
     return desk
 
@@ -154,6 +172,11 @@ class Floor(RuleBasedStateMachine):
         self.someone_tries(release, who, self.one(number))
 
     @precondition(lambda self: self.conversations)
+    @rule(who=PEOPLE, number=ANY, labels=st.sampled_from([[], ["order"], ["order", "return"]]))
+    def somebody_labels(self, who: str, number: int, labels: list[str]) -> None:
+        self.someone_tries(label, who, self.one(number), labels)
+
+    @precondition(lambda self: self.conversations)
     @rule(number=ANY)
     def somebody_answers(self, number: int) -> None:
         with self.store.write() as tx:
@@ -213,8 +236,8 @@ class Floor(RuleBasedStateMachine):
             enqueue(tx, Arrival(conversation_id, self.desk.contact_id, "chat", "", "", "Me again", {}, more=again))
 
     def _nobody_is_idle_beside_work_for_them(self) -> None:
-        """Asked of the tables, not of the engine; the only holds are a cooldown, and that it is kept for its last
-        agent."""
+        """Asked of the tables, not of the engine; the only holds are a cooldown, that it is kept for its last agent,
+        and a profile that allows no more of its kind."""
         with self.store.read() as tx:
             idle = tx.sql(IDLE_BESIDE_WORK, tx.now, tx.now).fetchall()
         assert idle == []
