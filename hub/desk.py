@@ -19,11 +19,11 @@ from hub.deskentries import (
     ReplyEntry,
     RuleEntry,
     WebhookEntry,
-    is_reference,
-    span,
 )
 from hub.deskfile import DeskError, check, read
+from hub.deskhandout import handout_out, profile_out
 from hub.deskladder import circle, limits_in, limits_out, queues_named, skills_named, step_in, step_out, steps_ask
+from hub.deskvalues import is_reference, span
 from routing.fields import nearest
 from routing.hours import must_open, read_calendar
 from routing.promises import KINDS as PROMISED
@@ -98,12 +98,12 @@ def export(tx: Tx) -> str:
             {"name": q.name, **_promises_out(q), "offer": span(q.offer_seconds)}
             | ({"calendar": calendars[q.calendar_id]} if q.calendar_id in calendars else {})
             | _ways_out(q, queues)
-            | _handout_out(q)
+            | handout_out(q)
             | ({"default": True} if q.is_default else {})
             for q in _active(tx, Queue)
         ],
         "skills": list(skills.values()),
-        "profiles": [_profile_out(row, queues) for row in _active(tx, RoutingProfile)],
+        "profiles": [profile_out(row, queues) for row in _active(tx, RoutingProfile)],
         "agents": [_agent_out(tx, agent, queues, skills) for agent in _active(tx, Agent)],
         "channels": [
             {"name": c.name, "kind": c.kind, "address": c.address, "settings": c.settings}
@@ -427,30 +427,6 @@ def _agent_out(
         **({"signature": agent.signature} if agent.signature else {}),
         **({"profile": tx.get_one(RoutingProfile, agent.profile_id).name} if agent.profile_id else {}),
     }
-
-
-def _handout_out(queue: Queue) -> dict[str, Any]:
-    said = queue.handout
-    order = {name: said[name] for name in ("work", "agent") if name in said}
-    spans = {name: span(said[name]) for name in ("boost", "max_wait", "cooldown") if name in said}
-    rest: dict[str, Any] = {
-        name: said[name] for name in ("reserve", "missed_limit", "offers", "paused") if name in said
-    }
-    if last := said.get("last_agent"):
-        kept = {name: span(last[name]) for name in ("wait", "within") if name in last}
-        rest["last_agent"] = kept | ({"new": True} if last.get("new") else {}) if last.get("wait", 1) else "off"
-    return ({"order": order} if order else {}) | spans | rest
-
-
-def _profile_out(row: RoutingProfile, queues: Mapping[int | None, str]) -> dict[str, Any]:
-    said = dict(row.limits)
-    rate = {"rate": {"most": said.pop("rate"), "per": span(said.pop("window"))}} if "rate" in said else {}
-    serving = {
-        queues[int(number)]: {"rank": how["rank"]} | ({"delay": span(how["delay"])} if how["delay"] else {})
-        for number, how in row.serving.items()
-        if int(number) in queues
-    }
-    return {"name": row.name, **said, **rate} | ({"queues": serving} if serving else {})
 
 
 def _ways_out(queue: Queue, names: Mapping[int | None, str]) -> dict[str, Any]:

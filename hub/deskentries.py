@@ -2,107 +2,43 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from channels import KINDS
+from hub.deskhandout import LastAgentEntry, OrderEntry, RateEntry, ReserveEntry, ServingEntry
+from hub.deskvalues import (
+    UNITS,
+    Channel,
+    Count,
+    Email,
+    Entry,
+    Level,
+    Name,
+    Secret,
+    Span,
+    Text,
+    among,
+    distinct,
+    harmless_settings,
+    off,
+    span,
+)
 from hub.feed import TYPES
 from routing.conditions import validate
-from routing.demand import AGENT_ORDERS, WORK_ORDERS
-from routing.fields import nearest
 from routing.handout import RINGS
 from routing.hours import read_calendar
 from routing.ladder import TOLD
 from routing.promises import WARN_AT
-from routing.returning import WAIT, WITHIN
 from storage.access import ROLES
 
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-LONGEST_SPAN = 365 * UNITS["d"]
-SECRETS = ("password", "token", "secret", "key")
 HANDOUT = ("boost", "max_wait", "cooldown", "missed_limit", "offers", "paused")  # of a queue, beside order and reserve
-
-
-def _among(known: Iterable[str], noun: str) -> AfterValidator:
-    names = tuple(known)
-
-    def check(value: str) -> str:
-        if value not in names:
-            raise ValueError(f"{value!r} is no {noun}; {nearest(value, names)}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _seconds(value: Any) -> int:
-    """ "30m" or a number of seconds."""
-    seconds = value if isinstance(value, int) and not isinstance(value, bool) else 0
-    if isinstance(value, str) and (found := re.fullmatch(r"([0-9]{1,9})\s*([smhd])", value.strip())):
-        seconds = int(found[1]) * UNITS[found[2]]
-    if not 0 < seconds <= LONGEST_SPAN:
-        raise ValueError("must be a span such as 30s, 15m, 4h or 2d, at most 365d")
-    return seconds
-
-
-def span(seconds: int) -> str:
-    """Seconds as the file writes them."""
-    for unit in ("d", "h", "m"):
-        if seconds % UNITS[unit] == 0:
-            return f"{seconds // UNITS[unit]}{unit}"
-    return f"{seconds}s"
-
-
-def is_reference(value: Any) -> bool:
-    """Whether a secret is named instead of written."""
-    return isinstance(value, str) and value.startswith(("env:", "file:"))
-
-
-def _referred(value: str) -> str:
-    if not is_reference(value):
-        raise ValueError("is a secret; write env:NAME or file:/path instead of the value")
-    return value
-
-
-def _settings(value: Any, place: str = "") -> Any:
-    """Every secret at any depth must be a reference."""
-    for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
-        at = f"{place}.{name}" if place else f"{name}"
-        if any(name == word or str(name).endswith(f"_{word}") for word in SECRETS):
-            if inner not in (None, "") and not is_reference(inner):
-                raise ValueError(f"{at} is a secret; write env:NAME or file:/path instead of the value")
-        elif isinstance(inner, dict | list):
-            _settings(inner, at)
-    return value
 
 
 def _condition(value: Any) -> Any:
     validate(value)
     return value
-
-
-def _distinct(field: str = "") -> AfterValidator:
-    def check(items: list[Any]) -> list[Any]:
-        seen = set()
-        for item in items:
-            name = getattr(item, field) if field else item
-            if name in seen:
-                raise ValueError(f"{name!r} is there twice")
-            seen.add(name)
-        return items
-
-    return AfterValidator(check)
 
 
 def _served(queues: list[QueueEntry]) -> list[QueueEntry]:
@@ -111,35 +47,6 @@ def _served(queues: list[QueueEntry]) -> list[QueueEntry]:
     if sum(queue.default for queue in queues) > 1:
         raise ValueError("has two defaults; one queue takes what no rule claims")
     return queues
-
-
-Text = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
-Name = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=64, strip_whitespace=True),
-    WithJsonSchema({"type": "string", "pattern": r"^\s*\S([\s\S]{0,62}\S)?\s*$"}),
-]
-Email = Annotated[str, StringConstraints(to_lower=True, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")]
-Span = Annotated[
-    int,
-    BeforeValidator(_seconds),
-    WithJsonSchema(
-        {"anyOf": [
-            {"type": "string", "pattern": r"^\s*[0-9]{1,9}\s*[smhd]\s*$"},
-            {"type": "integer", "minimum": 1, "maximum": LONGEST_SPAN},
-        ]}
-    ),
-]  # fmt: skip
-Level = Annotated[int, Field(ge=1, le=5)]
-Count = Annotated[int, Field(ge=0, le=10_000)]
-Channel = Annotated[str, _among(KINDS, "kind of channel")]
-Secret = Annotated[str, AfterValidator(_referred)]
-
-
-class Entry(BaseModel):
-    """Every value has its type and every key is known."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class HolidaysEntry(Entry):
@@ -156,7 +63,7 @@ class CalendarEntry(Entry):
     time_zone: Annotated[str, StringConstraints(max_length=64)]
     hours: dict[str, str | list[str]]
     holidays: HolidaysEntry | None = None
-    closed: Annotated[list[str], _distinct()] = []
+    closed: Annotated[list[str], distinct()] = []
     special: dict[str, str | list[str]] = {}
     ics: str = ""
 
@@ -182,7 +89,7 @@ class TargetsEntry(Entry):
 class SlaEntry(TargetsEntry):
     """What a queue promises, on some channels differently; warn_at is per cent of a target."""
 
-    channels: dict[Annotated[str, _among(KINDS, "kind of channel")], TargetsEntry] = {}
+    channels: dict[Annotated[str, among(KINDS, "kind of channel")], TargetsEntry] = {}
     warn_at: int = Field(default=WARN_AT, ge=1, le=99)
 
 
@@ -222,26 +129,8 @@ class ClosedEntry(Entry):
     overflow: Name | None = None
 
 
-def _off(value: Any) -> Any:
-    return "off" if value is False else value  # YAML reads off as false
-
-
 def _closed(value: Any) -> Any:
     return {"hold": True} if value == "hold" else value
-
-
-class ReserveEntry(Entry):
-    """Room that work of a channel leaves free until a part of its target has passed."""
-
-    leave: int = Field(ge=1, le=10_000)
-    until: int = Field(default=60, ge=1, le=100)  # per cent of the target
-
-
-class OrderEntry(Entry):
-    """What goes first, and who is asked first."""
-
-    work: Annotated[str, _among(WORK_ORDERS, "order of work")] = "slack"
-    agent: Annotated[str, _among(AGENT_ORDERS, "order of agents")] = "score"
 
 
 class StepEntry(Entry):
@@ -254,11 +143,11 @@ class StepEntry(Entry):
     after: Span
     require: dict[Name, Level] | None = None
     relax: dict[Name, Annotated[int, Field(ge=0, le=5)]] = {}
-    join: Annotated[list[Name], _distinct()] = []
+    join: Annotated[list[Name], distinct()] = []
     priority: int = Field(default=0, ge=0, le=1000)
     age_credit: Span | None = None
     overflow: Name | None = None
-    notify: Annotated[list[Annotated[str, _among(TOLD, "receiver")]], _distinct()] = []
+    notify: Annotated[list[Annotated[str, among(TOLD, "receiver")]], distinct()] = []
 
     @model_validator(mode="after")
     def _does_something(self) -> StepEntry:
@@ -318,14 +207,6 @@ class LimitsEntry(Entry):
         return self
 
 
-class LastAgentEntry(Entry):
-    """How long work waits for who had the customer last, when that was within this time; `off` for not at all."""
-
-    wait: Span = int(WAIT.total_seconds())
-    within: Span = int(WITHIN.total_seconds())
-    new: bool = False  # new conversations of known customers, too
-
-
 class QueueEntry(Entry):
     """Where work waits."""
 
@@ -345,7 +226,7 @@ class QueueEntry(Entry):
     cooldown: Span | None = None
     missed_limit: int | None = Field(default=None, ge=1, le=100)
     offers: int = Field(default=1, ge=1, le=50)  # at so many agents a chat rings at once
-    last_agent: Annotated[LastAgentEntry | Literal["off"], BeforeValidator(_off)] = LastAgentEntry()
+    last_agent: Annotated[LastAgentEntry | Literal["off"], BeforeValidator(off)] = LastAgentEntry()
     paused: bool = False
     default: bool = False
 
@@ -384,27 +265,13 @@ class AgentEntry(Entry):
 
     name: Name
     email: Email
-    role: Annotated[str, _among(ROLES, "role")] = "agent"
+    role: Annotated[str, among(ROLES, "role")] = "agent"
     capacity: int = Field(default=100, ge=0, le=10_000)
-    queues: Annotated[list[Name], _distinct()] = []
+    queues: Annotated[list[Name], distinct()] = []
     skills: dict[Name, Level] = {}
     profile: Name | None = None
     mail_notices: bool | None = None  # as these two stay as agents have set them where the file says nothing
     signature: Annotated[str, StringConstraints(max_length=2000)] | None = None
-
-
-class ServingEntry(Entry):
-    """How agents of a profile serve a queue: a lower rank first, and only work older than the delay."""
-
-    rank: int = Field(default=1, ge=1, le=100)
-    delay: Annotated[int, BeforeValidator(lambda value: 0 if value == 0 else _seconds(value))] = 0
-
-
-class RateEntry(Entry):
-    """At most so many pieces of work in so much time."""
-
-    most: int = Field(ge=1, le=10_000)
-    per: Span = UNITS["h"]
 
 
 class ProfileEntry(Entry):
@@ -437,9 +304,9 @@ class ChannelEntry(Entry):
     """One account of a kind."""
 
     name: Name
-    kind: Annotated[str, _among(KINDS, "kind of channel")]
+    kind: Annotated[str, among(KINDS, "kind of channel")]
     address: Annotated[str, StringConstraints(max_length=320)] = ""
-    settings: Annotated[dict[str, Any], AfterValidator(_settings)] = {}
+    settings: Annotated[dict[str, Any], AfterValidator(harmless_settings)] = {}
 
 
 class Placing(Entry):
@@ -447,7 +314,7 @@ class Placing(Entry):
 
     queue: Name | None = None
     skills: dict[Name, Level] = {}
-    labels: Annotated[list[Name], _distinct()] = []  # kinds of which profiles allow only so many at once
+    labels: Annotated[list[Name], distinct()] = []  # kinds of which profiles allow only so many at once
     priority: int = Field(default=0, ge=-1000, le=1000)
     ladder: LadderEntry = []  # goes before the queue's own, also in queues that its steps lead to
 
@@ -474,18 +341,18 @@ class WebhookEntry(Entry):
     name: Name
     url: Annotated[str, StringConstraints(max_length=2000)]
     secret: Secret | None = None
-    events: list[Annotated[str, _among(TYPES, "event")]] = []
+    events: list[Annotated[str, among(TYPES, "event")]] = []
 
 
 class DeskFile(Entry):
     """The whole file. A section that is None stays as it is in the database."""
 
-    calendars: Annotated[list[CalendarEntry], _distinct("name")] | None = None
-    queues: Annotated[list[QueueEntry], _distinct("name"), AfterValidator(_served)] | None = None
-    skills: Annotated[list[Name], _distinct()] | None = None
-    profiles: Annotated[list[ProfileEntry], _distinct("name")] | None = None
-    agents: Annotated[list[AgentEntry], _distinct("email")] | None = None
-    channels: Annotated[list[ChannelEntry], _distinct("name")] | None = None
-    rules: Annotated[list[RuleEntry], _distinct("name")] | None = None
-    replies: Annotated[list[ReplyEntry], _distinct("shortcut")] | None = None
-    webhooks: Annotated[list[WebhookEntry], _distinct("name")] | None = None
+    calendars: Annotated[list[CalendarEntry], distinct("name")] | None = None
+    queues: Annotated[list[QueueEntry], distinct("name"), AfterValidator(_served)] | None = None
+    skills: Annotated[list[Name], distinct()] | None = None
+    profiles: Annotated[list[ProfileEntry], distinct("name")] | None = None
+    agents: Annotated[list[AgentEntry], distinct("email")] | None = None
+    channels: Annotated[list[ChannelEntry], distinct("name")] | None = None
+    rules: Annotated[list[RuleEntry], distinct("name")] | None = None
+    replies: Annotated[list[ReplyEntry], distinct("shortcut")] | None = None
+    webhooks: Annotated[list[WebhookEntry], distinct("name")] | None = None

@@ -19,25 +19,21 @@ from hub.deskentries import (
     ChannelEntry,
     ClosedEntry,
     DeskFile,
-    Entry,
     EscalateEntry,
     HolidaysEntry,
-    LastAgentEntry,
     LimitsEntry,
-    OrderEntry,
     Placing,
     ProfileEntry,
     QueueEntry,
-    RateEntry,
     ReplyEntry,
-    ReserveEntry,
     RuleEntry,
-    ServingEntry,
     SlaEntry,
     StepEntry,
     TargetsEntry,
     WebhookEntry,
 )
+from hub.deskhandout import LastAgentEntry, OrderEntry, RateEntry, ReserveEntry, ServingEntry
+from hub.deskvalues import Entry
 from hub.outside import NotAllowed, check_address
 from routing.conditions import ConditionError
 from routing.fields import nearest

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from hub.deskentries import LimitsEntry, QueueEntry, StepEntry, span
+from hub.deskentries import LimitsEntry, QueueEntry, StepEntry
+from hub.deskvalues import span
 
 PLAIN = ("priority", "notify", "relax")
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from hub.deskentries import span
 from hub.deskfile import DeskError, read
+from hub.deskvalues import span
 from routing.demand import AGENT_ORDERS, BOOST, WORK_ORDERS
 from routing.simulation.advice import DEFERRABLE, TAUGHT
 

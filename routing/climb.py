@@ -10,9 +10,9 @@ from routing.hops import why_not_alone
 from routing.ladder import Climb, Step, following
 from routing.locks import hold, hold_agents
 from routing.moves import refresh, ringing_at
+from routing.onward import pass_on, question, way_in
 from routing.rules import QueueTerms, RuleBook, rule_book
 from routing.steps import COLUMNS, Standing, keep, standing
-from routing.work import pass_on, question, way_in
 from storage.access import SYSTEM
 from storage.conversations import Conversation
 from storage.facts import LadderStepTaken

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,23 +9,23 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from routing.agents import agent_names, load_drift, skills_served, take_load
-from routing.hops import MOST_RETURNS, returns, why_not_alone
+from routing.agents import agent_names, load_drift, take_load
 from routing.ladder import Climb
 from routing.limits import is_full
 from routing.locks import hold, hold_agents
 from routing.lookups import looked_up
 from routing.moves import cool_down, disown, end_offers, own, refresh, requeue, ring_on, ringing_at
+from routing.onward import may_go_on, pass_on, way_in
 from routing.presence import acting_agent, set_status
 from routing.pull import choices, hindrance, why_chosen, why_next
 from routing.reasons import Explanation, why_assigned, why_waiting
 from routing.returning import kept_for
-from routing.rules import Placement, QueueTerms, RuleBook, rule_book
-from routing.sla import end_episode, first_due, move_clocks, record_answer, start_episode, take_answer_back
-from routing.steps import Standing, first_step_at, keep
+from routing.rules import Placement, RuleBook, rule_book
+from routing.sla import end_episode, first_due, record_answer, start_episode, take_answer_back
+from routing.steps import first_step_at
 from storage.access import Actor, Conflict, Forbidden, NotFound, conversation_for
 from storage.conversations import Conversation
-from storage.facts import ConversationQueued, TransferQuestioned
+from storage.facts import ConversationQueued
 from storage.people import Agent
 from storage.store import Tx
 from storage.work import Assignment, Offer, WorkItem, live_item, open_assignment
@@ -43,13 +42,11 @@ __all__ = [
     "enqueue",
     "held_item",
     "load_drift",
-    "pass_on",
     "release",
     "set_status",
     "take_next",
     "transfer",
     "unanswered",
-    "way_in",
     "why_assigned",
     "why_waiting",
 ]
@@ -262,58 +259,12 @@ def transfer(tx: Tx, actor: Actor, conversation_id: int, queue_id: int, reason: 
         release(tx, actor, conversation_id, reason)
         return True
     _may_hand_over(tx, actor, owned)
-    if not _may_go_on(tx, actor, item, queue):
+    if not may_go_on(tx, actor, item, queue):
         return False
     _set_free(tx, actor, item, "transfer")
     pass_on(tx, item, queue, "transfer", actor.by, Climb(0, tx.now, 0), reason=reason)
     _reread(tx, conversation_id, item.agent_id)
     return True
-
-
-def pass_on(
-    tx: Tx,
-    item: WorkItem,
-    queue: QueueTerms,
-    why: str,
-    by: str,
-    climb: Climb,
-    rule_id: int | None = None,
-    reason: str = "",
-) -> None:
-    """Let work that nobody has wait in another queue, where it has come as far on its ladder as `climb` says.
-
-    What rings stops ringing. Its age stays, and what the new queue promises is due sooner by that.
-    """
-    number, old = int(item.id or 0), rule_book(tx).queues.get(item.queue_id, queue)
-    if end_offers(tx, number, "rescinded", by):
-        requeue(tx, number, item.conversation_id)
-    best = skills_served(tx, queue.id)
-    skills = {name: level for name, level in item.skills.items() if best.get(name, 0) >= level}
-    dropped = sorted(set(item.skills) - set(skills))
-    step = {"step": why, "by": by, "queue_id": queue.id, "queue": queue.name, "dropped": dropped}
-    step |= {"reason": reason} if reason else {}
-    tx.sql(
-        "UPDATE work_item SET queue_id = ?, skills = ?, joined = ?, ladder_rule_id = ?, trace = ?, "
-        "prefer_until = NULL, version = version + 1 WHERE id = ?",
-        queue.id, skills, [], rule_id, json.dumps([*item.trace, step]), number,
-    )  # fmt: skip
-    keep(tx, number, climb, Standing(number, queue.id, rule_id, climb, None).next_at(rule_book(tx)))
-    tx.sql("UPDATE conversation SET queue_id = ? WHERE id = ?", queue.id, item.conversation_id)
-    move_clocks(tx, item.conversation_id, item.channel, old, queue)
-    tx.emit(ConversationQueued(item.conversation_id, number, queue.id, why, by, reason))
-
-
-def way_in(tx: Tx, book: RuleBook, queue: QueueTerms) -> QueueTerms:
-    """The queue that takes what is to go into this one: itself, or while it is full the one that it names.
-
-    A queue that nobody serves is passed over like a full one. Where that one is full as well, and so on, the default
-    queue takes it, however much waits there.
-    """
-    passed = set[int]()
-    while queue.id not in passed and ((queue.limits.exist and is_full(tx, queue)) or not book.can_be_taken(queue)):
-        passed.add(queue.id)
-        queue = book.queues.get(queue.limits.queue_id or 0) or book.default or queue
-    return (book.default or queue) if queue.id in passed else queue
 
 
 def release(tx: Tx, actor: Actor, conversation_id: int, reason: str = "") -> None:
@@ -443,28 +394,6 @@ def _make_room(tx: Tx, item: WorkItem, agent_id: int, actor: Actor, *, may_excee
 def _may_hand_over(tx: Tx, actor: Actor, owned: Assignment | None) -> None:
     if owned is not None and owned.agent_id != actor.agent_id and not actor.sees_all:
         raise Forbidden(f"{_name(tx, owned.agent_id)} has it: ask {_name(tx, owned.agent_id)} or a supervisor.")
-
-
-def _may_go_on(tx: Tx, actor: Actor, item: WorkItem, queue: QueueTerms) -> bool:
-    """Whether it is moved as often as that. Raises Conflict where an agent has to ask a supervisor."""
-    if actor.role == "system":
-        why = why_not_alone(item.trace, queue.id, queue.name)
-        if why:
-            question(tx, actor.by, item, queue.id, why, stopped=True)
-        return not why
-    times = 0 if actor.sees_all else returns(item.trace, queue.id)
-    if times >= MOST_RETURNS:
-        raise Conflict(f"It was put into {queue.name} {times} times already: ask a supervisor, who sees it by now.")
-    if times == MOST_RETURNS - 1:
-        question(tx, actor.by, item, queue.id, f"It goes to and fro: it comes to {queue.name} again.", stopped=False)
-    return True
-
-
-def question(tx: Tx, by: str, item: WorkItem, queue_id: int, why: str, *, stopped: bool) -> None:
-    """Ask supervisors to look at work that goes round."""
-    tx.sql("UPDATE conversation SET escalated_at = ? WHERE id = ?", tx.now, item.conversation_id)
-    tx.emit(TransferQuestioned(item.conversation_id, int(item.id or 0), queue_id, stopped, why, by))
-    refresh(tx, Conversation, item.conversation_id)
 
 
 def _what_became_of(tx: Tx, offer: Offer) -> str:

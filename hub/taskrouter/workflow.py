@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from hub.deskentries import LONGEST_SPAN, span
 from hub.deskfile import DeskError, check
+from hub.deskvalues import LONGEST_SPAN, span
 from hub.taskrouter.conditions import NotTranslated, Translation
 from hub.taskrouter.expressions import ExpressionError, parse
 from hub.taskrouter.workers import NotSkills, skills_of

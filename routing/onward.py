@@ -1,0 +1,87 @@
+"""How work goes on to other queues: which one takes it, what changes with it, and how often it may be moved."""
+
+from __future__ import annotations
+
+import json
+
+from routing.agents import skills_served
+from routing.hops import MOST_RETURNS, returns, why_not_alone
+from routing.ladder import Climb
+from routing.limits import is_full
+from routing.moves import end_offers, refresh, requeue
+from routing.rules import QueueTerms, RuleBook, rule_book
+from routing.sla import move_clocks
+from routing.steps import Standing, keep
+from storage.access import Actor, Conflict
+from storage.conversations import Conversation
+from storage.facts import ConversationQueued, TransferQuestioned
+from storage.store import Tx
+from storage.work import WorkItem
+
+
+def pass_on(
+    tx: Tx,
+    item: WorkItem,
+    queue: QueueTerms,
+    why: str,
+    by: str,
+    climb: Climb,
+    rule_id: int | None = None,
+    reason: str = "",
+) -> None:
+    """Let work that nobody has wait in another queue, where it has come as far on its ladder as `climb` says.
+
+    What rings stops ringing. Its age stays, and what the new queue promises is due sooner by that.
+    """
+    number, old = int(item.id or 0), rule_book(tx).queues.get(item.queue_id, queue)
+    if end_offers(tx, number, "rescinded", by):
+        requeue(tx, number, item.conversation_id)
+    best = skills_served(tx, queue.id)
+    skills = {name: level for name, level in item.skills.items() if best.get(name, 0) >= level}
+    dropped = sorted(set(item.skills) - set(skills))
+    step = {"step": why, "by": by, "queue_id": queue.id, "queue": queue.name, "dropped": dropped}
+    step |= {"reason": reason} if reason else {}
+    tx.sql(
+        "UPDATE work_item SET queue_id = ?, skills = ?, joined = ?, ladder_rule_id = ?, trace = ?, "
+        "prefer_until = NULL, version = version + 1 WHERE id = ?",
+        queue.id, skills, [], rule_id, json.dumps([*item.trace, step]), number,
+    )  # fmt: skip
+    keep(tx, number, climb, Standing(number, queue.id, rule_id, climb, None).next_at(rule_book(tx)))
+    tx.sql("UPDATE conversation SET queue_id = ? WHERE id = ?", queue.id, item.conversation_id)
+    move_clocks(tx, item.conversation_id, item.channel, old, queue)
+    tx.emit(ConversationQueued(item.conversation_id, number, queue.id, why, by, reason))
+
+
+def way_in(tx: Tx, book: RuleBook, queue: QueueTerms) -> QueueTerms:
+    """The queue that takes what is to go into this one: itself, or while it is full the one that it names.
+
+    A queue that nobody serves is passed over like a full one. Where that one is full as well, and so on, the default
+    queue takes it, however much waits there.
+    """
+    passed = set[int]()
+    while queue.id not in passed and ((queue.limits.exist and is_full(tx, queue)) or not book.can_be_taken(queue)):
+        passed.add(queue.id)
+        queue = book.queues.get(queue.limits.queue_id or 0) or book.default or queue
+    return (book.default or queue) if queue.id in passed else queue
+
+
+def may_go_on(tx: Tx, actor: Actor, item: WorkItem, queue: QueueTerms) -> bool:
+    """Whether it is moved as often as that. Raises Conflict where an agent has to ask a supervisor."""
+    if actor.role == "system":
+        why = why_not_alone(item.trace, queue.id, queue.name)
+        if why:
+            question(tx, actor.by, item, queue.id, why, stopped=True)
+        return not why
+    times = 0 if actor.sees_all else returns(item.trace, queue.id)
+    if times >= MOST_RETURNS:
+        raise Conflict(f"It was put into {queue.name} {times} times already: ask a supervisor, who sees it by now.")
+    if times == MOST_RETURNS - 1:
+        question(tx, actor.by, item, queue.id, f"It goes to and fro: it comes to {queue.name} again.", stopped=False)
+    return True
+
+
+def question(tx: Tx, by: str, item: WorkItem, queue_id: int, why: str, *, stopped: bool) -> None:
+    """Ask supervisors to look at work that goes round."""
+    tx.sql("UPDATE conversation SET escalated_at = ? WHERE id = ?", tx.now, item.conversation_id)
+    tx.emit(TransferQuestioned(item.conversation_id, int(item.id or 0), queue_id, stopped, why, by))
+    refresh(tx, Conversation, item.conversation_id)
