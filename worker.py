@@ -131,7 +131,7 @@ class Worker:
                 logger.exception("indexing failed; trying again")
                 stop.wait(1)
             seen = bell.wait(seen, 1.0)
-            stop.wait(0.05)  # take a burst together
+            stop.wait(0.5)  # take a burst together; whoever searches meanwhile brings the index up to date
 
     def _wake_snoozed(self) -> None:
         with self.hub.store.read() as tx:

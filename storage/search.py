@@ -32,10 +32,8 @@ _POSTGRES = (
     f"(to_tsvector('simple', left(subject, 1000) || ' ' || left(text, {TEXT_CHARS}))) STORED",
     "CREATE INDEX IF NOT EXISTS ix_message_search ON message USING gin (search)",
 )
-_INDEX = (
-    "INSERT INTO message_search(rowid, subject, text) SELECT id, subject, text FROM message "
-    "WHERE id > (SELECT COALESCE(MAX(id), 0) FROM message_search_docsize) ORDER BY id LIMIT ?"
-)
+_NEW = "FROM message WHERE id > (SELECT COALESCE(MAX(id), 0) FROM message_search_docsize) ORDER BY id LIMIT ?"
+_INDEX = f"INSERT INTO message_search(rowid, subject, text) SELECT id, subject, text {_NEW}"
 _fts = table("message_search", column("rowid"))
 _TOKEN = re.compile(r'(\w+):"([^"]*)"|"([^"]*)"|(\S+)')
 # Scripts that put no space between words: a run of them is one token, so that only its beginning would be found.
@@ -87,11 +85,14 @@ def index_new_messages(store: Store) -> int:
     if not store.embedded:
         return 0
     total = 0
-    while True:
-        done = store.submit(lambda tx: tx.sql(_INDEX, BATCH).rowcount)
-        total += max(done, 0)
-        if done < BATCH:
-            return total
+    while _has_new(store):  # a unit would ring the bell, and whoever indexes at each ring would ring it again
+        total += store.submit(lambda tx: tx.sql(_INDEX, BATCH).rowcount)
+    return total
+
+
+def _has_new(store: Store) -> bool:
+    with store.read() as tx:
+        return tx.sql(f"SELECT 1 {_NEW}", 1).fetchone() is not None
 
 
 def parse_query(typed: str) -> Query:

@@ -147,6 +147,13 @@ def test_indexing_goes_on_where_it_stopped(store: Store, mara: int) -> None:
     assert index_new_messages(store) == (3 if store.embedded else 0)
 
 
+def test_who_indexes_at_every_ring_comes_to_rest(store: Store, mara: int) -> None:
+    index_new_messages(store)
+    rung = store.bell.rung
+    index_new_messages(store)
+    assert store.bell.rung == rung
+
+
 def test_a_query_is_taken_apart() -> None:
     assert parse_query('is:Open from:"Mara Lindqvist" channel:SMS lamp "two words" has:file') == Query(
         words=("lamp", "two words"), state="open", sender="Mara Lindqvist", channel="sms", unknown=("has:file",)
