@@ -32,14 +32,18 @@ NOTED = "UPDATE conversation SET last_message_id = ?, message_count = message_co
 
 def follow(hub: Hub, tx: Tx, facts: Sequence[Happened]) -> None:
     """Acknowledge what began a conversation."""
+    wanted = {number: said for number, opened in hub.seen_channels().items() if (said := _words(opened.channel))}
+    if not wanted:
+        return
     for fact in facts:
         if fact.name == "MessageReceived" and fact.data["why"] == BEGAN and not fact.data["automatic"]:
             message = tx.get(Message, fact.data["message_id"])
-            opened = hub.seen_channels().get(message.channel_id or 0) if message else None
-            channel: object = opened.channel if opened else None
-            words = channel.acknowledgement if isinstance(channel, Acknowledges) else None
-            if message is not None and opened is not None and words is not None:
-                _acknowledge(hub, tx, message, opened, words)
+            if message is not None and message.channel_id in wanted:
+                _acknowledge(hub, tx, message, hub.seen_channels()[message.channel_id], wanted[message.channel_id])
+
+
+def _words(channel: object) -> Acknowledgement | None:
+    return channel.acknowledgement if isinstance(channel, Acknowledges) else None
 
 
 def _acknowledge(hub: Hub, tx: Tx, heard: Message, opened: Opened, words: Acknowledgement) -> None:
