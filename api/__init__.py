@@ -16,6 +16,7 @@ from api import (
     openapi,
     receipts,
     rules,
+    savedreplies,
     supervision,
     webhook_endpoints,
 )
@@ -29,6 +30,7 @@ PARTS = (
     receipts.part,
     calendars.part,
     rules.part,
+    savedreplies.part,
     supervision.part,
     explanations.part,
     webhook_endpoints.part,

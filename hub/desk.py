@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import yaml
 from sqlmodel import SQLModel, col, select
 
+from hub.deskchange import Change
 from hub.deskentries import (
     ActionEntry,
     AgentEntry,
@@ -16,7 +16,6 @@ from hub.deskentries import (
     ChannelEntry,
     ProfileEntry,
     QueueEntry,
-    ReplyEntry,
     RuleEntry,
     WebhookEntry,
 )
@@ -24,6 +23,7 @@ from hub.deskfile import DeskError, check, read
 from hub.deskhandout import handout_out, profile_out
 from hub.deskladder import circle, limits_in, limits_out, queues_named, skills_named, step_in, step_out, steps_ask
 from hub.deskvalues import is_reference, span
+from hub.deskwords import apply_replies, replies_out
 from routing.fields import nearest
 from routing.hours import must_open, read_calendar
 from routing.promises import KINDS as PROMISED
@@ -32,23 +32,11 @@ from storage import Tx
 from storage.access import Actor
 from storage.calendars import CalendarPlan
 from storage.deliveries import WebhookEndpoint
-from storage.desk import ChannelAccount, Queue, RoutingProfile, RoutingRule, SavedReply, Skill, touch_desk
+from storage.desk import ChannelAccount, Queue, RoutingProfile, RoutingRule, Skill, touch_desk
 from storage.facts import DeskChanged
 from storage.people import Agent, AgentQueue, AgentSkill
 
 __all__ = ["Change", "DeskError", "apply", "export", "read"]
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One difference between the file and the database. `mark` is + (new), ~ (changed) or - (gone)."""
-
-    mark: str
-    what: str
-    detail: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.mark} {self.what}{': ' + self.detail if self.detail else ''}"
 
 
 def apply(tx: Tx, actor: Actor, document: Mapping[str, Any], *, private: bool = False) -> list[Change]:
@@ -113,9 +101,7 @@ def export(tx: Tx) -> str:
             rule_entry(r, queues)
             for r in tx.exec(select(RoutingRule).order_by(col(RoutingRule.position), col(RoutingRule.id)))
         ],
-        "replies": [
-            {"shortcut": r.shortcut, "text": r.text} for r in tx.exec(select(SavedReply).order_by(col(SavedReply.id)))
-        ],
+        "replies": replies_out(tx),
         "webhooks": [
             {"name": w.name, "url": w.url}
             | ({"secret": w.secret} if is_reference(w.secret) else {})
@@ -274,16 +260,6 @@ def _rules(tx: Tx, entries: list[RuleEntry]) -> list[Change]:
     for gone in _left_out(tx, RoutingRule, "name", wanted):
         tx.delete(gone)
         changes.append(Change("-", f"rule {gone.name}"))
-    return changes
-
-
-def _replies(tx: Tx, entries: list[ReplyEntry]) -> list[Change]:
-    changes = _match(
-        tx, SavedReply, "shortcut", {entry.shortcut: {"text": entry.text} for entry in entries}, "saved reply"
-    )
-    for gone in _left_out(tx, SavedReply, "shortcut", [entry.shortcut for entry in entries]):
-        tx.delete(gone)
-        changes.append(Change("-", f"saved reply {gone.shortcut}"))
     return changes
 
 
@@ -463,6 +439,6 @@ _STEPS: dict[str, Callable[[Tx, Any], list[Change]]] = {
     "agents": _agents,
     "channels": _channels,
     "rules": _rules,
-    "replies": _replies,
+    "replies": apply_replies,
     "webhooks": _webhooks,
 }

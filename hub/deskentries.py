@@ -18,13 +18,13 @@ from hub.deskvalues import (
     Name,
     Secret,
     Span,
-    Text,
     among,
     distinct,
     harmless_settings,
     off,
     span,
 )
+from hub.deskwords import ReplyEntry
 from hub.feed import TYPES
 from routing.conditions import validate
 from routing.handout import RINGS
@@ -326,13 +326,6 @@ class RuleEntry(Entry):
     enabled: bool = True
     when: Annotated[dict[str, Any], BeforeValidator(_condition)]
     then: Placing
-
-
-class ReplyEntry(Entry):
-    """A text that agents use again and again."""
-
-    shortcut: Annotated[str, StringConstraints(min_length=1, max_length=32, strip_whitespace=True)]
-    text: Text
 
 
 class WebhookEntry(Entry):

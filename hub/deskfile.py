@@ -25,7 +25,6 @@ from hub.deskentries import (
     Placing,
     ProfileEntry,
     QueueEntry,
-    ReplyEntry,
     RuleEntry,
     SlaEntry,
     StepEntry,
@@ -34,6 +33,7 @@ from hub.deskentries import (
 )
 from hub.deskhandout import LastAgentEntry, OrderEntry, RateEntry, ReserveEntry, ServingEntry
 from hub.deskvalues import Entry
+from hub.deskwords import ReplyEntry
 from hub.outside import NotAllowed, check_address
 from routing.conditions import ConditionError
 from routing.fields import nearest

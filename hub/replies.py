@@ -14,6 +14,7 @@ from channels import limits_of
 from channels.base import DeliveryState
 from channels.mail.richtext import harmless, text_in
 from channels.text import storable
+from hub import drafts
 from hub.delivery import deliver
 from hub.lifecycle import reopen, resolve
 from hub.recipients import MAIL_KINDS, checked, reply_all
@@ -24,7 +25,7 @@ from routing.work import answered, claim, unanswered
 from storage import Tx
 from storage.access import Actor, Conflict, Forbidden, NotFound
 from storage.columns import moment
-from storage.conversations import Attachment, Conversation, Draft, Message
+from storage.conversations import Attachment, Conversation, Message
 from storage.desk import ChannelAccount, active_channels
 from storage.facts import DeliveryChanged, NoteAdded, ReplyQueued, ReplyUndone
 from storage.participants import note_copied
@@ -113,8 +114,8 @@ def reply(
     tx.add(message)
     tx.flush()
     _take_attachments(tx, actor, message, attachment_ids)
-    if not keep_draft:
-        _drop_draft(tx, actor, conversation_id, "reply")
+    if not keep_draft and actor.agent_id is not None:
+        drafts.used(tx, actor.agent_id, conversation_id, drafts.REPLY)
     _note_on_conversation(tx, conversation, message, answered_it=True)
     deliver(
         tx, "channel", f"channel:{choice.channel_id}", message.uuid or "", {"message_id": message.id},
@@ -138,8 +139,8 @@ def note(tx: Tx, actor: Actor, conversation_id: int, text: str, *, keep_draft: b
     )
     tx.add(message)
     tx.flush()
-    if not keep_draft:
-        _drop_draft(tx, actor, conversation_id, "note")
+    if not keep_draft and actor.agent_id is not None:
+        drafts.used(tx, actor.agent_id, conversation_id, drafts.NOTE)
     _note_on_conversation(tx, conversation, message, answered_it=False)
     tx.emit(NoteAdded(conversation_id, message.id or 0, by=actor.by))
     return message
@@ -158,7 +159,7 @@ def undo(tx: Tx, actor: Actor, message_id: int) -> Message:
     message.state, message.state_at = DeliveryState.DRAFT.value, tx.now
     tx.add(message)
     if message.agent_id is not None:
-        _back_into_draft(tx, message.agent_id, message)
+        drafts.take_back(tx, message.agent_id, message)
     conversation = tx.get_one(Conversation, message.conversation_id)
     unanswered(tx, message.conversation_id, message.created_at)
     if conversation.state == "resolved":  # by "send and resolve": without the answer the matter is not done
@@ -324,29 +325,6 @@ def _own_outbound(tx: Tx, actor: Actor, message_id: int) -> Message:
     if message.agent_id not in (None, actor.agent_id) and not actor.sees_all:
         raise Forbidden("Only its author or a supervisor can do this.")
     return message
-
-
-def _drop_draft(tx: Tx, actor: Actor, conversation_id: int, kind: str) -> None:
-    tx.sql(
-        "DELETE FROM draft WHERE agent_id = ? AND conversation_id = ? AND kind = ?",
-        actor.agent_id,
-        conversation_id,
-        kind,
-    )
-
-
-def _back_into_draft(tx: Tx, agent_id: int, message: Message) -> None:
-    """What was taken back comes before what its author has typed since; its files wait to be sent again."""
-    tx.sql("UPDATE attachment SET message_id = NULL, uploaded_by = ? WHERE message_id = ?", agent_id, message.id)
-    begun = tx.get(Draft, (agent_id, message.conversation_id, "reply"))
-    later = begun.text.strip() if begun else ""
-    text = f"{message.text}\n\n{later}" if later else message.text
-    tx.merge(
-        Draft(
-            agent_id=agent_id, conversation_id=message.conversation_id, kind="reply", text=text,
-            channel_id=message.channel_id, saved_at=tx.now,
-        )
-    )  # fmt: skip
 
 
 def _waited_since(tx: Tx, conversation_id: int, taken_back: int) -> datetime | None:

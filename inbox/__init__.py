@@ -5,7 +5,22 @@ from __future__ import annotations
 from flask import Blueprint
 
 from hub.web import know_ids
-from inbox import actions, answers, composer, files, floor, lab, ledger, pages, rules, session, stream, wording
+from inbox import (
+    actions,
+    answers,
+    composer,
+    files,
+    floor,
+    lab,
+    ledger,
+    pages,
+    rules,
+    savedreplies,
+    session,
+    stream,
+    suggest,
+    wording,
+)
 
 
 def create_blueprint() -> Blueprint:
@@ -15,6 +30,6 @@ def create_blueprint() -> Blueprint:
     session.register(blueprint)
     answers.register(blueprint)
     blueprint.before_request(know_ids)
-    for part in (pages, actions, composer, files, floor, lab, ledger, rules, stream):
+    for part in (pages, actions, composer, suggest, files, floor, lab, ledger, rules, savedreplies, stream):
         part.register(blueprint)
     return blueprint

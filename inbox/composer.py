@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,11 +15,12 @@ from werkzeug.datastructures import FileStorage
 
 from channels.mail.filenames import safe_name
 from channels.text import storable
-from hub import replies
+from hub import drafts, replies
+from hub.slots import must_be_whole
 from hub.web import hub_here
 from inbox.answers import Toast, changed, fragment, here, next_open
 from inbox.lists import names_of
-from inbox.screen import Composer, Place, new_composer, screen
+from inbox.screen import Composer, Place, new_composer, open_conversation, saved_at, screen
 from inbox.session import Viewer, viewer, wants_fragment
 from inbox.wording import first_name
 from storage import Tx
@@ -26,13 +28,8 @@ from storage.access import Conflict, conversation_for
 from storage.conversations import Attachment, Conversation, Message
 
 MAX_TEXT = 200_000  # characters
-KINDS = ("reply", "note")
-FORGET_DRAFT = "DELETE FROM draft WHERE agent_id = ? AND conversation_id = ? AND kind = ?"
-KEEP_DRAFT = (
-    "INSERT INTO draft(agent_id, conversation_id, kind, text, channel_id, saved_at) VALUES(?, ?, ?, ?, ?, ?) "
-    "ON CONFLICT (agent_id, conversation_id, kind) DO UPDATE SET text = excluded.text, "
-    "channel_id = excluded.channel_id, saved_at = excluded.saved_at"
-)
+KINDS = (drafts.REPLY, drafts.NOTE)
+MAX_ASIDE = 20  # channels
 
 
 def register(blueprint: Blueprint) -> None:
@@ -40,6 +37,7 @@ def register(blueprint: Blueprint) -> None:
     add = blueprint.add_url_rule
     add("/inbox/c/<int:number>/send", view_func=send, methods=["POST"])
     add("/inbox/c/<int:number>/draft", view_func=draft, methods=["POST"])
+    add("/inbox/c/<int:number>/draft", view_func=draft_elsewhere)
     add("/inbox/c/<int:number>/attach", view_func=attach, methods=["POST"])
     add("/inbox/m/<int:number>/undo", view_func=undo, methods=["POST"])
     add("/inbox/m/<int:number>/retry", view_func=try_again, methods=["POST"])
@@ -48,7 +46,9 @@ def register(blueprint: Blueprint) -> None:
 def send(number: int) -> ResponseReturnValue:
     """Send a reply or keep a note. What is refused stays in the composer, with the sentence why."""
     hub, who, form = hub_here(), viewer(), _Form()
+    attached = form.attachment_ids
     try:
+        must_be_whole(form.note if form.kind == drafts.NOTE else form.reply)
         attached = [*form.attachment_ids, *_store_files(who, form.files)]
         with hub.store.write() as tx:
             if form.kind == "note":
@@ -61,6 +61,8 @@ def send(number: int) -> ResponseReturnValue:
                     undo_seconds=hub.settings.undo_seconds,
                 )  # fmt: skip
     except Conflict as refused:
+        form.attachment_ids = attached
+        hub.store.submit(lambda tx: _keep(tx, who, number, form))
         return _held(number, who, form, str(refused))
     if form.kind == "note":
         with hub.store.read() as tx:
@@ -73,17 +75,26 @@ def draft(number: int) -> ResponseReturnValue:
     """Keep what is typed so far; an empty text forgets it."""
     who, form = viewer(), _Form()
 
-    def unit(tx: Tx) -> None:
-        conversation_for(tx, who.actor, number)
-        for kind, text in (("reply", form.reply), ("note", form.note)):
-            if not text.strip():
-                tx.sql(FORGET_DRAFT, who.id, number, kind)
-                continue
-            channel_id = form.channel_id if kind == "reply" else None
-            tx.sql(KEEP_DRAFT, who.id, number, kind, text, channel_id, tx.now)
+    saved = hub_here().store.submit(lambda tx: _keep(tx, who, number, form))
+    return "", 204, {"X-Saved": saved}
 
-    hub_here().store.submit(unit)
-    return "", 204
+
+def draft_elsewhere(number: int) -> ResponseReturnValue:
+    """The composer anew when something was typed on another device since `saved`; nothing when not."""
+    hub, who = hub_here(), viewer()
+    with hub.store.read() as tx:
+        opened = open_conversation(hub, tx, who, number)
+        now = tx.now
+    if opened.composer.saved == request.args.get("saved", ""):
+        return "", 204
+    return fragment("inbox/_composer.html", open=opened, composer=opened.composer, who=who, now=now)
+
+
+def _keep(tx: Tx, who: Viewer, number: int, form: _Form) -> str:
+    conversation_for(tx, who.actor, number)
+    drafts.keep(tx, who.id, number, drafts.REPLY, form.typed)
+    drafts.keep(tx, who.id, number, drafts.NOTE, drafts.Typed(form.note))
+    return saved_at(drafts.drafts_of(tx, who.id, number).values())
 
 
 def attach(number: int) -> ResponseReturnValue:
@@ -138,8 +149,25 @@ class _Form:
         seen = form.get("anyway", "") or form.get("seen", "")
         self.seen = int(seen) if seen.isdecimal() and len(seen) < 19 else 0
         self.then = "resolve" if form.get("then") == "resolve" else ""
+        self.aside = _aside(form.get("aside", ""))
         self.attachment_ids = [int(one) for one in form.getlist("attachment") if one.isdecimal() and len(one) < 19]
         self.files = [file for file in request.files.getlist("file") if file.filename]
+
+    @property
+    def typed(self) -> drafts.Typed:
+        """What is to be kept of it while it is not sent."""
+        copies = {} if self.typed_cc is None else {"cc": _typed(self.typed_cc), "bcc": _typed(self.typed_bcc)}
+        return drafts.Typed(self.reply, self.channel_id, copies, self.attachment_ids, self.aside)
+
+
+def _aside(written: str) -> dict[str, str]:
+    """Texts by the number of their channel, as the page's script sends them; nothing for what makes no sense."""
+    try:
+        given = json.loads(written) if written else {}
+    except ValueError:
+        given = {}
+    pairs = list(given.items())[:MAX_ASIDE] if isinstance(given, dict) else []
+    return {number: _typed(text) for number, text in pairs if number.isdecimal() and isinstance(text, str) and text}
 
 
 def _addresses(written: str) -> list[str]:
@@ -189,15 +217,6 @@ def _held(number: int, who: Viewer, form: _Form, problem: str) -> ResponseReturn
     with hub.store.read() as tx:
         conversation = conversation_for(tx, who.actor, number)
         fresh = new_composer(hub, tx, who, conversation)
-        files = list(
-            tx.exec(
-                select(Attachment).where(
-                    col(Attachment.id).in_(form.attachment_ids),
-                    Attachment.uploaded_by == who.id,
-                    col(Attachment.message_id).is_(None),
-                )
-            )
-        )
     newer = conversation.last_inbound_id if conversation.last_inbound_id > form.seen and form.kind == "reply" else 0
     known = {choice.key for choice in fresh.choices}
     held = Composer(
@@ -207,7 +226,9 @@ def _held(number: int, who: Viewer, form: _Form, problem: str) -> ResponseReturn
         reply=form.reply,
         note=form.note,
         seen=form.seen,
-        files=files,
+        files=fresh.files,
+        aside=fresh.aside,
+        saved=fresh.saved,
         problem=problem,
         newer=newer,
         cc=fresh.cc if form.typed_cc is None else form.typed_cc,

@@ -12,11 +12,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, case, func, or_
 from sqlmodel import col, select
 
+from hub.drafts import first_words
 from inbox.session import Viewer
 from inbox.wording import SOON, address, kind
 from storage import Tx
 from storage.access import visible, visible_receipt
-from storage.conversations import Conversation, Draft, Message, Reading
+from storage.conversations import Conversation, Message, Reading
 from storage.desk import ChannelAccount, Queue
 from storage.people import Agent, Contact, Identity
 from storage.receipts import Receipt, is_unseen
@@ -140,11 +141,7 @@ def rows_of(tx: Tx, who: Viewer, conversations: list[Conversation]) -> list[Row]
             )
         ).all()
     )
-    drafts = {
-        draft.conversation_id: draft.text
-        for draft in tx.exec(select(Draft).where(Draft.agent_id == who.id, col(Draft.conversation_id).in_(ids)))
-        if draft.text.strip()
-    }
+    drafts = first_words(tx, who.id, ids)
     authors = {
         message_id: (agent_id, name)
         for message_id, agent_id, name in tx.exec(

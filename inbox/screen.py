@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -11,6 +12,7 @@ from sqlmodel import col, select
 
 from channels.base import Limits
 from hub import Hub
+from hub.drafts import drafts_of, files_of
 from hub.participants import others_in
 from hub.pump import latest_fact
 from hub.recipients import MAIL_KINDS, reply_all
@@ -95,6 +97,8 @@ class Composer:
     bcc: str = ""
     newer: int = 0  # the message that came meanwhile, when that is why
     offered: list[Participant] = field(default_factory=list)  # in the conversation, but in no copy
+    aside: Mapping[str, str] = field(default_factory=dict)  # what was begun on other channels, by their number
+    saved: str = ""  # when the draft was saved that this shows
 
     @property
     def choice(self) -> Choice | None:
@@ -221,10 +225,7 @@ def _opens(tx: Tx, who: Viewer, conversation: Conversation) -> str:
 def new_composer(hub: Hub, tx: Tx, who: Viewer, conversation: Conversation) -> Composer:
     """The composer with what this agent typed here before."""
     number = conversation.id or 0
-    drafts = {
-        draft.kind: draft
-        for draft in tx.exec(select(Draft).where(Draft.agent_id == who.id, Draft.conversation_id == number))
-    }
+    drafts = drafts_of(tx, who.id, number)
     choices = choices_of(hub, tx, number)
     copies = _copies(tx, number, choices)
     reply, note = drafts.get("reply"), drafts.get("note")
@@ -239,9 +240,18 @@ def new_composer(hub: Hub, tx: Tx, who: Viewer, conversation: Conversation) -> C
         reply=reply.text if reply else "",
         note=note.text if note else "",
         seen=conversation.last_inbound_id,
-        cc=", ".join(copies),
+        files=files_of(tx, reply),
+        cc=reply.copies.get("cc", ", ".join(copies)) if reply else ", ".join(copies),
+        bcc=reply.copies.get("bcc", "") if reply else "",
+        aside=reply.aside if reply else {},
+        saved=saved_at(drafts.values()),
         offered=[each for each in others_in(tx, conversation) if _is_open(tx, each.address, copies)],
     )
+
+
+def saved_at(drafts: Iterable[Draft]) -> str:
+    """When the newest of them was saved; empty without any."""
+    return max((draft.saved_at.isoformat() for draft in drafts), default="")
 
 
 def _is_open(tx: Tx, address: str, copies: tuple[str, ...]) -> bool:

@@ -151,13 +151,19 @@ class Attachment(SQLModel, table=True):
 
 
 class Draft(SQLModel, table=True):
-    """What an agent has typed and not sent, per conversation and kind (reply or note)."""
+    """What an agent has typed and not sent, per conversation and kind (reply or note): see hub/drafts.py.
+
+    `text` is for the channel that is chosen; what was typed for other channels waits `aside`, by their number.
+    """
 
     agent_id: int = Field(foreign_key="agent.id", primary_key=True, sa_type=BigId)
     conversation_id: int = Field(foreign_key="conversation.id", primary_key=True, sa_type=BigId)
     kind: str = Field(primary_key=True, max_length=8)
     text: str
     channel_id: int | None = ref("channel.id", nullable=True)
+    copies: dict[str, str] = json(added=True)  # cc and bcc as they were typed
+    files: list[int] = json(list, added=True)
+    aside: dict[str, str] = json(added=True)
     saved_at: datetime = utc()
 
 

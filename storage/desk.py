@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import false
+from sqlalchemy import Index, false, text
 from sqlmodel import Field, SQLModel, col, select
 
 from storage.columns import json, key, ref, utc
@@ -92,13 +92,25 @@ class RoutingRule(SQLModel, table=True):
 
 
 class SavedReply(SQLModel, table=True):
-    """A text agents use again and again; `{name}` is filled with the customer's first name."""
+    """A text agents use again and again: everybody's, or one agent's own. `text` may have slots: see hub/slots.py."""
 
     __tablename__ = "saved_reply"
+    __table_args__ = (
+        Index(
+            "ux_saved_reply_shared",
+            "shortcut",
+            unique=True,
+            sqlite_where=text("agent_id IS NULL"),
+            postgresql_where=text("agent_id IS NULL"),
+        ),
+        Index("ux_saved_reply_own", "agent_id", "shortcut", unique=True),
+    )
 
     id: int | None = key()
-    shortcut: str = Field(max_length=32, unique=True)
+    shortcut: str = Field(max_length=32)
+    title: str = Field(default="", max_length=100, sa_column_kwargs={"server_default": ""})
     text: str
+    agent_id: int | None = ref("agent.id", nullable=True)
 
 
 class Lease(SQLModel, table=True):

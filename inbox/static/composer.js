@@ -5,10 +5,32 @@ const form = () => document.getElementById("composer");
 let timer = 0;
 let dirty = null;
 
+const chosen = (of) => of.querySelector("#choice")?.selectedOptions[0];
+const channel = (option) => option.value.split(":")[0];
+let before = null; // the way of answering that was chosen until now
+
 function body(of) {
   const typed = new FormData();
-  for (const name of ["csrf_token", "kind", "reply", "note", "choice"]) typed.set(name, of.elements[name]?.value ?? "");
+  for (const name of ["csrf_token", "kind", "reply", "note", "choice", "cc", "bcc"]) if (of.elements[name]) typed.set(name, of.elements[name].value);
+  for (const file of of.querySelectorAll("[name=attachment]")) typed.append("attachment", file.value);
+  typed.set("aside", JSON.stringify(aside(of)));
   return typed;
+}
+
+// Each channel has its own words; the first that were typed go along to a channel that has none.
+function aside(of) {
+  const others = [...of.querySelectorAll("#choice option")].filter((one) => one.dataset.aside && channel(one) !== channel(chosen(of)));
+  return Object.fromEntries(others.map((one) => [channel(one), one.dataset.aside]));
+}
+function changeChannel(of) {
+  const now = chosen(of);
+  if (before?.isConnected && channel(before) !== channel(now)) {
+    const field = of.elements.reply;
+    before.dataset.aside = now.dataset.aside ? field.value : "";
+    if (now.dataset.aside) field.value = now.dataset.aside;
+    now.dataset.aside = "";
+  }
+  before = now;
 }
 
 async function save() {
@@ -19,11 +41,36 @@ async function save() {
   const response = await fetch(of.dataset.draft, { method: "POST", body: body(of) }).catch(() => null);
   const told = of.querySelector("[data-saved]");
   if (told) told.textContent = response?.ok ? "Draft saved" : "Draft not saved";
+  if (!response?.ok) return later(of, 5000);
+  of.dataset.saved = response.headers.get("X-Saved") ?? "";
+  begun(of);
+}
+function later(of, wait) {
+  dirty = of;
+  clearTimeout(timer);
+  timer = setTimeout(save, wait);
+}
+
+// The list says so at once; its next refresh brings the same from the server.
+function begun(of) {
+  const line = document.querySelector('#rows .row[aria-current="true"] .prev');
+  const words = of.elements.reply.value.trim() || of.elements.note.value.trim();
+  if (!line || !words) return;
+  const mark = Object.assign(document.createElement("span"), { className: "draft", textContent: "Draft:" });
+  line.replaceChildren(mark, ` ${words.slice(0, 120)}`);
 }
 
 function leave() {
   if (dirty?.isConnected) navigator.sendBeacon(dirty.dataset.draft, body(dirty));
   dirty = null;
+}
+
+// What was typed on another device meanwhile is here when one comes back, unless something new is typed already.
+async function fresh() {
+  const of = form();
+  if (document.visibilityState !== "visible" || !of || dirty) return;
+  const response = await fetch(`${of.dataset.draft}?saved=${encodeURIComponent(of.dataset.saved)}`, { headers: { "HX-Request": "true" } }).catch(() => null);
+  if (response?.status === 200 && of.isConnected && !dirty) htmx.swap({ sourceElement: of, target: of, swap: "outerHTML", text: await response.text() });
 }
 
 // GSM 03.38: 160 characters in one text, 153 in each of several; anything else halves it (UCS-2: 70 and 67).
@@ -37,7 +84,8 @@ export function segments(text) {
 
 export function count() {
   const of = form();
-  const option = of?.querySelector("#choice")?.selectedOptions[0];
+  const option = of && chosen(of);
+  if (!before?.isConnected) before = option;
   const place = of?.querySelector("[data-count]");
   if (!place) return;
   const text = of.elements.reply.value;
@@ -66,6 +114,7 @@ async function upload(of, files) {
   told.textContent = "";
   if (!response?.ok) return htmx.swap({ sourceElement: of, text: (await response?.text()) ?? "", swap: "none", target: of });
   of.querySelector("#attached").insertAdjacentHTML("beforeend", await response.text());
+  later(of, 0);
 }
 
 export function write(kind) {
@@ -90,18 +139,16 @@ document.addEventListener("input", ({ target }) => {
   const of = target.closest?.("#composer");
   if (!of || target.type === "file") return;
   if (target.name === "kind") return of.elements[target.value].focus();
-  dirty = of;
-  clearTimeout(timer);
-  timer = setTimeout(save, 600);
+  later(of, 600);
   count();
 });
 document.addEventListener("change", ({ target }) => {
-  if (target.id === "choice") count();
+  if (target.id === "choice") { changeChannel(form()); count(); }
   const of = target.type === "file" && target.closest("#composer");
   if (of && target.files.length) upload(of, [...target.files]).then(() => (target.value = ""));
 });
 document.addEventListener("click", ({ target }) => {
-  if (target.closest('[data-do="detach"]')) target.closest(".file").remove();
+  if (target.closest('[data-do="detach"]')) { target.closest(".file").remove(); later(form(), 0); }
   const named = target.closest('[data-do="copy"]');
   if (!named) return;
   const copies = named.form.elements.cc;
@@ -132,5 +179,10 @@ document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => setTimeout
   count();
   if (ctx.request?.action?.match(/\/(send|undo)$/) && form()) write(form().elements.kind.value);
 }, 0));
+// What did not get through is still a draft.
+for (const failed of ["htmx:error", "htmx:response:error"]) {
+  document.addEventListener(failed, ({ detail: { ctx } }) => { if (ctx?.sourceElement?.id === "composer" && ctx.sourceElement.isConnected) later(ctx.sourceElement, 600); });
+}
+document.addEventListener("visibilitychange", fresh);
 addEventListener("pagehide", leave);
 count();

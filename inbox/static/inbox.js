@@ -3,6 +3,7 @@ import "./zone.js";
 import "./toast.js";
 import "./list.js";
 import "./composer.js";
+import "./suggest.js";
 import "./stream.js";
 import "./keys.js";
 import "./rules.js";

@@ -25,6 +25,8 @@ const KEYS = [
   { group: "Act", keys: ["z"], label: "Undo", run: undo },
   { group: "Write", keys: ["⌘ ↵"], label: "Send", field: true },
   { group: "Write", keys: ["⇧ ⌘ ↵"], label: "Send and resolve", field: true },
+  { group: "Write", keys: ["/"], label: "Saved reply", field: true },
+  { group: "Write", keys: ["tab"], label: "Next gap of a saved reply", field: true },
   { group: "Write", keys: ["esc"], label: "Leave the field", field: true },
   { group: "Write", keys: ["?"], label: "This help", run: help },
 ];

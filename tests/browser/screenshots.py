@@ -19,6 +19,7 @@ from storage import Store
 from storage.migrations import upgrade
 from tests.browser.room import PASSWORD, application, served
 from tests.browser.scene import furnish, rush_hour
+from tests.browser.writing import writing_pages
 from tests.clock import Clock
 from tests.desk import Desk, open_desk
 from tests.support.browser import launched
@@ -41,6 +42,7 @@ def main(wanted: list[str]) -> None:
         try_a_change(desk)
         with served(application(desk)) as address, launched() as browser:
             shoot(browser, pages(address, mara), wanted)
+            shoot(browser, writing_pages(desk, address, mara), wanted)
             rush_hour(desk)
             shoot(browser, floor_pages(address), wanted)
         desk.hub.stop()

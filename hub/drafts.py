@@ -1,0 +1,103 @@
+"""What an agent has typed and not sent: kept as it is typed, for each conversation, channel and kind, on any device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlmodel import col, select
+
+from storage import Tx
+from storage.conversations import Attachment, Draft, Message
+
+REPLY, NOTE = "reply", "note"
+KEEP = (
+    "INSERT INTO draft(agent_id, conversation_id, kind, text, channel_id, copies, files, aside, saved_at) "
+    "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (agent_id, conversation_id, kind) DO UPDATE SET "
+    "text = excluded.text, channel_id = excluded.channel_id, copies = excluded.copies, files = excluded.files, "
+    "aside = excluded.aside, saved_at = excluded.saved_at"
+)
+FORGET = "DELETE FROM draft WHERE agent_id = ? AND conversation_id = ? AND kind = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A composer's content. `copies` are cc and bcc as typed; `aside` is text for other channels, by their number."""
+
+    text: str = ""
+    channel_id: int | None = None
+    copies: Mapping[str, str] = field(default_factory=dict)
+    files: Sequence[int] = ()
+    aside: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.text.strip() or self.files or self.aside)
+
+
+def keep(tx: Tx, agent_id: int, conversation_id: int, kind: str, typed: Typed) -> None:
+    """Remember what is typed so far instead of what was; nothing typed forgets it."""
+    if typed.is_empty:
+        tx.sql(FORGET, agent_id, conversation_id, kind)
+        return
+    tx.sql(
+        KEEP, agent_id, conversation_id, kind, typed.text, typed.channel_id, dict(typed.copies), list(typed.files),
+        dict(typed.aside), tx.now,
+    )  # fmt: skip
+
+
+def used(tx: Tx, agent_id: int, conversation_id: int, kind: str) -> None:
+    """It was sent or kept as a note; what is begun on other channels stays."""
+    tx.flush()
+    begun = tx.get(Draft, (agent_id, conversation_id, kind))
+    if begun is not None:
+        keep(tx, agent_id, conversation_id, kind, Typed(aside=begun.aside))
+        tx.expire(begun)
+
+
+def take_back(tx: Tx, agent_id: int, message: Message) -> None:
+    """A reply becomes a draft again, before what its author has typed since; its files wait to be sent again."""
+    files = list(tx.exec(select(Attachment.id).where(Attachment.message_id == message.id).order_by(col(Attachment.id))))
+    tx.sql("UPDATE attachment SET message_id = NULL, uploaded_by = ? WHERE message_id = ?", agent_id, message.id)
+    begun = tx.get(Draft, (agent_id, message.conversation_id, REPLY))
+    text, aside, numbers = message.text, dict(begun.aside) if begun else {}, [number or 0 for number in files]
+    if begun is not None:
+        numbers += begun.files
+        if begun.text.strip() and begun.channel_id not in (None, message.channel_id):
+            aside[str(begun.channel_id)] = begun.text
+        elif begun.text.strip():
+            text = f"{text}\n\n{begun.text.strip()}"
+    aside.pop(str(message.channel_id), None)
+    copies = {"cc": ", ".join(message.cc), "bcc": ", ".join(message.bcc)}
+    keep(tx, agent_id, message.conversation_id, REPLY, Typed(text, message.channel_id, copies, numbers, aside))
+    if begun is not None:
+        tx.expire(begun)
+
+
+def drafts_of(tx: Tx, agent_id: int, conversation_id: int) -> dict[str, Draft]:
+    """What this agent has begun in a conversation, by kind."""
+    query = select(Draft).where(Draft.agent_id == agent_id, Draft.conversation_id == conversation_id)
+    return {draft.kind: draft for draft in tx.exec(query)}
+
+
+def files_of(tx: Tx, draft: Draft | None) -> list[Attachment]:
+    """The files that wait in a draft and are still its author's to send."""
+    if draft is None or not draft.files:
+        return []
+    waiting = select(Attachment).where(
+        col(Attachment.id).in_(draft.files),
+        Attachment.uploaded_by == draft.agent_id,
+        col(Attachment.message_id).is_(None),
+    )
+    return list(tx.exec(waiting.order_by(col(Attachment.id))))
+
+
+def first_words(tx: Tx, agent_id: int, conversation_ids: Sequence[int]) -> dict[int, str]:
+    """How each conversation's draft begins, for the list; an answer goes before a note."""
+    begun = select(Draft).where(Draft.agent_id == agent_id, col(Draft.conversation_id).in_(conversation_ids))
+    return {
+        draft.conversation_id: words
+        for draft in tx.exec(begun.order_by(col(Draft.kind)))
+        if (words := next((text for text in (draft.text, *draft.aside.values()) if text.strip()), ""))
+        or (words := "a file" if draft.files else "")
+    }

@@ -1,0 +1,93 @@
+// Menus while one writes: a slash and a few letters offer saved replies. Up, Down, Enter or Tab, Escape; or a press.
+const menu = () => document.getElementById("suggest");
+const options = () => [...(menu()?.querySelectorAll("[role=option]") ?? [])];
+const current = () => options().find((one) => one.ariaSelected === "true");
+const GAP = /⟦[^⟦⟧\n]{1,80}⟧/;
+let asked = "";
+
+// The slash and what stands behind it, when the caret is there and a word begins with it.
+function token(field) {
+  const found = /(?:^|\s)(\/\S{0,32})$/.exec(field.value.slice(0, field.selectionStart));
+  return field.selectionStart === field.selectionEnd && found ? found[1] : "";
+}
+
+async function offer(field) {
+  const typed = token(field);
+  if (!typed) return hide();
+  asked = typed;
+  const response = await fetch(`${field.form.dataset.suggest}?q=${encodeURIComponent(typed.slice(1))}`, { headers: { "HX-Request": "true" } }).catch(() => null);
+  if (!response?.ok || asked !== typed || !menu()) return;
+  menu().innerHTML = await response.text();
+  menu().hidden = !current() && typed.length > 1; // with more letters it was no shortcut
+  mark(field, current());
+}
+
+function hide() {
+  asked = "";
+  if (menu()) menu().hidden = true;
+}
+
+function mark(field, option) {
+  for (const one of options()) one.ariaSelected = String(one === option);
+  option?.scrollIntoView({ block: "nearest" });
+  for (const [name, value] of [["aria-activedescendant", option?.id], ["aria-controls", option && "suggest-list"]]) {
+    if (value) field.setAttribute(name, value); else field.removeAttribute(name);
+  }
+}
+
+// Typed as if by hand, so that the browser's own undo takes it back.
+export function insert(field, text, over = 0) {
+  field.focus();
+  field.setSelectionRange(field.selectionStart - over, field.selectionEnd);
+  if (!document.execCommand("insertText", false, text)) field.setRangeText(text, field.selectionStart, field.selectionEnd, "end");
+}
+
+function take(field, option) {
+  const over = token(field).length;
+  const start = field.selectionStart - over;
+  hide();
+  insert(field, option.dataset.insert, over);
+  if (!gap(field, start)) field.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+// The next gap from here on is selected, ready to be written over.
+function gap(field, from) {
+  const found = GAP.exec(field.value.slice(from)) ?? (from ? GAP.exec(field.value) : null);
+  if (!found) return false;
+  const at = field.value.indexOf(found[0], field.value.slice(from).includes(found[0]) ? from : 0);
+  field.setSelectionRange(at, at + found[0].length);
+  return true;
+}
+
+const field = (target) => target.matches?.("#composer textarea") && target;
+document.addEventListener("input", ({ target }) => { if (field(target)) offer(target); });
+document.addEventListener("focusout", ({ target }) => { if (field(target)) setTimeout(() => { if (!field(document.activeElement ?? {})) hide(); }, 150); });
+document.addEventListener("pointerdown", (event) => {
+  const option = event.target.closest?.("#suggest [role=option]");
+  if (!option) return;
+  event.preventDefault();
+  take(document.activeElement, option);
+});
+document.addEventListener("click", ({ target }) => {
+  if (!target.closest('[data-do="suggest"]')) return;
+  const of = target.closest("#composer");
+  const writing = of.elements[of.elements.kind.value];
+  writing.focus();
+  insert(writing, /(^|\s)$/.test(writing.value.slice(0, writing.selectionStart)) ? "/" : " /");
+});
+document.addEventListener("keydown", (event) => {
+  const writing = field(event.target);
+  if (!writing || event.isComposing) return;
+  if (menu().hidden || !options().length) {
+    if (event.key === "Tab" && !event.shiftKey && GAP.test(writing.value) && gap(writing, writing.selectionEnd)) event.preventDefault();
+    if (event.key !== "Escape" || menu().hidden) return;
+  }
+  const all = options();
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (step) mark(writing, all[(all.indexOf(current()) + step + all.length) % all.length]);
+  else if (event.key === "Escape") hide();
+  else if ((event.key === "Enter" || event.key === "Tab") && !event.ctrlKey && !event.metaKey) take(writing, current());
+  else return;
+  event.preventDefault();
+  event.stopPropagation();
+}, true);

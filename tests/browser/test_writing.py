@@ -1,0 +1,91 @@
+"""Writing in a real browser: drafts on every device and channel, saved replies behind a slash."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from hub import savedreplies
+from hub.savedreplies import Wanted
+from tests.browser.test_stories import address, visit
+from tests.desk import Desk
+from tests.test_inbox_drafts import both
+
+__all__ = ["address"]
+expect.set_options(timeout=5000)
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+def test_what_is_typed_is_on_the_other_device_and_in_the_list(browser: Browser, desk: Desk, address: str) -> None:
+    number = desk.text("Where is my lamp?").conversation_id
+    with visit(browser, address) as laptop, visit(browser, address) as phone:
+        for page in (laptop, phone):
+            page.goto(f"{address}/inbox/c/{number}?view=all")
+        laptop.fill("#reply", "Half a sent")
+        expect(laptop.locator("#composer [data-saved]").last).to_have_text("Draft saved")
+        expect(laptop.locator(f"#c-{number} .prev")).to_have_text("Draft: Half a sent")
+        expect(laptop.locator(f"#c-{number} .draft")).to_have_css("color", "rgb(196, 53, 43)")
+        phone.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(phone.locator("#reply")).to_have_value("Half a sent")
+
+
+def test_each_channel_has_its_own_draft_and_the_first_words_go_along(
+    browser: Browser, desk: Desk, address: str
+) -> None:
+    number = both(desk)
+    with visit(browser, address) as page:
+        page.goto(f"{address}/inbox/c/{number}?view=all")
+        page.fill("#reply", "Dear Mara")
+        page.select_option("#choice", index=1)
+        expect(page.locator("#reply")).to_have_value("Dear Mara")
+        page.select_option("#choice", index=0)
+        page.fill("#reply", "A long mail")
+        with page.expect_response(re.compile("/draft$")):
+            page.select_option("#choice", index=1)
+        page.fill("#reply", "")
+        page.fill("#reply", "A short text")
+        page.select_option("#choice", index=0)
+        expect(page.locator("#reply")).to_have_value("A short text")
+
+
+def test_a_saved_reply_is_found_filled_and_its_gap_selected(browser: Browser, desk: Desk, address: str) -> None:
+    number = desk.mail("Order 48213", "Where is my lamp?").conversation_id
+    with desk.hub.store.write() as tx:
+        said = "Hi {{contact.first_name}}, it arrives on {{arrival date}} by {{courier}}."
+        savedreplies.create(tx, desk.ines, Wanted("express", said, "Moved to express"))
+        savedreplies.create(tx, desk.ines, Wanted("exchange", "You can exchange it."))
+    with visit(browser, address) as page:
+        page.goto(f"{address}/inbox/c/{number}?view=all")
+        page.keyboard.press("r")
+        page.keyboard.type("Good news. /ex")
+        expect(page.locator("#suggest [role=option]")).to_have_count(2)
+        page.keyboard.press("ArrowDown")
+        expect(page.locator("#suggest [aria-selected=true] b")).to_have_text("/express")
+        page.keyboard.press("Enter")
+        said = "Good news. Hi Mara, it arrives on ⟦arrival date⟧ by ⟦courier⟧."
+        expect(page.locator("#reply")).to_have_value(said)
+        expect(page.locator("#suggest")).to_be_hidden()
+        page.keyboard.type("Thursday")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Control+Enter")
+        expect(page.locator(".guard").first).to_contain_text("There is a gap to fill in: ⟦courier⟧")
+        expect(page.locator("#reply")).to_be_focused()
+        page.keyboard.press("Tab")
+        page.keyboard.type("post")
+        page.keyboard.press("Control+Enter")
+        expect(page.locator(".msg.out .text")).to_have_text("Good news. Hi Mara, it arrives on Thursday by post.")
+        expect(page.locator("#reply")).to_be_focused()
+
+        page.keyboard.type("/")
+        expect(page.locator("#suggest [role=option]")).to_have_count(2)
+        page.keyboard.press("Escape")
+        expect(page.locator("#suggest")).to_be_hidden()
+        expect(page.locator("#reply")).to_have_value("/")
+        page.fill("#reply", "")
+        page.click("[data-do=suggest]")
+        page.locator("#suggest [role=option]").first.click()
+        expect(page.locator("#reply")).to_have_value("You can exchange it.")
+        page.keyboard.press("Control+z")
+        expect(page.locator("#reply")).not_to_have_value("You can exchange it.")
