@@ -7,12 +7,12 @@ programs use one again for other words.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 
 from channels.base import Inbound
 from hub.hub import Opened
 from storage import Tx
-from storage.conversations import Message
 from storage.copies import first_with
 
 MAIL_KINDS = ("email", "mailhook")
@@ -35,20 +35,21 @@ def note_copy(tx: Tx, opened: Opened, key: str, receipt_id: int) -> tuple[int, i
 
     None when the first message is not there any more: then this one takes its place.
     """
-    first = first_with(tx, key)
+    first = first_with(tx, key, receipt_id)
     if first is None:
-        tx.sql("UPDATE mail_copy SET receipt_id = ? WHERE key = ?", receipt_id, key)
         return None
     message_id, conversation_id, channel_id = first
-    name = opened.account.name
-    tx.sql(
-        "UPDATE receipt SET state = 'duplicate', why = ? WHERE id = ?",
-        f"the same mail as message {message_id}",
-        receipt_id,
-    )
-    message = tx.get(Message, message_id)
-    if message is not None and channel_id != opened.id and f"{ALSO}{name}" not in message.flags:
-        message.flags = [*message.flags, f"{ALSO}{name}"]
-        tx.add(message)
-        tx.flush()
+    why = f"the same mail as message {message_id}"
+    tx.sql("UPDATE receipt SET state = 'duplicate', why = ? WHERE id = ?", why, receipt_id)
+    if channel_id != opened.id:
+        _note_channel(tx, message_id, opened.account.name)
     return message_id, conversation_id
+
+
+def _note_channel(tx: Tx, message_id: int, name: str) -> None:
+    """Copies in several mailboxes are read by as many nodes at once: locked first, so that each adds to the others."""
+    lock = " FOR UPDATE" if tx.dialect == "postgresql" else ""
+    flags = tx.sql(f"SELECT flags FROM message WHERE id = ?{lock}", message_id).fetchone()[0]
+    known = json.loads(flags) if isinstance(flags, str) else flags
+    if f"{ALSO}{name}" not in known:
+        tx.sql("UPDATE message SET flags = ? WHERE id = ?", json.dumps([*known, f"{ALSO}{name}"]), message_id)

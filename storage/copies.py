@@ -9,9 +9,10 @@ from storage.store import Rows, Tx
 
 CLAIM = "INSERT INTO mail_copy(key, receipt_id) VALUES(?, ?) ON CONFLICT (key) DO NOTHING RETURNING receipt_id"
 FIRST = (
-    "SELECT m.id, m.conversation_id, m.channel_id FROM message m "
-    "WHERE m.receipt_id = (SELECT receipt_id FROM mail_copy WHERE key = ?)"
+    "SELECT c.receipt_id, m.id, m.conversation_id, m.channel_id FROM mail_copy c "
+    "LEFT JOIN message m ON m.receipt_id = c.receipt_id WHERE c.key = ?"
 )
+REPLACE = "UPDATE mail_copy SET receipt_id = ? WHERE key = ? AND receipt_id = ?"
 
 
 class MailCopy(SQLModel, table=True):
@@ -28,7 +29,15 @@ def claim_key(tx: Tx, key: str, receipt_id: int) -> Rows:
     return tx.sql(CLAIM, key, receipt_id)
 
 
-def first_with(tx: Tx, key: str) -> tuple[int, int, int] | None:
-    """The message that stands for all with the key: its id, its conversation and its channel."""
-    row = tx.sql(FIRST, key).fetchone()
-    return None if row is None else (int(row[0]), int(row[1]), int(row[2]))
+def first_with(tx: Tx, key: str, receipt_id: int) -> tuple[int, int, int] | None:
+    """The message that stands for all with the key: its id, its conversation and its channel.
+
+    None when it is not there any more, and this receipt now has its place: of several that come then, one takes it.
+    """
+    while (row := tx.sql(FIRST, key).fetchone()) is not None:
+        standing, *message = row
+        if message[0] is not None:
+            return int(message[0]), int(message[1]), int(message[2])
+        if tx.sql(REPLACE, receipt_id, key, standing).rowcount:
+            break
+    return None
