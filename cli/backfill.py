@@ -9,7 +9,7 @@ from channels.base import Polls
 from channels.mail import ConnectionLost
 from config import Settings
 from hub import Hub
-from hub.backfill import backfill, plan
+from hub.backfill import backfill, plan, withheld
 from storage.access import Conflict, NotFound
 from storage.migrations import is_current
 
@@ -29,10 +29,13 @@ def bring_in(settings: Settings, name: str, folder: str | None, since: date, *, 
         folders = (folder,) if folder else channel.folders()
         try:
             for each in folders:
-                print(plan(hub, opened, each, since))
+                planned = plan(hub, opened, each, since)
+                print(planned)
                 if not dry_run:
                     new = backfill(hub, opened, each, since, _tell)
                     print(f"{each}: {new} mails are new here; nobody was woken.")
+                    if left := withheld(hub, opened, planned):
+                        print(f"  The server does not hand {left} over; the hub asks for them again every hour.")
         except ConnectionLost as lost:
             print(f"{lost} Run it again: it goes on where it ended.", file=sys.stderr)
             return 1

@@ -6,18 +6,17 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 from channels.base import Cursor, Folder, Raw
-from hub.history import HISTORY
 from hub.hub import Hub, Opened
 from hub.intake import read_first
 from hub.mailboxes import follow, in_batches, lease_name, store_mails, whole
 from storage import Tx
 from storage.access import Conflict
 from storage.leases import drop_lease, take_lease
-from storage.mailboxes import cursor_of, seen_mails
+from storage.mailboxes import cursor_of, missing_mails, seen_mails
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +69,9 @@ def backfill(hub: Hub, opened: Opened, folder: str, since: date, tell: Tell = la
         with closing(follow(opened, folder)) as line:
             wanted = _plan(hub, opened, line, since)
             count = done = 0
-            arrivals = _as_history(_insisted(line, wanted.uidvalidity, wanted.uids)) if wanted.uids else iter(())
-            for batch in in_batches(arrivals):
-                stored = store_mails(hub, opened, batch, settles=False, guard=lead)
+            past = frozenset(wanted.uids)
+            for batch in in_batches(_insisted(line, wanted.uidvalidity, wanted.uids)):
+                stored = store_mails(hub, opened, batch, settles=False, guard=lead, history=past)
                 read_first(hub, opened, whole(hub, stored))
                 count, done = count + len(stored), done + len(batch)
                 tell(done, len(wanted.uids))
@@ -81,11 +80,20 @@ def backfill(hub: Hub, opened: Opened, folder: str, since: date, tell: Tell = la
         hub.store.submit(lambda tx: drop_lease(tx, lease, holder))
 
 
+def withheld(hub: Hub, opened: Opened, planned: Plan) -> int:
+    """How many mails from before the server has not handed over yet."""
+    with hub.store.read() as tx:
+        missing = missing_mails(tx, opened.id, planned.folder, planned.uidvalidity)
+    return sum(each.history for each in missing.values())
+
+
 def _plan(hub: Hub, opened: Opened, line: Folder, since: date) -> Plan:
     uidvalidity, listed = line.listing(since)
     with hub.store.read() as tx:
         at = cursor_of(tx, opened.id, line.name)
         seen = seen_mails(tx, opened.id, line.name, uidvalidity)
+        missing = missing_mails(tx, opened.id, line.name, uidvalidity)
+    seen -= {uid for uid, each in missing.items() if each.history}  # an earlier backfill did not get these
     if at is not None and at.uidvalidity == uidvalidity:
         past = [uid for uid in listed if uid <= at.uid]  # the reader takes what comes after
     elif line.since is not None:
@@ -114,8 +122,3 @@ def _insisted(line: Folder, uidvalidity: int, uids: tuple[int, ...]) -> Iterator
             if broken == BREAKS:
                 raise
             logger.warning("the line broke after %s of %s mails; going on from there", done, len(uids))
-
-
-def _as_history(arrivals: Iterator[tuple[Raw | None, Cursor]]) -> Iterator[tuple[Raw | None, Cursor]]:
-    for raw, here in arrivals:
-        yield raw and replace(raw, headers={**raw.headers, HISTORY: "yes"}), here

@@ -7,13 +7,14 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 
 from sqlmodel import col, select
 
 from channels.base import Cursor, Folder, NotConfigured, Polls, Raw
+from hub.history import HISTORY
 from hub.hub import Hub, Opened
 from hub.intake import read_first, read_receipt
 from hub.receipts import note_receipt, shelve
@@ -166,16 +167,17 @@ class Mailbox:
             missing = missing_mails(tx, self.opened.id, self.folder, uidvalidity)
         there = self._line.present(sorted(missing)) if missing else set()
         count = 0
-        if at is not None and at.uidvalidity == uidvalidity:  # else the next poll reads everything
-            wanted = [uid for uid in listed if uid <= at.uid and uid not in known] + sorted(there)
-            last_try = [uid for uid in wanted if missing.get(uid, 0) >= MOST_TRIES - 1]
-            again = [uid for uid in wanted if missing.get(uid, 0) < MOST_TRIES - 1]
-            for uids, substitutes in ((again, False), (last_try, True)):
-                if uids:
-                    for batch in in_batches(self._line.fetch(uidvalidity, uids, substitutes=substitutes)):
-                        count += self._store(batch, advance=False)
-            if count:
-                logger.warning("mailbox %s: %s mails were missing and are here now", self.lease, count)
+        reached = at.uid if at is not None and at.uidvalidity == uidvalidity else 0  # else the next poll reads all
+        wanted = [uid for uid in listed if uid <= reached and uid not in known] + sorted(there)
+        last_try = [uid for uid in wanted if uid in missing and missing[uid].tries >= MOST_TRIES - 1]
+        again = [uid for uid in wanted if uid not in missing or missing[uid].tries < MOST_TRIES - 1]
+        history = {uid for uid, each in missing.items() if each.history}
+        for uids, substitutes in ((again, False), (last_try, True)):
+            if uids:
+                for batch in in_batches(self._line.fetch(uidvalidity, uids, substitutes=substitutes)):
+                    count += self._store(batch, advance=False, history=history)
+        if count:
+            logger.warning("mailbox %s: %s mails were missing and are here now", self.lease, count)
         gone = set(missing) - there
 
         def unit(tx: Tx) -> None:
@@ -185,12 +187,12 @@ class Mailbox:
         self.hub.store.submit(unit)
         return count
 
-    def _store(self, batch: Batch, *, advance: bool) -> int:
+    def _store(self, batch: Batch, *, advance: bool, history: Container[int] = ()) -> int:
         """One unit: the raw mails, their numbers and how far the folder has been read. How many were new."""
         self._beat = time.monotonic()
         stored = store_mails(
             self.hub, self.opened, batch, settles=self._line.settles, guard=self._must_lead,
-            behind=self._line.behind if advance else None,
+            behind=self._line.behind if advance else None, history=history,
         )  # fmt: skip
         step("mailbox.stored")
         read_first(self.hub, self.opened, whole(self.hub, stored))
@@ -265,14 +267,16 @@ def in_batches(arrivals: Iterator[tuple[Raw | None, Cursor]]) -> Iterator[Batch]
 
 
 def store_mails(
-    hub: Hub, opened: Opened, batch: Batch, *, settles: bool, guard: Guard, behind: int | None = None
-) -> list[Stored]:
+    hub: Hub, opened: Opened, batch: Batch, *, settles: bool, guard: Guard, behind: int | None = None,
+    history: Container[int] = (),
+) -> list[Stored]:  # fmt: skip
     """Make mails durable with what is known about their numbers; the receipts that are new.
 
     `guard` raises in the unit when it must not happen any more. `behind` is how many are still to come after these;
-    without it the cursor stays where it is.
+    without it the cursor stays where it is. Those in `history` are from before: they wake nobody, and nothing is done
+    with them at the server.
     """
-    batch = [(raw and redacted(hub, raw), here) for raw, here in batch]
+    batch = [(raw and redacted(hub, _marked(raw, here, history)), here) for raw, here in batch]
     kept = [(raw, *_shelved(hub, raw)) for raw, _ in batch if raw is not None]
     reached = batch[-1][1]
 
@@ -281,14 +285,20 @@ def store_mails(
         numbers = [note_receipt(tx, opened, raw, body, digest) for raw, body, digest in kept]
         step("mailbox.noted")
         for raw, here in batch:
-            state = "missing" if raw is None else "unsettled" if settles else "kept"
-            note_seen(tx, opened.id, here.folder, here.uidvalidity, here.uid, raw.dedupe_key if raw else None, state)
+            past = here.uid in history
+            state = "missing" if raw is None else "unsettled" if settles and not past else "kept"
+            key = raw.dedupe_key if raw else None
+            note_seen(tx, opened.id, here.folder, here.uidvalidity, here.uid, key, state, past)
         if behind is not None:
             move_cursor(tx, opened.id, reached.folder, reached.uidvalidity, reached.uid, behind)
         new = zip(numbers, kept, strict=True)
         return [(number, raw, digest) for number, (raw, _, digest) in new if number is not None]
 
     return hub.store.submit(unit)
+
+
+def _marked(raw: Raw, here: Cursor, history: Container[int]) -> Raw:
+    return replace(raw, headers={**raw.headers, HISTORY: "yes"}) if here.uid in history else raw
 
 
 def whole(hub: Hub, stored: Iterable[Stored]) -> Iterator[tuple[int, Raw]]:

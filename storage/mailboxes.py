@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlmodel import select
@@ -19,8 +20,8 @@ MOVE = (
     "moved_at = excluded.moved_at, behind = excluded.behind"
 )
 SEEN = (
-    "INSERT INTO mail_seen(channel_id, folder, uidvalidity, uid, receipt_id, state, tries, seen_at) "
-    "VALUES(?, ?, ?, ?, (SELECT id FROM receipt WHERE channel_id = ? AND dedupe_key = ?), ?, 1, ?) "
+    "INSERT INTO mail_seen(channel_id, folder, uidvalidity, uid, receipt_id, state, tries, seen_at, history) "
+    "VALUES(?, ?, ?, ?, (SELECT id FROM receipt WHERE channel_id = ? AND dedupe_key = ?), ?, 1, ?, ?) "
     "ON CONFLICT (channel_id, folder, uidvalidity, uid) DO UPDATE SET receipt_id = excluded.receipt_id, "
     "state = excluded.state, tries = mail_seen.tries + 1 WHERE mail_seen.state = 'missing'"
 )
@@ -52,10 +53,11 @@ def move_cursor(tx: Tx, channel_id: int, folder: str, uidvalidity: int, uid: int
 
 
 def note_seen(
-    tx: Tx, channel_id: int, folder: str, uidvalidity: int, uid: int, dedupe_key: str | None, state: str
+    tx: Tx, channel_id: int, folder: str, uidvalidity: int, uid: int, dedupe_key: str | None, state: str,
+    history: bool,
 ) -> None:  # fmt: skip
     """A mail under its number and the receipt that has its bytes, whether it was new or known; none when missing."""
-    tx.sql(SEEN, channel_id, folder, uidvalidity, uid, channel_id, dedupe_key, state, tx.now)
+    tx.sql(SEEN, channel_id, folder, uidvalidity, uid, channel_id, dedupe_key, state, tx.now, history)
 
 
 def seen_mails(tx: Tx, channel_id: int, folder: str, uidvalidity: int) -> set[int]:
@@ -64,10 +66,19 @@ def seen_mails(tx: Tx, channel_id: int, folder: str, uidvalidity: int) -> set[in
     return {int(row[0]) for row in rows.fetchall()}
 
 
-def missing_mails(tx: Tx, channel_id: int, folder: str, uidvalidity: int) -> dict[int, int]:
-    """Numbers that the server announced without handing over a mail, with how often it was asked."""
-    statement = f"SELECT uid, tries FROM mail_seen {OF_FOLDER} AND state = 'missing'"
-    return {int(uid): int(tries) for uid, tries in tx.sql(statement, channel_id, folder, uidvalidity).fetchall()}
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A mail that the server announced and did not hand over: how often it was asked, and whether it is from before."""
+
+    tries: int
+    history: bool
+
+
+def missing_mails(tx: Tx, channel_id: int, folder: str, uidvalidity: int) -> dict[int, Missing]:
+    """What is withheld of a folder, by its number."""
+    statement = f"SELECT uid, tries, history FROM mail_seen {OF_FOLDER} AND state = 'missing'"
+    rows = tx.sql(statement, channel_id, folder, uidvalidity).fetchall()
+    return {int(uid): Missing(int(tries), bool(history)) for uid, tries, history in rows}
 
 
 def unsettled_mails(tx: Tx, channel_id: int, folder: str, uidvalidity: int, most: int = 500) -> list[int]:

@@ -182,7 +182,8 @@ class MailSeen(SQLModel, table=True):
     """One mail under one number of one folder, so that a gap is found and what is to be done with it isn't forgotten.
 
     `state` is kept, unsettled (flag, label or move are still to be done), missing (the server did not hand it over;
-    `tries` counts) or gone. `receipt_id` names what it was stored as; receipts may be forgotten earlier.
+    `tries` counts) or gone. `receipt_id` names what it was stored as; receipts may be forgotten earlier. `history` is a
+    mail from before, which wakes nobody however late it comes.
     """
 
     __tablename__ = "mail_seen"
@@ -205,3 +206,4 @@ class MailSeen(SQLModel, table=True):
     state: str = Field(max_length=9)
     tries: int = 1
     seen_at: datetime = utc()
+    history: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -12,12 +12,15 @@ from imapclient import IMAPClient
 from sqlmodel import select
 
 from channels.mail import ConnectionLost
+from channels.mail.mailbox import ALONE_TRIES
 from cli import main
-from hub.backfill import _insisted, backfill, plan
+from hub.backfill import _insisted, backfill, plan, withheld
+from hub.intake import retry_receipt
 from hub.mailboxes import Mailbox, follow
-from storage.access import Conflict
+from storage.access import SYSTEM, Conflict
 from storage.conversations import Conversation
 from storage.facts import FactRow
+from storage.receipts import Receipt
 from storage.work import WorkItem
 from tests.clock import Clock
 from tests.doors import messages, opened
@@ -113,9 +116,7 @@ def test_a_backfill_survives_a_cut_line_and_a_mail_under_which_it_breaks(
     hub = office.hub
     file_old(server, user, 70)
     channel = hub.channel_named("support-mail")
-    files = [each for each in server.folder.joinpath("mail", user).rglob("*") if each.parent.name in ("cur", "new")]
-    [broken] = [each for each in files if b"Subject: old-30" in each.read_bytes()]
-    broken.chmod(0)
+    withhold(server, user, "old-30")
     cuts = []
 
     def cut(done: int, of: int) -> None:
@@ -126,6 +127,120 @@ def test_a_backfill_survives_a_cut_line_and_a_mail_under_which_it_breaks(
     assert backfill(hub, channel, "INBOX", SINCE, cut) == 69
     assert cuts
     assert len(messages(hub)) == 69
+
+
+def files(server: Dovecot, user: str) -> list[Path]:
+    return [each for each in server.folder.joinpath("mail", user).rglob("*") if each.parent.name in ("cur", "new")]
+
+
+def withhold(server: Dovecot, user: str, subject: str) -> None:
+    """Make a mail one that the server announces and can't hand over."""
+    [broken] = [
+        each for each in files(server, user) if f"Subject: {subject}".encode() in each.read_bytes().splitlines()
+    ]
+    broken.chmod(0)
+
+
+def hand_over(server: Dovecot, user: str) -> None:
+    for each in files(server, user):
+        each.chmod(0o644)
+
+
+def insisted(look: Callable[[], int]) -> int:
+    """Look until the reader leaves out what the line breaks under; how many mails were new."""
+    count = 0
+    for _ in range(ALONE_TRIES + 1):
+        with suppress(ConnectionLost):
+            count += look()
+    return count
+
+
+def test_old_mail_that_was_withheld_comes_later_as_old_mail(
+    database_url: str, tmp_path: Path, clock: Clock, server: Dovecot, user: str
+) -> None:
+    file_old(server, user, 3)
+    withhold(server, user, "old-1")
+    today = clock().date().isoformat()
+    with opened(database_url, tmp_path, clock, account(server, user, since=today, move_to="Done")) as hub:
+        office, channel = Office(hub), hub.channel_named("support-mail")
+        with closing(office.box()) as box:
+            assert box.read_new() == 0
+            assert backfill(hub, channel, "INBOX", SINCE) == 2
+            assert withheld(hub, channel, plan(hub, channel, "INBOX", SINCE)) == 1
+            assert insisted(box.reconcile) == 0
+            hand_over(server, user)
+            assert box.reconcile() == 1
+            assert box.reconcile() == 0
+            assert withheld(hub, channel, plan(hub, channel, "INBOX", SINCE)) == 0
+            box.settle_left()
+        assert office.subjects() == ["old-0", "old-2", "old-1"]
+        late = messages(hub)[-1]
+        assert (late.flags, late.created_at.month) == (["history"], 3)
+        assert [each.state for each in office.rows(Conversation)] == ["resolved"] * 3
+        assert office.rows(WorkItem) == []
+        assert len(plan(hub, channel, "INBOX", SINCE).uids) == 0
+        assert plan(hub, channel, "INBOX", SINCE).listed == 3  # and none of them was moved away
+
+
+def test_a_second_backfill_asks_again_for_what_was_withheld_and_nothing_comes_twice(
+    office: Office, server: Dovecot, user: str
+) -> None:
+    hub, channel = office.hub, office.hub.channel_named("support-mail")
+    file_old(server, user, 3)
+    withhold(server, user, "old-1")
+    with closing(office.box()) as box:
+        box.read_new()
+        assert backfill(hub, channel, "INBOX", SINCE) == 2
+        found = plan(hub, channel, "INBOX", SINCE)
+        assert (found.listed, found.known, len(found.uids)) == (3, 2, 1)
+        assert backfill(hub, channel, "INBOX", SINCE) == 0
+        hand_over(server, user)
+        assert backfill(hub, channel, "INBOX", SINCE) == 1
+        assert (box.reconcile(), backfill(hub, channel, "INBOX", SINCE)) == (0, 0)
+    assert sorted(office.subjects()) == ["old-0", "old-1", "old-2"]
+
+
+def test_new_mail_that_was_withheld_stays_new_though_a_backfill_covers_its_day(
+    office: Office, server: Dovecot, user: str
+) -> None:
+    hub, channel = office.hub, office.hub.channel_named("support-mail")
+    file_old(server, user, 1)
+    server.deliver(user, mail("today"))
+    withhold(server, user, "today")
+    with closing(office.box()) as box:
+        assert insisted(box.read_new) == 0
+        assert backfill(hub, channel, "INBOX", SINCE) == 1
+        hand_over(server, user)
+        assert backfill(hub, channel, "INBOX", SINCE) == 0
+        assert box.reconcile() == 1
+    old, new = messages(hub)
+    assert (old.subject, old.flags, new.subject, new.flags) == ("old-0", ["history"], "today", [])
+    assert [each.conversation_id for each in office.rows(WorkItem)] == [new.conversation_id]
+
+
+def test_old_mail_that_could_not_be_read_or_was_too_large_is_old_mail_after_its_retry(
+    database_url: str, tmp_path: Path, clock: Clock, server: Dovecot, user: str
+) -> None:
+    client = IMAPClient(server.host, server.imap_port, ssl=False, timeout=5)
+    client.login(user, PASSWORD)
+    then = datetime(2026, 3, 1, tzinfo=UTC)
+    client.append("INBOX", b"\r\n", (), then)  # nothing to read
+    client.append("INBOX", mail("large", "x" * 300_000), (), then)
+    client.logout()
+    today = clock().date().isoformat()
+    with opened(database_url, tmp_path, clock, account(server, user, since=today, max_bytes=200_000)) as hub:
+        office, channel = Office(hub), hub.channel_named("support-mail")
+        assert backfill(hub, channel, "INBOX", SINCE) == 2
+        [large] = messages(hub)
+        assert set(large.flags) == {"history", "too_large"}
+        [unread] = [each for each in office.rows(Receipt) if each.state == "quarantined"]
+        assert hub.store.submit(
+            lambda tx: tx.sql("UPDATE receipt SET body = ? WHERE id = ?", mail("mended"), unread.id)
+        )
+        assert retry_receipt(hub, SYSTEM, unread.id or 0).state == "accepted"
+        assert backfill(hub, channel, "INBOX", SINCE) == 0
+        assert [each.flags for each in messages(hub)][1:] == [["history"]]
+        assert office.rows(WorkItem) == []
 
 
 def test_a_backfill_gives_up_on_a_server_that_is_gone(office: Office, server: Dovecot, user: str) -> None:
