@@ -7,7 +7,7 @@ import binascii
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from email import policy
+from email import message_from_bytes, policy
 from email.errors import MessageError
 from email.generator import BytesGenerator
 from email.message import Message
@@ -21,6 +21,7 @@ from channels.mail.headers import line, parameter, text, token, value
 from channels.mail.htmltext import MAX_CHARS, text_of
 from channels.mail.invitation import invitation
 from channels.mail.sanitise import clean
+from channels.mail.smime import signed_content
 from channels.mail.tnef import opened
 
 MAX_PARTS = 200
@@ -29,7 +30,7 @@ META = re.compile(rb"<meta[^>]{0,200}charset\s{0,9}=\s{0,9}[\"']?([A-Za-z0-9_\-:
 HINT = "_charset_hint"
 MAX_NESTED = 5  # levels of mails in mails that are counted for the reader
 PGP = {"-----BEGIN PGP MESSAGE-----": "encrypted", "-----BEGIN PGP SIGNED MESSAGE-----": "signed"}
-# Types that a reader has to be told about: none of them is opened.
+# Types that a reader has to be told about. None of them is opened, but for what is signed with S/MIME in one piece.
 NOTABLE = {
     "multipart/encrypted": "encrypted",
     "multipart/signed": "signed",
@@ -99,6 +100,11 @@ def _leaves(message: Message, body: Body) -> Iterator[Message]:
     while waiting:
         part, depth = waiting.pop()
         kind = part.get_content_type()
+        signed = _signed(part, kind)
+        if signed is not None and depth < MAX_DEPTH:
+            body.flag("smime_opened")
+            waiting.append((signed, depth + 1))
+            continue
         if kind in NOTABLE:
             body.flag(_notable(part, kind))
         if kind.startswith("message/") or not part.is_multipart():
@@ -107,6 +113,16 @@ def _leaves(message: Message, body: Body) -> Iterator[Message]:
             body.flag("too_deep")
         else:
             waiting += [(child, depth + 1) for child in reversed(_children(part))]
+
+
+def _signed(part: Message, kind: str) -> Message | None:
+    """The mail inside an S/MIME signature, which some gateways relabel as any file (RFC 8551 3.9)."""
+    if NOTABLE.get(kind) != "smime" and not (
+        kind == "application/octet-stream" and _written_name(part, None).lower().endswith(".p7m")
+    ):
+        return None
+    content = signed_content(payload(part))
+    return None if content is None else message_from_bytes(content)
 
 
 def _children(part: Message) -> list[Message]:
