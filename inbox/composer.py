@@ -48,6 +48,8 @@ def send(number: int) -> ResponseReturnValue:
     hub, who, form = hub_here(), viewer(), _Form()
     attached = form.attachment_ids
     try:
+        if form.choice and form.channel_id is None:
+            raise Conflict("Nobody can tell which channel that was to go by; choose one, then send again.")
         must_be_whole(form.note if form.kind == drafts.NOTE else form.reply)
         attached = [*form.attachment_ids, *_store_files(who, form.files)]
         with hub.store.write() as tx:

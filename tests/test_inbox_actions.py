@@ -130,6 +130,15 @@ def test_without_scripts_a_held_reply_comes_back_on_the_whole_page(jonas: Browse
     assert (sent.status_code, sent.location) == (303, f"/inbox/c/{number}?view=mine")
 
 
+@pytest.mark.parametrize("choice", ["garbage", "99999999999999999999:1", "1:14"])
+def test_a_channel_that_cannot_be_told_is_never_guessed(jonas: Browser, desk: Desk, choice: str) -> None:
+    number = arrived(desk, jonas)
+    refused = send(jonas, number, "Here it is", choice=choice)
+    assert refused.status_code == 409
+    assert words(Page(refused.text), "#reply") == ["Here it is"]
+    assert [message.kind for message in desk.messages(number)] == ["inbound"]
+
+
 @pytest.mark.parametrize("text", ["", "   \n"])
 def test_an_empty_reply_is_refused_where_it_was_typed(jonas: Browser, desk: Desk, text: str) -> None:
     refused = send(jonas, arrived(desk, jonas), text)
