@@ -114,10 +114,7 @@ class RuleBook:
         self._profiles = profiles or {}
         self.skills = skills
         self._staff = staff or {}  # by queue the skills of each agent who serves it
-        self._best = {
-            queue_id: {name: max(one.get(name, 0) for one in crew) for one in crew for name in one}
-            for queue_id, crew in self._staff.items()
-        }
+        self._best = {queue_id: _best_levels(crew) for queue_id, crew in self._staff.items()}
         self._takeable: dict[tuple[int, str, int | None], bool] = {}
         self.rules = tuple(compiled for rule in rules if (compiled := self._compiled(rule)) is not None)
         asked = {name for rule in self.rules for name in rule.condition.asks}
@@ -232,6 +229,14 @@ class RuleBook:
     def _by_default(self, queue: QueueTerms) -> Placement:
         trace = [{"step": "default", "rules": len(self.rules), "queue_id": queue.id, "queue": queue.name}]
         return Placement(queue, "{}", 0, json.dumps(trace), "default queue")
+
+
+def _best_levels(crew: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    best: dict[str, int] = {}
+    for skills in crew:
+        for name, level in skills.items():
+            best[name] = max(level, best.get(name, 0))
+    return best
 
 
 _books: WeakKeyDictionary[Any, RuleBook] = WeakKeyDictionary()
