@@ -106,7 +106,7 @@ def verify_identity(token: str, secret: str, now: datetime, audience: str = "") 
     HS256 counts, whatever the token's own header says (RFC 7519 section 4.1, RFC 8725 section 3.1).
     """
     if not secret:
-        raise NotAuthentic("This widget has no identity secret; set identity_secret on the channel's page.")
+        raise NotAuthentic("This widget has no identity secret; write identity_secret in the channel's settings.")
     try:
         claims: dict[str, Any] = jwt.decode(
             token,

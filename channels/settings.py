@@ -22,7 +22,7 @@ def checked(
             raise NotConfigured(f"channel {channel!r}: unknown setting {key!r}; {hint}")
     for key in required:
         if not settings.get(key):
-            raise NotConfigured(f"channel {channel!r}: setting {key!r} is missing; fill it in on the channel's page.")
+            raise NotConfigured(f"channel {channel!r}: setting {key!r} is missing; write it in the channel's settings.")
     return settings
 
 

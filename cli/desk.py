@@ -103,14 +103,14 @@ def create_api_token(settings: Settings, name: str, role: str, days: int | None)
 
 
 def create_user(settings: Settings, name: str, email: str, role: str, queues: list[str], password: str | None) -> int:
-    """A new agent, or a new password for the one who has this address."""
+    """A new agent, or a new password for the one who has this address, who stays what they are otherwise."""
     password = password or _ask_password()
     with opened_store(settings) as store, store.write() as tx:
         agent = agent_by_email(tx, email)
         try:
             if agent is not None:
                 set_password(tx, agent, password)
-                told = f"{agent.name} has a new password."
+                told = f"{agent.name} ({agent.role}) was there already and has a new password; nothing else is changed."
             else:
                 new = create_agent(tx, name=name, email=email, role=role, password=password, queues=_queues(tx, queues))
                 told = f"{new.name} can sign in as {new.email} ({new.role})."

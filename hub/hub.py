@@ -177,7 +177,9 @@ class Hub:
                 keeper = TokenKeeper(self.store, self._seal, account.id or 0, channel.oauth)
                 channel.use_tokens(keeper.token)
             return Opened(account, channel, hears=channel if isinstance(channel, Hears) else None, keeper=keeper)
-        except (NotConfigured, SettingsError) as error:
+        except NotConfigured as error:  # which names the channel
+            return Opened(account, None, str(error))
+        except SettingsError as error:
             return Opened(account, None, f"channel {account.name!r}: {error}")
 
     def _defaults(self, account: ChannelAccount) -> dict[str, Any]:

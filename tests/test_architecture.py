@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-BELOW_DOORS = {"config", "storage", "channels", "routing", "hub", "analytics"}
+BELOW_DOORS = {"config", "storage", "channels", "routing", "hub"}
 DOORS = {"webhooks", "chatops", "inbox", "api"}
 MAY_IMPORT = {
     "config": set[str](),
@@ -20,7 +20,6 @@ MAY_IMPORT = {
     "channels": {"config"},
     "routing": {"storage"},
     "hub": {"config", "storage", "channels", "routing"},
-    "analytics": {"storage", "routing"},
     "sandbox": {"channels", "config", "storage", "hub"},
     **dict.fromkeys(DOORS, BELOW_DOORS),
     "app": BELOW_DOORS | DOORS | {"sandbox", "worker", "cli"},

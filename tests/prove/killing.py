@@ -24,7 +24,7 @@ from tests.processes import ROOT, Browser, until
 from tests.prove.ground import Ground
 from tests.story import MAILBOX, PASSWORD
 
-PACKAGES = ("storage", "channels", "routing", "hub", "analytics", "webhooks", "chatops", "inbox", "api", "cli")
+PACKAGES = ("storage", "channels", "routing", "hub", "webhooks", "chatops", "inbox", "api", "cli")
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(200)
 ROUND_SECONDS = 60.0  # until a round that has not come to its end is called stuck
 # A step that is only met after another kill: what a crash left is asked about.
