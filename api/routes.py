@@ -41,8 +41,9 @@ class Operation:
 
     def serve(self, **ids: Any) -> Response:
         """Parse, let the view do its one thing, answer."""
+        asked = fitted(self.query or In, request.args.to_dict())
         if self.query is not None:
-            ids["asked"] = fitted(self.query, request.args.to_dict())
+            ids["asked"] = asked
         if self.body is not None:
             ids["asked"] = fitted(self.body, _json())
         result = self.view(**ids)

@@ -203,6 +203,12 @@ def test_a_filter_that_nobody_knows_is_an_error_and_not_ignored(crm: Program, qu
     refused(answer, 422, "invalid")
 
 
+@pytest.mark.parametrize("path", ["calendars", "rules", "event-types", "webhook-endpoints", "conversations/1"])
+def test_what_takes_no_filter_ignores_none(crm: Program, path: str) -> None:
+    answer = crm.server.get(f"/api/v1/{path}", params={"colour": "red"}, headers=crm.headers)
+    refused(answer, 422, "invalid")
+
+
 def test_a_reply_goes_out_once_under_one_key(desk: Desk, crm: Program) -> None:
     taken = desk.text("Where is my parcel?")
     path, key = f"/conversations/{taken.conversation_id}/replies", {"Idempotency-Key": "order-7-shipped"}
