@@ -35,8 +35,8 @@ from hub.mailhealth import warn_of_secrets
 from hub.media import fetch_waiting
 from hub.outbound import file_copy, reconcile_message, send_message
 from hub.pacing import forget_old_turns
-from hub.people import forget_old_failures
 from hub.retention import drop_old
+from hub.throttle import forget_old_failures
 from routing.retire import is_stranded, take_up_stranded
 from routing.router import Router
 from storage.leases import drop_all_leases

@@ -22,9 +22,9 @@ from sqlalchemy import Integer, func
 from sqlmodel import col, select
 
 from api.errors import answer
+from hub.apitokens import token_actor
 from hub.hub import Hub
 from hub.mailhealth import folder_health, secret_ages
-from hub.people import token_actor
 from hub.pump import latest_fact
 from hub.web import hub_here
 from routing.agents import load_drift

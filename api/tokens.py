@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import g, request
 
 from api.errors import Refused
-from hub.people import token_actor
+from hub.apitokens import token_actor
 from hub.web import hub_here
 from storage.access import Actor
 

@@ -14,7 +14,8 @@ from sqlmodel import col, select
 from config import Settings, SettingsError
 from config.settings import read_text, table
 from hub import desk
-from hub.people import create_agent, create_token, set_mail_notices, set_password
+from hub.apitokens import create_token
+from hub.people import create_agent, set_mail_notices, set_password
 from hub.preview import preview
 from hub.ruleschema import rules_schema
 from storage import Store, Tx

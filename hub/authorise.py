@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import logging
@@ -13,9 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from cryptography.fernet import Fernet, InvalidToken
-
 from channels.mail.oauth import Grant, OAuthClient, TokenTrouble, how_to_mend, refreshed
+from hub.sealing import Envelope
 from storage import Store, Tx
 from storage.channel_tokens import keep_token, note_token_problem, token_of
 from storage.leases import drop_lease, holds_lease, take_lease
@@ -41,23 +39,22 @@ class Kept:
 
 
 class Seal:
-    """Encrypts what the database must not show (Fernet: AES-128-CBC and HMAC-SHA256), with a key from SECRET_KEY."""
+    """The tokens of a channel in an envelope that only this SECRET_KEY opens."""
 
     def __init__(self, secret_key: str):
-        digest = hashlib.sha256(b"switchyard channel token " + secret_key.encode()).digest()
-        self._fernet = Fernet(base64.urlsafe_b64encode(digest))
+        self._envelope = Envelope(secret_key, "channel token")
 
     def close(self, kept: Kept) -> str:
         """As text for the database."""
         told = [kept.access_token, kept.refresh_token, kept.expires_at.isoformat(), kept.seed]
-        return self._fernet.encrypt(json.dumps(told).encode()).decode()
+        return self._envelope.close(json.dumps(told))
 
     def open(self, sealed: str) -> Kept | None:
         """None for what another SECRET_KEY has sealed, or nothing."""
-        try:
-            access, refresh, expires_at, seed = json.loads(self._fernet.decrypt(sealed.encode()))
-        except (InvalidToken, ValueError):
+        text = self._envelope.open(sealed)
+        if text is None:
             return None
+        access, refresh, expires_at, seed = json.loads(text)
         return Kept(access, refresh, datetime.fromisoformat(expires_at).astimezone(UTC), seed)
 
 

@@ -19,6 +19,7 @@ from hub.ours import Ours, ours_of
 from hub.pump import Pump
 from hub.reading import Reading
 from hub.recipients import own_addresses
+from hub.sealing import Envelope
 from hub.tokens import Tokens
 from storage import Store
 from storage.access import NotFound
@@ -72,6 +73,7 @@ class Hub:
         self._own_reading = reading is None
         self.tokens = Tokens(settings.secret_key)
         self._seal = Seal(settings.secret_key)
+        self.envelope = Envelope(settings.secret_key, "second step")
         self.pump = Pump(self.store)
         self.listener = Listener(self.store)
         self._opened: dict[int, Opened] = {}

@@ -6,9 +6,11 @@ from flask import Blueprint
 
 from hub.web import know_ids
 from inbox import (
+    account,
     actions,
     answers,
     composer,
+    door,
     files,
     floor,
     lab,
@@ -30,6 +32,8 @@ def create_blueprint() -> Blueprint:
     session.register(blueprint)
     answers.register(blueprint)
     blueprint.before_request(know_ids)
+    for part in (door, account):
+        part.register(blueprint)
     for part in (pages, actions, composer, suggest, files, floor, lab, ledger, rules, savedreplies, stream):
         part.register(blueprint)
     return blueprint

@@ -1,26 +1,31 @@
-"""Who is at the browser: signing in and out, forms that only our own pages can send, and the headers of every page."""
+"""Who is at the browser, forms that only our own pages can send, and the headers of every page."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from flask import Blueprint, Response, g, redirect, render_template, request, url_for
+from flask import Blueprint, Response, g, redirect, request, url_for
 from flask.sansio.app import App
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFProtect
+from werkzeug.wrappers import Response as BaseResponse
 
-from hub.people import SignInRefused, keep_session, session_agent, sign_in, sign_out
+from hub.signin import keep_session, session_agent
 from hub.web import hub_here
-from routing import work
 from storage.access import Actor, actor_for
 from storage.people import Agent
 
 csrf = CSRFProtect()
-OPEN_TO_ALL = ("inbox.sign_in_page", "inbox.sign_in_form", "inbox.home", "inbox.picture")
+OPEN_TO_ALL = frozenset(f"inbox.{name}" for name in (
+    "sign_in_page", "sign_in_form", "second_step_page", "second_step_form", "home", "picture",
+))  # fmt: skip
+# What is left to somebody of whom the desk asks a second step, until it is set up.
+WITHOUT_STEP = frozenset(f"inbox.{name}" for name in (
+    "own_step", "own_step_begin", "own_step_confirm", "sign_out_form",
+))  # fmt: skip
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -34,6 +39,7 @@ class Viewer:
     agent: Agent
     actor: Actor
     zone: tzinfo
+    sign_in_id: int = 0
 
     @property
     def id(self) -> int:
@@ -47,61 +53,16 @@ def viewer() -> Viewer:
 
 
 def register(blueprint: Blueprint) -> None:
-    """Guard every view of the blueprint and add the sign-in."""
+    """Guard every view of the blueprint."""
     blueprint.record_once(lambda state: _configure(state.app))
     blueprint.before_request(_know_viewer)
     blueprint.before_request(_protect_forms)
     blueprint.after_request(_harden)
-    blueprint.add_url_rule("/sign-in", view_func=sign_in_page)
-    blueprint.add_url_rule("/sign-in", view_func=sign_in_form, methods=["POST"])
-    blueprint.add_url_rule("/sign-out", view_func=sign_out_form, methods=["POST"])
 
 
 def wants_fragment() -> bool:
     """Whether htmx asks for a part of the page; going back in history takes the whole."""
     return request.headers.get("HX-Request") == "true" and "HX-History-Restore-Request" not in request.headers
-
-
-def sign_in_page() -> ResponseReturnValue:
-    """The form; somebody who is signed in already goes on."""
-    if g.viewer is not None:
-        return redirect(_next())
-    return render_template("inbox/sign_in.html", email="", problem="", next=_next())
-
-
-def sign_in_form() -> ResponseReturnValue:
-    """Check the password and set the cookie; a wrong one keeps the address that was typed."""
-    hub = hub_here()
-    email, password = request.form.get("email", ""), request.form.get("password", "")
-    try:
-        agent, secret = sign_in(
-            hub.store, email, password,
-            ip=request.remote_addr or "", user_agent=request.user_agent.string, hours=hub.settings.session_hours,
-        )  # fmt: skip
-    except SignInRefused as refused:
-        page = render_template("inbox/sign_in.html", email=email, problem=str(refused), next=_next())
-        return page, 429 if "Too many" in str(refused) else 403
-    if agent.status == "offline" and agent.id is not None:
-        number = agent.id
-        with hub.store.write() as tx:
-            work.set_status(tx, actor_for(tx, agent), number, "available", "signed in")
-    response = redirect(_next(), 303)
-    response.set_cookie(
-        _cookie_name(), secret, max_age=hub.settings.session_hours * 3600, httponly=True, samesite="Lax",
-        secure=hub.settings.base_url.startswith("https:"),
-    )  # fmt: skip
-    return response
-
-
-def sign_out_form() -> ResponseReturnValue:
-    """End this browser's sign-in and take no more work."""
-    hub, who = hub_here(), viewer()
-    with hub.store.write() as tx:
-        sign_out(tx, cookie_secret())
-        work.set_status(tx, who.actor, who.id, "offline", "signed out")
-    response = redirect(url_for("inbox.sign_in_page"), 303)
-    response.delete_cookie(_cookie_name())
-    return response
 
 
 def _configure(app: App) -> None:
@@ -121,6 +82,18 @@ def cookie_secret() -> str:
     return request.cookies.get(_cookie_name(), "")
 
 
+def keep_cookie(response: BaseResponse, secret: str) -> None:
+    """Let the browser hold what `let_in` gave; nothing signs it out."""
+    settings = hub_here().settings
+    if not secret:
+        response.delete_cookie(_cookie_name())
+        return
+    response.set_cookie(
+        _cookie_name(), secret, max_age=settings.session_hours * 3600, httponly=True, samesite="Lax",
+        secure=settings.base_url.startswith("https:"),
+    )  # fmt: skip
+
+
 def _cookie_name() -> str:
     return f"switchyard_{hub_here().settings.port}"
 
@@ -132,24 +105,26 @@ def _know_viewer() -> ResponseReturnValue | None:
     with hub.store.read() as tx:
         session = session_agent(tx, secret)
         if session is not None:
-            g.viewer = Viewer(session.agent, actor_for(tx, session.agent), _zone())
+            g.viewer = Viewer(session.agent, actor_for(tx, session.agent), _zone(), session.sign_in_id)
     if session is not None and session.stale:
         number = session.sign_in_id
         hub.store.submit(lambda tx: keep_session(tx, number, hub.settings.session_hours))
     if session is None and request.endpoint not in OPEN_TO_ALL:
-        return _send_to_sign_in()
+        return _send_to("inbox.sign_in_page")
+    if session is not None and session.step_missing and request.endpoint not in OPEN_TO_ALL | WITHOUT_STEP:
+        return _send_to("inbox.own_step")
     return None
 
 
-def _send_to_sign_in() -> ResponseReturnValue:
+def _send_to(endpoint: str) -> ResponseReturnValue:
     if request.method != "GET" or wants_fragment():
-        target = url_for("inbox.sign_in_page")
+        target = url_for(endpoint)
         if request.headers.get("HX-Request"):
             return Response("", 401, {"HX-Redirect": target})
         return redirect(target, 303)
     if request.path.endswith("/stream"):
         return Response("sign in first\n", 401)
-    return redirect(url_for("inbox.sign_in_page", next=request.full_path.rstrip("?")))
+    return redirect(url_for(endpoint, next=request.full_path.rstrip("?")))
 
 
 def _protect_forms() -> None:
@@ -180,12 +155,3 @@ def _zone() -> tzinfo:
         return ZoneInfo(name) if name and len(name) < 64 else ZoneInfo("UTC")
     except (ValueError, KeyError, OSError):
         return ZoneInfo("UTC")
-
-
-def _next() -> str:
-    """Where to go after the sign-in: a path of ours, never another site's."""
-    wanted = request.values.get("next", "")
-    parts = urlsplit(wanted)
-    if wanted.startswith("/inbox") and not parts.netloc and not parts.scheme and "\\" not in wanted:
-        return wanted
-    return url_for("inbox.mine")

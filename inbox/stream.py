@@ -9,8 +9,8 @@ from flask import Blueprint, current_app, request
 from flask.typing import ResponseReturnValue
 
 from hub import Hub
-from hub.people import session_agent
 from hub.pump import SKIPPED, Happened, Wants, frame
+from hub.signin import session_agent
 from hub.web import hub_here
 from inbox.session import cookie_secret, viewer
 from storage.access import Actor, actor_for
@@ -18,7 +18,9 @@ from storage.store import Store
 
 REMEMBERED = 2000
 SENT = ("message_id", "contact_id", "agent_id", "offer_id", "state")
-RIGHTS_CHANGE = ("DeskChanged", "AgentStatusChanged", SKIPPED)
+RIGHTS_CHANGE = (
+    "DeskChanged", "AgentStatusChanged", "AgentChanged", "AgentSwitched", "RoleChanged", "SignInsEnded", SKIPPED,
+)  # fmt: skip
 
 
 class Sight:

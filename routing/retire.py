@@ -19,7 +19,7 @@ from storage.access import SYSTEM, Actor
 from storage.conversations import Conversation
 from storage.desk import default_queue
 from storage.facts import ConversationQueued
-from storage.people import Agent
+from storage.people import Agent, end_sign_ins
 from storage.store import Tx
 from storage.work import LIVE, WorkItem
 
@@ -46,6 +46,7 @@ def retire_agent(tx: Tx, actor: Actor, agent_id: int) -> None:
     set_status(tx, actor, agent_id, "offline", "switched off")
     _give_back(tx, actor, agent_id)
     tx.sql("UPDATE agent SET active = ? WHERE id = ?", False, agent_id)
+    end_sign_ins(tx, agent_id, "switched off", actor.by)
     refresh(tx, Agent, agent_id)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from storage import accountfacts as accountfacts
 from storage.factrows import Fact as Fact
 from storage.factrows import FactRow as FactRow
 

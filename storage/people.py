@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel, col, select
 
+from storage.accountfacts import SignInsEnded
 from storage.columns import BigId, json, key, ref, utc
 from storage.store import Tx
 
@@ -131,7 +132,7 @@ class AgentQueue(SQLModel, table=True):
 
 
 class SignIn(SQLModel, table=True):
-    """A browser that is signed in. `token_hash` is the SHA-256 of the cookie's secret."""
+    """A browser that is signed in. `token_hash` is the SHA-256 of the cookie's secret; `how` says what let it in."""
 
     __tablename__ = "sign_in"
 
@@ -140,6 +141,7 @@ class SignIn(SQLModel, table=True):
     token_hash: str = Field(max_length=64, unique=True)
     user_agent: str = ""
     ip: str = ""
+    how: str = Field(default="", sa_column_kwargs={"server_default": ""})
     created_at: datetime = utc()
     seen_at: datetime = utc()
     expires_at: datetime = utc()
@@ -147,7 +149,10 @@ class SignIn(SQLModel, table=True):
 
 
 class SignInFailure(SQLModel, table=True):
-    """A wrong password, kept for a while to slow guessing down. `what` is "email:<address>" or "ip:<address>"."""
+    """A wrong password or code, or a link that was asked for, kept for a while to slow guessing down.
+
+    `what` is "email:<address>", "ip:<address>", "code:<agent>" or "link:<address>".
+    """
 
     __tablename__ = "sign_in_failure"
     __table_args__ = (Index("ix_sign_in_failure_what_at", "what", "at"),)
@@ -176,6 +181,17 @@ class ApiToken(SQLModel, table=True):
 def agent_by_email(tx: Tx, email: str) -> Agent | None:
     """The active agent with this address, whatever its case."""
     return tx.exec(select(Agent).where(Agent.email == email.strip().lower(), col(Agent.active))).first()
+
+
+def end_sign_ins(tx: Tx, agent_id: int, why: str, by: str, *, but: int | None = None) -> int:
+    """Sign every browser of an agent out, except the sign-in `but`; how many those were."""
+    ended = tx.sql(
+        "UPDATE sign_in SET revoked_at = ? WHERE agent_id = ? AND id <> ? AND revoked_at IS NULL AND expires_at > ?",
+        tx.now, agent_id, but or 0, tx.now,
+    ).rowcount  # fmt: skip
+    if ended:
+        tx.emit(SignInsEnded(agent_id, ended, why, by))
+    return ended
 
 
 def identities_of(tx: Tx, person_id: int) -> list[Identity]:

@@ -14,9 +14,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from requests import Response
 from sqlmodel import select
 
+from hub.apitokens import create_token
 from hub.desk import apply
 from hub.feed import TYPES, type_of
-from hub.people import create_token
 from hub.replies import reply
 from hub.suppression import suppress
 from routing.router import Router

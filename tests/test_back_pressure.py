@@ -16,7 +16,7 @@ from requests import Response
 
 import chatops
 from hub import Hub
-from hub.people import create_token
+from hub.apitokens import create_token
 from storage import Busy, Store, Tx
 from storage.desk import ChannelAccount
 from storage.store import POSTGRES_WRITERS

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 import pytest
 import requests
 
-from hub.people import set_password, sign_in
+from hub.people import set_password
 from hub.pump import facts_after
+from hub.signin import BY_PASSWORD, let_in, passed
 from inbox.stream import wants
 from storage.people import Agent
 from tests.browser.room import PASSWORD, application, served
@@ -103,7 +104,8 @@ def test_tomas_hears_nothing_of_shipping(desk: Desk, address: str) -> None:
 
 
 def test_an_ended_sign_in_hears_no_more(desk: Desk) -> None:
-    _, secret = sign_in(desk.hub.store, "jonas@desk.example", PASSWORD, ip="192.0.2.1")
+    store = desk.hub.store
+    secret = let_in(store, passed(store, "jonas@desk.example", PASSWORD, ip="192.0.2.1"), BY_PASSWORD)
     with application(desk).app_context():
         told = wants(desk.hub, desk.jonas, secret)
 
@@ -117,5 +119,5 @@ def test_an_ended_sign_in_hears_no_more(desk: Desk) -> None:
     desk.text("One more thing")
     with desk.hub.store.read() as tx:
         after = facts_after(tx, before[-1].id)
-    assert [fact.name for fact in after] == ["DeskChanged", "MessageReceived"]
-    assert [told(fact) for fact in after] == [None, None]
+    assert [fact.name for fact in after] == ["SignInsEnded", "PasswordChanged", "MessageReceived"]
+    assert [told(fact) for fact in after] == [None, None, None]

@@ -5,19 +5,10 @@ from __future__ import annotations
 import pytest
 from sqlmodel import select
 
-from hub.people import (
-    SignInRefused,
-    check_password,
-    create_agent,
-    create_token,
-    forget_old_failures,
-    keep_session,
-    session_agent,
-    set_password,
-    sign_in,
-    sign_out,
-    token_actor,
-)
+from hub.apitokens import create_token, token_actor
+from hub.people import check_password, create_agent, set_password
+from hub.signin import BY_PASSWORD, keep_session, let_in, passed, session_agent, sign_out
+from hub.throttle import SignInRefused, forget_old_failures
 from storage import Store
 from storage.access import Conflict, NotFound
 from storage.desk import Queue, Skill
@@ -44,7 +35,7 @@ def jonas(store: Store) -> Agent:
 
 
 def enter(store: Store, password: str = PASSWORD, email: str = "jonas@example.com", ip: str = "192.0.2.1") -> str:
-    return sign_in(store, email, password, ip=ip)[1]
+    return let_in(store, passed(store, email, password, ip=ip), BY_PASSWORD, ip=ip)
 
 
 def test_jonas_signs_in_and_his_cookie_is_known(store: Store, jonas: Agent) -> None:
@@ -60,7 +51,7 @@ def test_jonas_signs_in_and_his_cookie_is_known(store: Store, jonas: Agent) -> N
 
 
 def test_a_sign_in_slides_and_then_ends(store: Store, jonas: Agent, clock: Clock) -> None:
-    _, secret = sign_in(store, "jonas@example.com", PASSWORD, ip="192.0.2.1", hours=2)
+    secret = let_in(store, jonas, BY_PASSWORD, hours=2)
     clock.forward(minutes=90)
     with store.write() as tx:
         session = session_agent(tx, secret)

@@ -150,6 +150,12 @@ def pages(address: str, mara: int) -> dict[str, Callable[[Page], object]]:
         page.click("a.apply")
         page.wait_for_selector(".diff")
 
+    def step_begun(page: Page) -> None:
+        page.goto(f"{address}/inbox/account/second-step")
+        if page.locator(".qr").count() == 0:
+            page.click("main button.primary")
+        page.wait_for_selector(".qr")
+
     def help_open(page: Page) -> None:
         page.goto(f"{address}/inbox/mine")
         page.keyboard.press("?")
@@ -178,6 +184,8 @@ def pages(address: str, mara: int) -> dict[str, Callable[[Page], object]]:
         "nothing-found": lambda page: page.goto(f"{address}/inbox/search?q=zebra"),
         "not-here": lambda page: page.goto(f"{address}/inbox/c/99999"),
         "help": help_open,
+        "account": lambda page: page.goto(f"{address}/inbox/account"),
+        "second-step": step_begun,
         "unreadable": unreadable,
         "ledger": lambda page: page.goto(f"{address}/inbox/ledger"),
         "receipt": receipt,
