@@ -22,7 +22,7 @@ from chatops import notices
 from config import Settings, SettingsError, load
 from config.collector import spare_what_is_loaded
 from config.logs import set_up_logging
-from hub import Hub, Opened, acknowledge
+from hub import Hub, Opened, accesslinks, acknowledge
 from hub import notices as mail_notices
 from hub.authorise import renew_due
 from hub.delivery import Courier, Sender
@@ -50,8 +50,8 @@ logger = logging.getLogger(__name__)
 OUTAGE_SECONDS = 2
 
 SENDERS: dict[str, Sender] = {
-    "channel": send_message, "copy": file_copy, "notice": mail_notices.send, "slack": notices.send,
-    "webhook": outgoing.send,
+    "channel": send_message, "copy": file_copy, "letter": accesslinks.send, "notice": mail_notices.send,
+    "slack": notices.send, "webhook": outgoing.send,
 }  # fmt: skip
 FOLLOWERS: dict[str, Follow] = {
     "slack": notices.follow, "webhooks": outgoing.follow, "acknowledgements": acknowledge.follow,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import g, request
 
 from api.errors import Refused
-from hub.apitokens import token_actor
+from hub.apitokens import is_stale, note_use, token_actor
 from hub.web import hub_here
 from storage.access import Actor
 
@@ -15,12 +15,16 @@ def authenticate() -> None:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Refused(401, "no_token", "Send `Authorization: Bearer <token>`; `app.py token create` makes one.")
-    with hub_here().store.read() as tx:
-        actor = token_actor(tx, token.strip())
+    hub, token = hub_here(), token.strip()
+    with hub.store.read() as tx:
+        actor = token_actor(tx, token)
+        stale = is_stale(tx, token)
     if actor is None:
         raise Refused(
             401, "bad_token", "This token is unknown, revoked or expired; ask an administrator for a new one."
         )
+    if stale:
+        hub.store.submit(lambda tx: note_use(tx, token))
     g.actor = actor
 
 

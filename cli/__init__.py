@@ -109,6 +109,8 @@ def parser() -> argparse.ArgumentParser:
     told = user.add_parser("notices", help="Tell an agent by mail what is theirs, and let them answer by mail.")
     told.add_argument("email")
     told.add_argument("wanted", choices=("on", "off"))
+    lost = user.add_parser("reset-step", help="Take away the second step of an agent who has lost it.")
+    lost.add_argument("email")
     return top
 
 
@@ -290,4 +292,6 @@ def _on_the_desk(given: argparse.Namespace, settings: Settings) -> int:
         return desk.create_api_token(settings, given.name, given.role, given.days)
     if given.action == "notices":
         return desk.set_notices(settings, given.email, wanted=given.wanted == "on")
+    if given.action == "reset-step":
+        return desk.reset_step(settings, given.email)
     return desk.create_user(settings, given.name, given.email, given.role, given.queue, given.password)

@@ -18,6 +18,7 @@ from hub.apitokens import create_token
 from hub.people import create_agent, set_mail_notices, set_password
 from hub.preview import preview
 from hub.ruleschema import rules_schema
+from hub.secondstep import reset
 from storage import Store, Tx
 from storage.access import Actor, NotFound
 from storage.desk import Queue
@@ -132,6 +133,17 @@ def set_notices(settings: Settings, email: str, *, wanted: bool) -> int:
     by = settings.notices_by
     ready = f"by {by}" if by else "once the setting notices_by names the mail channel that does it"
     print(f"{name} is told by mail what is theirs, {ready}." if wanted else f"{name} gets no more mail.")
+    return 0
+
+
+def reset_step(settings: Settings, email: str) -> int:
+    """For an admin who has lost phone and recovery codes, and whom no other admin can help."""
+    with opened_store(settings) as store, store.write() as tx:
+        agent = agent_by_email(tx, email)
+        if agent is None:
+            raise NotFound(f"There is no agent {email}.")
+        reset(tx, OPERATOR, agent.id or 0)
+    print(f"{agent.name} signs in with the password alone and can set a second step up anew.")
     return 0
 
 

@@ -10,7 +10,7 @@ from channels.base import Strength
 from channels.mail.headers import normalised as normal_address
 from channels.phone import normalise
 from storage import Tx
-from storage.access import Actor, Conflict, NotFound, person_for
+from storage.access import CONTACTS, Actor, Conflict, NotFound, person_for
 from storage.facts import ContactChanged, ContactsMerged, ContactsUnmerged
 from storage.people import Contact, Identity, Merge
 
@@ -19,6 +19,7 @@ MERGE_LOCK = 7_316_003  # merges are rare and move many rows: one at a time, or 
 
 def rename(tx: Tx, actor: Actor, contact_id: int, name: str) -> Contact:
     """Give a person another name. Raises NotFound."""
+    actor.must(CONTACTS)
     person = person_for(tx, actor, contact_id)
     person.name = name.strip()[:200]
     tx.add(person)
@@ -31,6 +32,7 @@ def add_identity(tx: Tx, actor: Actor, contact_id: int, kind: str, value: str) -
 
     Raises NotFound, or Conflict when the value can't be read or reaches somebody else already.
     """
+    actor.must(CONTACTS)
     person = person_for(tx, actor, contact_id)
     normalised = _normalised(kind, value)
     taken = tx.exec(select(Identity).where(Identity.kind == kind, Identity.value == normalised)).first()
@@ -53,6 +55,7 @@ def merge(tx: Tx, actor: Actor, survivor_id: int, other_id: int) -> Merge:
 
     Raises NotFound, or Conflict when they are one already.
     """
+    actor.must(CONTACTS)
     _one_at_a_time(tx)
     survivor, other = person_for(tx, actor, survivor_id), person_for(tx, actor, other_id)
     if survivor.id == other.id:
@@ -72,6 +75,7 @@ def unmerge(tx: Tx, actor: Actor, merge_id: int) -> Merge:
 
     Raises NotFound, or Conflict when it was undone before or a later merge has to be undone first.
     """
+    actor.must(CONTACTS)
     _one_at_a_time(tx)
     row = tx.get(Merge, merge_id)
     if row is None:

@@ -42,11 +42,11 @@ SCHEDULES: dict[str, tuple[int, ...]] = {
     "channel": (5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800, 43200),
     "mail": (15, 60, 300, 900, 1800, 3600, 7200, 10800, 14400, *(21600,) * 18),
     "copy": (30, 300, 1800, 7200, 21600, 43200, 86400, 86400),
-    "slack": (5, 30, 120, 600, 3600),
+    **dict.fromkeys(("letter", "slack"), (5, 30, 120, 600, 3600)),
     "notice": (15, 60, 300, 900, 1800, 3600, 7200, 14400),
     "webhook": (5, 300, 1800, 7200, 18000, 36000, 36000),
 }
-REPEATABLE = ("copy", "slack", "webhook")  # carry an id that makes a second hand-over harmless
+REPEATABLE = ("copy", "letter", "slack", "webhook")  # carry an id that makes a second hand-over harmless
 
 CREATE = (
     "INSERT INTO delivery(sender, target, dedupe_key, message_id, payload, state, due_at, claims, in_doubt, attempts, "

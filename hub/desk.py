@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from sqlmodel import SQLModel, col, select
 
+from hub.deskaccess import may_change_people, must_know_roles, roles_in, roles_out, sign_in_in, sign_in_out
 from hub.deskchange import Change
 from hub.deskentries import (
     ActionEntry,
@@ -29,12 +30,12 @@ from routing.hours import must_open, read_calendar
 from routing.promises import KINDS as PROMISED
 from routing.retire import drop_skill, hold_all, move_out, retire_agent
 from storage import Tx
-from storage.access import Actor
+from storage.access import SETTINGS, Actor
 from storage.calendars import CalendarPlan
 from storage.deliveries import WebhookEndpoint
 from storage.desk import ChannelAccount, Queue, RoutingProfile, RoutingRule, Skill, touch_desk
 from storage.facts import DeskChanged
-from storage.people import Agent, AgentQueue, AgentSkill
+from storage.people import Agent, AgentQueue, AgentSkill, admins_who_sign_in, one_change_of_admins
 
 __all__ = ["Change", "DeskError", "apply", "export", "read"]
 
@@ -45,10 +46,12 @@ def apply(tx: Tx, actor: Actor, document: Mapping[str, Any], *, private: bool = 
     What a section leaves out is switched off, and its work goes back to waiting; rules, saved replies and skills,
     which no history refers to, are removed. Sections that the file doesn't have stay as they are. Rolling the unit
     back makes this a dry run. Applying the same file twice changes nothing. `private` lets webhooks reach our own
-    network. Raises DeskError.
+    network. Raises DeskError and Forbidden.
     """
-    actor.must_be("admin")
+    actor.must(SETTINGS)
     file = check(document, private=private)
+    one_change_of_admins(tx)
+    admins = admins_who_sign_in(tx)
     leavers = _left_out(tx, Agent, "email", None if file.agents is None else [agent.email for agent in file.agents])
     closing = _left_out(tx, Queue, "name", None if file.queues is None else [queue.name for queue in file.queues])
     if file.queues is not None:  # a message on its way during an earlier apply may have landed in a closed queue
@@ -62,10 +65,20 @@ def apply(tx: Tx, actor: Actor, document: Mapping[str, Any], *, private: bool = 
         if (entries := getattr(file, section)) is not None:
             changes += step(tx, entries)
             tx.flush()
+    if file.roles is not None:
+        changes += roles_in(tx, file.roles, _ids(tx, Queue), actor.by)
+    if file.sign_in is not None:
+        changes += sign_in_in(tx, file.sign_in, actor.by)
+    if file.roles is not None or file.agents is not None:
+        tx.flush()
+        must_know_roles(tx)
+    if file.agents is not None and admins and not admins_who_sign_in(tx):
+        raise DeskError("agents leaves nobody who can sign in as an admin: keep the role of one who has a password")
     if file.skills is not None or file.queues is not None:
         _must_not_miss_skills(tx)
     if file.calendars is not None:
         _must_not_miss_calendars(tx)
+    may_change_people(actor, changes)
     for queue in closing:
         changes += [] if queue.active else _move_out(tx, actor, queue)
     if changes:
@@ -92,6 +105,8 @@ def export(tx: Tx) -> str:
         ],
         "skills": list(skills.values()),
         "profiles": [profile_out(row, queues) for row in _active(tx, RoutingProfile)],
+        "roles": roles_out(tx, queues),
+        "sign_in": sign_in_out(tx),
         "agents": [_agent_out(tx, agent, queues, skills) for agent in _active(tx, Agent)],
         "channels": [
             {"name": c.name, "kind": c.kind, "address": c.address, "settings": c.settings}

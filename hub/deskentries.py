@@ -31,7 +31,7 @@ from routing.handout import RINGS
 from routing.hours import read_calendar
 from routing.ladder import TOLD
 from routing.promises import WARN_AT
-from storage.access import ROLES
+from storage.access import PERMISSIONS, ROLES
 
 HANDOUT = ("boost", "max_wait", "cooldown", "missed_limit", "offers", "paused")  # of a queue, beside order and reserve
 
@@ -39,6 +39,12 @@ HANDOUT = ("boost", "max_wait", "cooldown", "missed_limit", "offers", "paused") 
 def _condition(value: Any) -> Any:
     validate(value)
     return value
+
+
+def _not_built_in(name: str) -> str:
+    if name in ROLES:
+        raise ValueError(f"{name!r} is built in and can't be made anew")
+    return name
 
 
 def _served(queues: list[QueueEntry]) -> list[QueueEntry]:
@@ -265,7 +271,7 @@ class AgentEntry(Entry):
 
     name: Name
     email: Email
-    role: Annotated[str, among(ROLES, "role")] = "agent"
+    role: Name = "agent"
     capacity: int = Field(default=100, ge=0, le=10_000)
     queues: Annotated[list[Name], distinct()] = []
     skills: dict[Name, Level] = {}
@@ -337,6 +343,20 @@ class WebhookEntry(Entry):
     events: list[Annotated[str, among(TYPES, "event")]] = []
 
 
+class RoleEntry(Entry):
+    """A role beside those that are built in; it sees these queues as well as those that its people serve."""
+
+    name: Annotated[Name, AfterValidator(_not_built_in)]
+    permissions: Annotated[list[Annotated[str, among(PERMISSIONS, "permission")]], distinct()]
+    queues: Annotated[list[Name], distinct()] = []
+
+
+class SignInEntry(Entry):
+    """What everybody who signs in needs."""
+
+    second_step: Literal["required", "optional"]
+
+
 class DeskFile(Entry):
     """The whole file. A section that is None stays as it is in the database."""
 
@@ -344,7 +364,9 @@ class DeskFile(Entry):
     queues: Annotated[list[QueueEntry], distinct("name"), AfterValidator(_served)] | None = None
     skills: Annotated[list[Name], distinct()] | None = None
     profiles: Annotated[list[ProfileEntry], distinct("name")] | None = None
+    roles: Annotated[list[RoleEntry], distinct("name")] | None = None
     agents: Annotated[list[AgentEntry], distinct("email")] | None = None
+    sign_in: SignInEntry | None = None
     channels: Annotated[list[ChannelEntry], distinct("name")] | None = None
     rules: Annotated[list[RuleEntry], distinct("name")] | None = None
     replies: Annotated[list[ReplyEntry], distinct("shortcut")] | None = None

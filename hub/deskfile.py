@@ -25,7 +25,9 @@ from hub.deskentries import (
     Placing,
     ProfileEntry,
     QueueEntry,
+    RoleEntry,
     RuleEntry,
+    SignInEntry,
     SlaEntry,
     StepEntry,
     TargetsEntry,
@@ -168,7 +170,7 @@ def _keys(steps: tuple[int | str, ...]) -> list[str]:
     """What may stand where an unknown key stands."""
     entries: dict[str, type[Entry]] = {
         "calendars": CalendarEntry, "queues": QueueEntry, "agents": AgentEntry, "channels": ChannelEntry,
-        "profiles": ProfileEntry,
+        "profiles": ProfileEntry, "roles": RoleEntry, "sign_in": SignInEntry,
         "rules": RuleEntry, "replies": ReplyEntry, "webhooks": WebhookEntry,
     }  # fmt: skip
     nested: dict[str, type[Entry]] = {

@@ -11,7 +11,7 @@ from sqlmodel import col, select
 from hub.feed import TYPES
 from hub.outside import NotAllowed, check_address
 from storage import Tx
-from storage.access import Actor, Conflict, NotFound
+from storage.access import WEBHOOKS, Actor, Conflict, NotFound
 from storage.deliveries import Delivery, WebhookEndpoint
 from storage.facts import DeskChanged
 
@@ -21,13 +21,13 @@ MAX_NAME = 64
 
 def endpoints(tx: Tx, actor: Actor) -> list[WebhookEndpoint]:
     """Every subscriber, also those switched off, oldest first. Raises Forbidden."""
-    actor.must_be("admin")
+    actor.must(WEBHOOKS)
     return list(tx.exec(select(WebhookEndpoint).order_by(col(WebhookEndpoint.id))))
 
 
 def endpoint(tx: Tx, actor: Actor, endpoint_id: int) -> WebhookEndpoint:
     """One subscriber. Raises Forbidden or NotFound."""
-    actor.must_be("admin")
+    actor.must(WEBHOOKS)
     found = tx.get(WebhookEndpoint, endpoint_id)
     if found is None:
         raise NotFound(f"There is no webhook endpoint {endpoint_id}.")
@@ -42,7 +42,7 @@ def add_endpoint(
     `private` lets it be on our own network. Raises Forbidden, or Conflict when the name is taken, the address may
     not be called or a type is unknown.
     """
-    actor.must_be("admin")
+    actor.must(WEBHOOKS)
     name = name.strip()[:MAX_NAME]
     if not name:
         raise Conflict("The endpoint needs a name.")
@@ -87,7 +87,7 @@ def replay(tx: Tx, actor: Actor, delivery_id: int) -> Delivery:
 
     Raises Forbidden, NotFound, or Conflict while it is under way anyway.
     """
-    actor.must_be("admin")
+    actor.must(WEBHOOKS)
     delivery = tx.get(Delivery, delivery_id)
     if delivery is None or delivery.sender != "webhook":
         raise NotFound(f"There is no webhook delivery {delivery_id}.")

@@ -42,7 +42,7 @@ from hub.trust import beside_namesakes, compared, weighed
 from routing.sla import follow_conversation
 from routing.work import enqueue
 from storage import Interleaved, Tx, outages
-from storage.access import Actor, Conflict, NotFound, receipt_for
+from storage.access import RECEIPTS, Actor, Conflict, NotFound, receipt_for
 from storage.blobs import BadBlob
 from storage.copies import claim_key
 from storage.facts import (
@@ -248,6 +248,7 @@ def retry_receipt(hub: Hub, actor: Actor, receipt_id: int) -> Taken:
 
     Raises NotFound also when the actor may not see it, or Conflict when it needs no retry.
     """
+    actor.must(RECEIPTS)
     with hub.store.read() as tx:
         receipt = receipt_for(tx, actor, receipt_id)
     if receipt.state == "ignored" and receipt.why == DROPPED["spam"] and receipt.dropped_at is None:

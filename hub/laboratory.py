@@ -26,7 +26,7 @@ from hub.desk import read
 from hub.experiments import Wanted
 from hub.hub import Hub
 from storage import Tx
-from storage.access import Actor, Conflict, NotFound
+from storage.access import LAB, Actor, Conflict, NotFound
 from storage.desk import desk_version
 from storage.experiments import PENDING, Experiment
 from storage.leases import drop_lease, take_lease
@@ -41,7 +41,6 @@ LEASE, LEASE_SECONDS = "laboratory", 15.0
 TRIES = 3  # after so many processes that ended without a word it is the experiment that is wrong
 LOOKS = 0.25  # seconds between two looks at what the process says, and at whether somebody cancelled
 LONGEST_TEXT = 1_000_000
-OVERSEERS = ("supervisor", "admin")
 
 
 def begin(tx: Tx, actor: Actor, wanted: Wanted, text: str) -> int:
@@ -49,7 +48,7 @@ def begin(tx: Tx, actor: Actor, wanted: Wanted, text: str) -> int:
 
     Raises Forbidden, Conflict for what would take too long, DeskError.
     """
-    actor.must_be(*OVERSEERS)
+    actor.must(LAB)
     wanted.must_be_playable()
     if len(text) > LONGEST_TEXT:
         raise Conflict("The changed desk is too long to be tried.")
@@ -77,7 +76,7 @@ def cancel(tx: Tx, actor: Actor, number: int) -> None:
 
 def experiment_for(tx: Tx, actor: Actor, number: int) -> Experiment:
     """One of them. Raises Forbidden, NotFound."""
-    actor.must_be(*OVERSEERS)
+    actor.must(LAB)
     row = tx.get(Experiment, number)
     if row is None:
         raise NotFound("There is no such experiment: they are kept for 30 days.")
@@ -86,7 +85,7 @@ def experiment_for(tx: Tx, actor: Actor, number: int) -> Experiment:
 
 def experiments(tx: Tx, actor: Actor, limit: int = 50) -> list[Experiment]:
     """The newest first. Raises Forbidden."""
-    actor.must_be(*OVERSEERS)
+    actor.must(LAB)
     return list(tx.exec(select(Experiment).order_by(col(Experiment.id).desc()).limit(limit)))
 
 

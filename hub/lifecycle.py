@@ -11,7 +11,7 @@ from routing.locks import held, hold
 from routing.sla import follow_conversation
 from routing.work import close, enqueue
 from storage import Tx
-from storage.access import SYSTEM, Actor, Conflict
+from storage.access import ANSWER, SYSTEM, Actor, Conflict
 from storage.conversations import Conversation
 from storage.facts import ConversationReopened, ConversationResolved, ConversationSnoozed, ConversationWoken
 
@@ -21,6 +21,7 @@ def snooze(tx: Tx, actor: Actor, conversation_id: int, until: datetime | None) -
 
     Raises Conflict when the moment is past or the conversation is resolved.
     """
+    actor.must(ANSWER)
     conversation = held(tx, actor, conversation_id)
     if conversation.state == "resolved":
         raise Conflict("This conversation is resolved; reopen it first.")
@@ -36,6 +37,7 @@ def snooze(tx: Tx, actor: Actor, conversation_id: int, until: datetime | None) -
 
 def wake(tx: Tx, actor: Actor, conversation_id: int, why: str = "woken by hand") -> Conversation:
     """Back into the list. Waking what is awake changes nothing."""
+    actor.must(ANSWER)
     conversation = held(tx, actor, conversation_id)
     if conversation.state == "snoozed":  # read under the lock: it may have been resolved a moment ago
         conversation.state, conversation.snoozed_until = "open", None
@@ -59,6 +61,7 @@ def wake_due(tx: Tx) -> int:
 
 def resolve(tx: Tx, actor: Actor, conversation_id: int) -> Conversation:
     """Done: the work ends and the agent's room is free again. Resolving twice changes nothing."""
+    actor.must(ANSWER)
     conversation = held(tx, actor, conversation_id)
     if conversation.state == "resolved":
         return conversation
@@ -73,6 +76,7 @@ def resolve(tx: Tx, actor: Actor, conversation_id: int) -> Conversation:
 
 def reopen(tx: Tx, actor: Actor, conversation_id: int, why: str = "reopened by hand") -> Conversation:
     """Open again, as new work that waits to be matched. Reopening what is open changes nothing."""
+    actor.must(ANSWER)
     conversation = held(tx, actor, conversation_id)
     if conversation.state != "resolved":
         return conversation

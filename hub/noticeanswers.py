@@ -22,7 +22,7 @@ from hub.notices import MARK, tell_refusal
 from hub.replies import attach, note, reply
 from hub.tokens import Tokens
 from storage import Tx
-from storage.access import Actor, Conflict, actor_for
+from storage.access import ANSWER, Actor, Conflict, actor_for
 from storage.automatic import MailNotice
 from storage.conversations import Conversation, Message
 from storage.people import Agent
@@ -105,8 +105,9 @@ class NoticeAnswer:
         if tx.now - notice.created_at > VALID_FOR:
             return EXPIRED
         conversation = tx.get_one(Conversation, notice.conversation_id)
-        may_see = actor_for(tx, agent).sees(conversation.queue_id, conversation.assignee_id)
-        return "" if may_see else NO_ACCESS
+        actor = actor_for(tx, agent)
+        may = actor.may(ANSWER) and actor.sees(conversation.queue_id, conversation.assignee_id)
+        return "" if may else NO_ACCESS
 
     def _answer(self, tx: Tx, agent: Agent, actor: Actor, conversation_id: int) -> Message | None:
         """The reply or the note that was made of it; None where it only closes the matter."""

@@ -108,7 +108,7 @@ def _concerned(tx: Tx, fact: Happened) -> tuple[int, str]:
 
 
 def _intend(hub: Hub, tx: Tx, agent: Agent, conversation_id: int, reason: str, why: str = "") -> None:
-    if not (agent.active and agent.mail_notices) or (by := _account(hub)) is None:
+    if not (agent.active and agent.mail_notices) or (by := mail_account(hub)) is None:
         return
     if reason != REFUSED and _joined(tx, agent.id or 0, conversation_id, reason):
         return
@@ -140,7 +140,8 @@ def _joined(tx: Tx, agent_id: int, conversation_id: int, reason: str) -> bool:
     return True
 
 
-def _account(hub: Hub) -> Opened | None:
+def mail_account(hub: Hub) -> Opened | None:
+    """The channel that carries mail to agents, if one is set; to be asked in units as well."""
     wanted = (each for each in hub.seen_channels().values() if each.account.name == hub.settings.notices_by)
     return next((each for each in wanted if each.account.kind in MAIL_KINDS), None)
 

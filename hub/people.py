@@ -13,7 +13,7 @@ from argon2.profiles import RFC_9106_LOW_MEMORY
 from sqlmodel import select
 
 from storage import Tx
-from storage.access import ROLES, Conflict, NotFound
+from storage.access import Conflict, NotFound, known_roles
 from storage.accountfacts import PasswordChanged
 from storage.desk import Queue, Skill, touch_desk
 from storage.facts import DeskChanged
@@ -61,8 +61,8 @@ def create_agent(
     Raises Conflict when the address is taken, NotFound for an unknown skill or queue, ValueError for a bad value.
     """
     email = email.strip().lower()
-    if role not in ROLES:
-        raise ValueError(f"{role!r} is no role; use one of {', '.join(ROLES)}")
+    if role not in (known := known_roles(tx)):
+        raise ValueError(f"{role!r} is no role; use one of {', '.join(known)}")
     if "@" not in email:
         raise ValueError(f"{email!r} is no e-mail address")
     if tx.exec(select(Agent).where(Agent.email == email)).first() is not None:

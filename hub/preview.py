@@ -9,7 +9,7 @@ from typing import Any
 from hub.desk import Change, apply
 from hub.rulecheck import Finding, look_over
 from storage import Store, Tx
-from storage.access import SYSTEM, Actor, Conflict
+from storage.access import SETTINGS, SYSTEM, Actor, Conflict
 from storage.desk import desk_version, touch_desk_from
 
 CHANGED = "The desk was changed since you looked at the differences: look at them again."
@@ -45,7 +45,7 @@ def apply_seen(
     tx: Tx, actor: Actor, document: Mapping[str, Any], version: int, *, private: bool = False
 ) -> list[Change]:
     """Apply a file whose differences somebody has seen. Raises Conflict when the desk is another one by now."""
-    actor.must_be("admin")
+    actor.must(SETTINGS)
     if not touch_desk_from(tx, version):
         raise Conflict(CHANGED)
     return apply(tx, actor, document, private=private)

@@ -8,7 +8,7 @@ from channels.base import Ignored, Raw
 from hub.hub import Hub, Opened
 from hub.redaction import redacted
 from storage import Tx
-from storage.access import Actor, Conflict, NotFound, receipt_for
+from storage.access import RECEIPTS, Actor, Conflict, NotFound, receipt_for
 from storage.facts import ReceiptLeft
 from storage.receipts import INLINE_BYTES, NEW_RECEIPT, Receipt, seen_again
 from storage.store import Rows
@@ -52,6 +52,7 @@ def leave(tx: Tx, actor: Actor, receipt_id: int) -> None:
 
     Raises NotFound, or Conflict when it is not in quarantine.
     """
+    actor.must(RECEIPTS)
     receipt = receipt_for(tx, actor, receipt_id)
     if receipt.state != "quarantined":
         raise Conflict(f"This one is {receipt.state}; only what can't be read is left as it is.")

@@ -11,7 +11,7 @@ from sqlmodel import col, select
 
 from hub.hub import Hub
 from storage import Tx
-from storage.access import Actor
+from storage.access import RECEIPTS, Actor
 from storage.desk import ChannelAccount
 from storage.facts import ReceiptsReplayed
 from storage.ledger import Filter, ids_after, tally
@@ -39,7 +39,7 @@ class Replay:
 
 def plan_replay(tx: Tx, actor: Actor, wanted: Filter) -> Replay:
     """Count, and change nothing. Raises Forbidden."""
-    actor.must_be("supervisor", "admin")
+    actor.must(RECEIPTS)
     counted = tally(tx, actor, wanted, readable())
     return Replay(counted.matched, counted.unread, counted.messages)
 

@@ -23,7 +23,7 @@ from hub.tokens import Tokens
 from routing.locks import held
 from routing.work import answered, claim, unanswered
 from storage import Tx
-from storage.access import Actor, Conflict, Forbidden, NotFound
+from storage.access import ANSWER, SUPERVISE, Actor, Conflict, Forbidden, NotFound
 from storage.columns import moment
 from storage.conversations import Attachment, Conversation, Message
 from storage.desk import ChannelAccount, active_channels
@@ -86,6 +86,7 @@ def reply(
     wrote something newer than `seen_message_id`, when the channel is closed to this person or carries no files, when
     an address in copy can't be written to, or when the text is empty or too long.
     """
+    actor.must(ANSWER)
     conversation = held(tx, actor, conversation_id)
     html = _harmless(html)
     text = storable(text.strip()) or text_in(html)
@@ -130,6 +131,7 @@ def reply(
 
 def note(tx: Tx, actor: Actor, conversation_id: int, text: str, *, keep_draft: bool = False) -> Message:
     """A remark that only the team sees. Raises Conflict when it is empty."""
+    actor.must(ANSWER)
     conversation = held(tx, actor, conversation_id)
     text = storable(text.strip())
     if not text:
@@ -148,6 +150,7 @@ def note(tx: Tx, actor: Actor, conversation_id: int, text: str, *, keep_draft: b
 
 def undo(tx: Tx, actor: Actor, message_id: int) -> Message:
     """Take a reply back into its author's draft. Raises Conflict when it has left already."""
+    actor.must(ANSWER)
     message = _own_outbound(tx, actor, message_id)
     taken_back = tx.sql(
         "UPDATE delivery SET state = 'cancelled', ended_at = ? "
@@ -174,6 +177,7 @@ def undo(tx: Tx, actor: Actor, message_id: int) -> Message:
 
 def retry(tx: Tx, actor: Actor, message_id: int) -> Message:
     """Send a failed or uncertain message again, because a person says so. Raises Conflict otherwise."""
+    actor.must(ANSWER)
     message = _own_outbound(tx, actor, message_id)
     if message.state not in (DeliveryState.FAILED, DeliveryState.UNCERTAIN):
         raise Conflict(f"This message is {message.state}; only failed or uncertain ones can be sent again.")
@@ -192,6 +196,7 @@ def retry(tx: Tx, actor: Actor, message_id: int) -> Message:
 
 def attach(tx: Tx, actor: Actor, name: str, content_type: str, size: int, sha256: str) -> Attachment:
     """Remember an uploaded file until its author sends it with a reply."""
+    actor.must(ANSWER)
     file = Attachment(
         name=name[:200] or "file", content_type=content_type[:200], size=size, sha256=sha256,
         uploaded_by=actor.agent_id, created_at=tx.now,
@@ -322,7 +327,7 @@ def _own_outbound(tx: Tx, actor: Actor, message_id: int) -> Message:
         raise NotFound(f"There is no reply {message_id}.")
     held(tx, actor, message.conversation_id)
     tx.refresh(message)
-    if message.agent_id not in (None, actor.agent_id) and not actor.sees_all:
+    if message.agent_id not in (None, actor.agent_id) and not actor.may(SUPERVISE):
         raise Forbidden("Only its author or a supervisor can do this.")
     return message
 

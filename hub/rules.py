@@ -22,7 +22,7 @@ from routing.conditions import Condition, Fields, read_condition
 from routing.lookups import is_looked_up, is_of_the_clock, value_at
 from routing.rules import rule_book
 from storage import Tx
-from storage.access import Actor, Conflict, NotFound
+from storage.access import LAB, SETTINGS, Actor, Conflict, NotFound
 from storage.desk import Queue, RoutingRule, Skill, default_queue, desk_version, touch_desk_from
 from storage.facts import DeskChanged
 
@@ -69,7 +69,7 @@ class Trial:
 
 def rules(tx: Tx, actor: Actor) -> Rules:
     """For supervisors and admins."""
-    actor.must_be("supervisor", "admin")
+    actor.must(LAB)
     names = _queue_names(tx)
     listed = [{"id": row.id, **rule_entry(row, names)} for row in _rows(tx)]
     return Rules(desk_version(tx), listed, [each for each in look_over(tx) if each.what.startswith("rule ")])
@@ -77,7 +77,7 @@ def rules(tx: Tx, actor: Actor) -> Rules:
 
 def rule(tx: Tx, actor: Actor, rule_id: int) -> dict[str, Any]:
     """One rule as `desk.yaml` has it. Raises NotFound."""
-    actor.must_be("supervisor", "admin")
+    actor.must(LAB)
     return {"id": rule_id, **rule_entry(_row(tx, rule_id), _queue_names(tx))}
 
 
@@ -146,7 +146,7 @@ def try_rule(
 
     Changes nothing. Raises RuleRefused like saving it.
     """
-    actor.must_be("supervisor", "admin")
+    actor.must(LAB)
     rows = _rows(tx)
     candidate = RoutingRule(position=0, id=replaces, **(_values(tx, given, replaces) | {"active": True}))
     if replaces is not None:
@@ -159,7 +159,7 @@ def try_rule(
 
 def try_without(tx: Tx, actor: Actor, rule_id: int, limit: int = TRIED) -> Trial:
     """What would have been otherwise without a rule, or with it where it is off."""
-    actor.must_be("supervisor", "admin")
+    actor.must(LAB)
     row, rows = _row(tx, rule_id), _rows(tx)
     if row.active:
         return _compared(tx, rows, [each for each in rows if each.id != rule_id], row, limit)
@@ -169,7 +169,7 @@ def try_without(tx: Tx, actor: Actor, rule_id: int, limit: int = TRIED) -> Trial
 
 def try_order(tx: Tx, actor: Actor, ids: Sequence[int], limit: int = TRIED) -> Trial:
     """What would have been otherwise in another order. Raises NotFound."""
-    actor.must_be("supervisor", "admin")
+    actor.must(LAB)
     return _compared(tx, _rows(tx), [_row(tx, number) for number in ids], None, limit)
 
 
@@ -240,7 +240,7 @@ def _outcome(line: _Line | None, names: Mapping[int | None, str], default: Queue
 
 
 def _begin(tx: Tx, actor: Actor, version: int) -> None:
-    actor.must_be("admin")
+    actor.must(SETTINGS)
     if not touch_desk_from(tx, version):
         raise Conflict("The desk was changed since this page was opened: look at the rules as they are now.")
 

@@ -14,12 +14,11 @@ from sqlmodel import col, select
 from channels.text import storable
 from hub.slots import fill, must_be_known, values_of
 from storage import Tx
-from storage.access import Actor, Conflict, Forbidden, NotFound, conversation_for
+from storage.access import REPLIES, Actor, Conflict, Forbidden, NotFound, conversation_for
 from storage.desk import SavedReply, touch_desk
 from storage.facts import DeskChanged
 
 MAX_SHORTCUT, MAX_TITLE, MAX_TEXT = 32, 100, 20_000  # characters
-EDITORS = ("admin", "supervisor")  # of what everybody uses
 
 
 class WordsRefused(Exception):
@@ -50,7 +49,7 @@ class Filled:
 
 def may_edit_shared(actor: Actor) -> bool:
     """Whether this actor edits what everybody uses."""
-    return actor.role in (*EDITORS, "system")
+    return actor.may(REPLIES)
 
 
 def saved_replies(tx: Tx, actor: Actor) -> list[SavedReply]:

@@ -13,7 +13,7 @@ from hub.sealing import Envelope
 from hub.signin import BY_RECOVERY, BY_STEP
 from hub.throttle import SignInRefused, forgive, must_wait, note_try
 from storage import Store, Tx
-from storage.access import Actor, Conflict, NotFound
+from storage.access import PEOPLE, Actor, Conflict, NotFound, permissions_of
 from storage.accountfacts import RecoveryCodesMade, SecondStepChanged, SignInRulesChanged
 from storage.doors import RecoveryCode, SecondStep, has_second_step, sign_in_rules
 from storage.people import Agent, end_sign_ins
@@ -142,9 +142,10 @@ def switch_off(tx: Tx, agent: Agent) -> None:
 
 def reset(tx: Tx, actor: Actor, agent_id: int) -> None:
     """Take an agent's second step away, who has lost it, and sign them out. Raises Forbidden, NotFound and Conflict."""
-    actor.must_be("admin")
-    if tx.get(Agent, agent_id) is None:
+    actor.must(PEOPLE)
+    if (agent := tx.get(Agent, agent_id)) is None:
         raise NotFound(f"There is no agent {agent_id}.")
+    actor.may_grant(permissions_of(tx, agent.role))
     if not _remove(tx, agent_id, actor.by):
         raise Conflict("There is no second step to reset.")
     end_sign_ins(tx, agent_id, "revoked", actor.by)
@@ -154,7 +155,7 @@ def require_of_all(tx: Tx, actor: Actor, wanted: bool) -> None:
     """Whether everybody who signs in with a password needs a second step. Raises Forbidden, and Conflict for an admin
     who has none: the rule would shut the door behind whoever made it.
     """
-    actor.must_be("admin")
+    actor.must(PEOPLE)
     rules = sign_in_rules(tx)
     if rules.second_step_required == wanted:
         return

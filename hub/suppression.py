@@ -8,7 +8,7 @@ from datetime import timedelta
 from sqlmodel import col, or_, select
 
 from storage import Tx
-from storage.access import Actor, Conflict, NotFound, person_for
+from storage.access import CONTACTS, Actor, Conflict, NotFound, person_for
 from storage.deliveries import Suppression
 from storage.facts import AddressAllowed
 from storage.people import Contact, Identity
@@ -51,6 +51,7 @@ def allow_again(tx: Tx, actor: Actor, contact_id: int, identity_id: int) -> Iden
     Raises NotFound also for another person's address, or Conflict where only the person may lift it (STOP) or nothing
     stands in the way.
     """
+    actor.must(CONTACTS)
     person = person_for(tx, actor, contact_id)
     identity = tx.get(Identity, identity_id)
     if identity is None or tx.get_one(Contact, identity.contact_id).person_id != person.id:

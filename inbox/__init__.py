@@ -15,12 +15,16 @@ from inbox import (
     floor,
     lab,
     ledger,
+    links,
     pages,
+    people,
+    roles,
     rules,
     savedreplies,
     session,
     stream,
     suggest,
+    tokens,
     wording,
 )
 
@@ -32,7 +36,7 @@ def create_blueprint() -> Blueprint:
     session.register(blueprint)
     answers.register(blueprint)
     blueprint.before_request(know_ids)
-    for part in (door, account):
+    for part in (door, links, account, people, roles, tokens):
         part.register(blueprint)
     for part in (pages, actions, composer, suggest, files, floor, lab, ledger, rules, savedreplies, stream):
         part.register(blueprint)

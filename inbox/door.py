@@ -37,7 +37,7 @@ def sign_in_page() -> ResponseReturnValue:
     """The form; somebody who is signed in already goes on."""
     if g.viewer is not None:
         return redirect(going_to())
-    return _sign_in_page()
+    return _sign_in_page(email=request.args.get("email", "")[:320])
 
 
 def sign_in_form() -> ResponseReturnValue:

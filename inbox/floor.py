@@ -23,7 +23,7 @@ from routing.overview import AgentLine, QueueLine, WaitingLine, agent_lines, que
 from routing.presence import drain, undrain
 from routing.work import why_waiting
 from storage import Tx
-from storage.access import Actor, Conflict, Forbidden, NotFound, conversation_for
+from storage.access import SUPERVISE, Actor, Conflict, Forbidden, NotFound, conversation_for
 from storage.conversations import Conversation
 from storage.desk import Queue
 from storage.people import Agent
@@ -317,7 +317,7 @@ def _agent_row(agent: AgentLine, since: str) -> str:
 
 def _supervisor() -> Viewer:
     who = viewer()
-    who.actor.must_be("supervisor", "admin")
+    who.actor.must(SUPERVISE)
     return who
 
 

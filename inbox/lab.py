@@ -22,7 +22,7 @@ from inbox.answers import fragment
 from inbox.screen import Place, screen
 from inbox.session import Viewer, viewer, wants_fragment
 from storage import Tx
-from storage.access import Conflict
+from storage.access import LAB, SETTINGS, Conflict
 from storage.desk import active_channels, desk_version
 from storage.experiments import PENDING, Experiment
 from storage.people import Agent
@@ -141,7 +141,7 @@ def stop(number: int) -> ResponseReturnValue:
 def confirm(number: int) -> ResponseReturnValue:
     """The differences between its desk and the one in force, before they are applied."""
     hub, who = _overseer()
-    who.actor.must_be("admin")
+    who.actor.must(SETTINGS)
     with hub.store.read() as tx:
         row = _changed(experiment_for(tx, who.actor, number))
     try:
@@ -162,6 +162,7 @@ def confirm(number: int) -> ResponseReturnValue:
 def apply_it(number: int) -> ResponseReturnValue:
     """Make the desk what the experiment tried, as `app.py apply` does."""
     hub, who = _overseer()
+    who.actor.must(SETTINGS)
     version = request.form.get("version", "")
     if not version.isdecimal() or len(version) > 15:
         raise Conflict("This page is too old: look at the differences again.")
@@ -180,7 +181,7 @@ def apply_it(number: int) -> ResponseReturnValue:
 def _overseer() -> tuple[Hub, Viewer]:
     """Raises Forbidden for those who don't see everything."""
     who = viewer()
-    who.actor.must_be("supervisor", "admin")
+    who.actor.must(LAB)
     return hub_here(), who
 
 

@@ -17,7 +17,7 @@ from inbox.answers import fragment
 from inbox.screen import Place, screen
 from inbox.session import Viewer, viewer, wants_fragment
 from storage import Tx
-from storage.access import receipt_for
+from storage.access import RECEIPTS, receipt_for
 from storage.desk import ChannelAccount
 from storage.ledger import SORTS, STATES, Entry, Filter, entries, entry, words_of
 
@@ -97,7 +97,7 @@ def replay_form() -> ResponseReturnValue:
 def _overseer() -> tuple[Hub, Viewer]:
     """Raises Forbidden for those who don't see everything."""
     who = viewer()
-    who.actor.must_be("supervisor", "admin")
+    who.actor.must(RECEIPTS)
     return hub_here(), who
 
 

@@ -22,7 +22,7 @@ from inbox.session import Viewer, viewer, wants_fragment
 from routing.fields import FIELDS
 from routing.reasons import told_condition, told_op
 from storage import Tx
-from storage.access import Conflict
+from storage.access import SETTINGS, Conflict
 from storage.desk import Queue, Skill
 
 VIEW = "settings"  # as the address says it, so that live updates of the navigation agree
@@ -214,7 +214,7 @@ def changes_told(trial: Trial) -> str:
 def _admin() -> tuple[Hub, Viewer]:
     """Raises Forbidden for everybody else."""
     who = viewer()
-    who.actor.must_be("admin")
+    who.actor.must(SETTINGS)
     return hub_here(), who
 
 

@@ -19,13 +19,17 @@ from storage.access import Actor, actor_for
 from storage.people import Agent
 
 csrf = CSRFProtect()
-OPEN_TO_ALL = frozenset(f"inbox.{name}" for name in (
-    "sign_in_page", "sign_in_form", "second_step_page", "second_step_form", "home", "picture",
-))  # fmt: skip
+OPEN_TO_ALL = frozenset(
+    f"inbox.{name}"
+    for name in (
+        "sign_in_page", "sign_in_form", "second_step_page", "second_step_form", "forgot_page", "forgot_form",
+        "choose_page", "choose_form", "home", "picture",
+    )
+)  # fmt: skip
 # What is left to somebody of whom the desk asks a second step, until it is set up.
-WITHOUT_STEP = frozenset(f"inbox.{name}" for name in (
-    "own_step", "own_step_begin", "own_step_confirm", "sign_out_form",
-))  # fmt: skip
+WITHOUT_STEP = frozenset(
+    f"inbox.{name}" for name in ("own_step", "own_step_begin", "own_step_confirm", "sign_out_form")
+)
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"

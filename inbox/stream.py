@@ -22,6 +22,11 @@ RIGHTS_CHANGE = (
     "DeskChanged", "AgentStatusChanged", "AgentChanged", "AgentSwitched", "RoleChanged", "SignInsEnded", SKIPPED,
 )  # fmt: skip
 
+UNSEEN = frozenset(  # of the audit log: nothing on anybody's page changes by them
+    ("SignedIn", "SignInsEnded", "SignInStopped", "PasswordChanged", "PasswordResetAsked", "SecondStepChanged",
+     "RecoveryCodesMade", "AgentInvited", "TokenCreated", "TokenRevoked")
+)  # fmt: skip
+
 
 class Sight:
     """Where a conversation stood when a fact was told: read once for all streams."""
@@ -74,6 +79,8 @@ def wants(hub: Hub, actor: Actor, secret: str) -> Wants:
 
 def _told(actor: Actor, sight: Sight, fact: Happened) -> bytes | None:
     anything = frame(fact, "fact", {"fact": "Changed"})
+    if fact.name in UNSEEN:
+        return None
     if fact.name == "AgentStatusChanged":
         return anything if actor.sees_all or fact.data.get("agent_id") == actor.agent_id else None
     if fact.conversation_id is None:

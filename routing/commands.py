@@ -15,7 +15,7 @@ from routing.locks import hold
 from routing.moves import refresh, ringing_at
 from routing.rules import rule_book
 from routing.work import assign, held_item
-from storage.access import Actor, Conflict, Forbidden, NotFound, conversation_for
+from storage.access import ANSWER, SUPERVISE, Actor, Conflict, Forbidden, NotFound, conversation_for
 from storage.conversations import Conversation
 from storage.desk import Queue, touch_desk
 from storage.facts import (
@@ -30,7 +30,6 @@ from storage.people import Agent, AgentQueue
 from storage.store import Tx
 from storage.work import Assignment, WorkItem, open_assignment
 
-ROLES = ("supervisor", "admin")
 KEPT_FOR = timedelta(minutes=30)  # how long pinned work waits for its agent alone, unless told otherwise
 MOST_KEPT = timedelta(hours=24)
 MOST_SAID = 200  # characters of a reason
@@ -55,7 +54,7 @@ def take_over(tx: Tx, actor: Actor, conversation_id: int, reason: str) -> Assign
     Raises Forbidden unless the actor is a supervisor with an agent of their own, and Conflict when nobody has it or no
     reason is given: who had it wants to know.
     """
-    actor.must_be(*ROLES)
+    actor.must(SUPERVISE)
     if actor.agent_id is None:
         raise Forbidden("Only an agent can have a conversation: use a token that belongs to one, or assign it.")
     reason = told(reason, needed_for="who had it wants to know.")
@@ -70,7 +69,7 @@ def prioritise(tx: Tx, actor: Actor, conversation_id: int, priority: int, reason
     """Give a conversation another priority: minutes of age, from -1000 to 1000, of which its queue counts up to its
     `boost`. The priority it has changes nothing. Raises Forbidden, NotFound, and Conflict for one out of bounds.
     """
-    actor.must_be(*ROLES)
+    actor.must(SUPERVISE)
     if abs(priority) > HIGHEST:
         raise Conflict(f"A priority is a number from -{HIGHEST} to {HIGHEST}.")
     reason = told(reason)
@@ -92,6 +91,7 @@ def label(tx: Tx, actor: Actor, conversation_id: int, labels: Iterable[str], rea
 
     Raises NotFound, and Conflict for too many, for one that is empty or too long, and when it is resolved.
     """
+    actor.must(ANSWER, SUPERVISE)
     wanted = sorted({told(one) for one in labels})
     if len(wanted) > MOST_LABELS or any(not 0 < len(one) <= LONGEST_LABEL for one in wanted):
         raise Conflict(f"A conversation has at most {MOST_LABELS} labels, of 1 to {LONGEST_LABEL} characters each.")
@@ -119,7 +119,7 @@ def pin(
     It is `kept` for that agent while they are there and have not passed on it, then it goes to anybody who can. Raises
     Forbidden, NotFound, and Conflict when it does not wait or the agent could never be offered it.
     """
-    actor.must_be(*ROLES)
+    actor.must(SUPERVISE)
     reason = told(reason)
     item = held_item(tx, actor, conversation_id)
     if item.state != "queued":
@@ -142,7 +142,7 @@ def pin(
 
 def unpin(tx: Tx, actor: Actor, conversation_id: int, reason: str = "") -> None:
     """Let work wait in its turn again. What is not pinned stays as it is. Raises Forbidden and NotFound."""
-    actor.must_be(*ROLES)
+    actor.must(SUPERVISE)
     reason = told(reason)
     item = held_item(tx, actor, conversation_id)
     if item.pinned_at is None:
@@ -161,7 +161,7 @@ def pause(tx: Tx, actor: Actor, queue_id: int, reason: str) -> None:
 
     Raises Forbidden, NotFound, and Conflict without a reason: everybody asks why nothing comes.
     """
-    actor.must_be(*ROLES)
+    actor.must(SUPERVISE)
     reason = told(reason, needed_for="everybody will ask why nothing comes.")
     queue = _queue(tx, queue_id)
     if queue.handout.get("paused") and queue.paused_why == reason:
@@ -174,7 +174,7 @@ def pause(tx: Tx, actor: Actor, queue_id: int, reason: str) -> None:
 
 def resume(tx: Tx, actor: Actor, queue_id: int, reason: str = "") -> None:
     """Let a paused queue go on. Raises Forbidden and NotFound."""
-    actor.must_be(*ROLES)
+    actor.must(SUPERVISE)
     reason = told(reason)
     queue = _queue(tx, queue_id)
     if not queue.handout.get("paused"):

@@ -12,7 +12,7 @@ from routing.moves import end_offers, refresh, requeue
 from routing.rules import QueueTerms, RuleBook, rule_book
 from routing.sla import move_clocks
 from routing.steps import Standing, keep
-from storage.access import Actor, Conflict
+from storage.access import SUPERVISE, Actor, Conflict
 from storage.conversations import Conversation
 from storage.facts import ConversationQueued, TransferQuestioned
 from storage.store import Tx
@@ -72,7 +72,7 @@ def may_go_on(tx: Tx, actor: Actor, item: WorkItem, queue: QueueTerms) -> bool:
         if why:
             question(tx, actor.by, item, queue.id, why, stopped=True)
         return not why
-    times = 0 if actor.sees_all else returns(item.trace, queue.id)
+    times = 0 if actor.may(SUPERVISE) else returns(item.trace, queue.id)
     if times >= MOST_RETURNS:
         raise Conflict(f"It was put into {queue.name} {times} times already: ask a supervisor, who sees it by now.")
     if times == MOST_RETURNS - 1:

@@ -8,7 +8,7 @@ from routing.handout import MISSED_LIMIT
 from routing.locks import hold, hold_agents
 from routing.moves import cool_down, disown, end_offers, refresh, requeue, ring_on
 from routing.rules import rule_book
-from storage.access import SYSTEM, Actor, Conflict, Forbidden, NotFound
+from storage.access import SUPERVISE, SYSTEM, Actor, Conflict, Forbidden, NotFound
 from storage.facts import AgentDrained, AgentStatusChanged, AgentUndrained, ConversationQueued
 from storage.people import Agent
 from storage.store import Tx
@@ -27,7 +27,7 @@ def set_status(
     unknown status.
     """
     if actor.agent_id != agent_id or actor.agent_id is None:
-        actor.must_be("supervisor", "admin")
+        actor.must(SUPERVISE)
     if status not in STATUSES:
         raise Conflict(f"A status is one of {', '.join(STATUSES)}, not {status!r}.")
     movable = _hold_with_work(tx, [agent_id])
@@ -63,7 +63,7 @@ def drain(tx: Tx, actor: Actor, agent_id: int, reason: str = "") -> None:
 
     It holds whatever the agent's status becomes. Raises Forbidden unless the actor is a supervisor, and NotFound.
     """
-    actor.must_be("supervisor", "admin")
+    actor.must(SUPERVISE)
     _hold_with_work(tx, [agent_id])
     if _exists(tx, agent_id).drained_at is not None:
         return
@@ -77,7 +77,7 @@ def drain(tx: Tx, actor: Actor, agent_id: int, reason: str = "") -> None:
 
 def undrain(tx: Tx, actor: Actor, agent_id: int, reason: str = "") -> None:
     """Let work come to an agent again. Raises like `drain`."""
-    actor.must_be("supervisor", "admin")
+    actor.must(SUPERVISE)
     hold_agents(tx, [agent_id])
     if _exists(tx, agent_id).drained_at is None:
         return

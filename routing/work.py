@@ -23,7 +23,7 @@ from routing.returning import kept_for
 from routing.rules import Placement, RuleBook, rule_book
 from routing.sla import end_episode, first_due, record_answer, start_episode, take_answer_back
 from routing.steps import first_step_at
-from storage.access import Actor, Conflict, Forbidden, NotFound, conversation_for
+from storage.access import ANSWER, SUPERVISE, Actor, Conflict, Forbidden, NotFound, conversation_for
 from storage.conversations import Conversation
 from storage.facts import ConversationQueued
 from storage.people import Agent
@@ -130,6 +130,7 @@ def accept(tx: Tx, actor: Actor, offer_id: int) -> Assignment:
 
     Raises Conflict when it has run out or gone elsewhere, NotFound when it never rang at this agent.
     """
+    actor.must(ANSWER)
     offer = _own_offer(tx, actor, offer_id)
     if offer.state == "accepted":
         current = open_assignment(tx, offer.conversation_id)
@@ -150,6 +151,7 @@ def decline(tx: Tx, actor: Actor, offer_id: int) -> None:
 
     Raises Conflict when it was accepted or went elsewhere, NotFound when it never rang at this agent.
     """
+    actor.must(ANSWER)
     offer = _own_offer(tx, actor, offer_id)
     if offer.state in ("declined", "expired"):
         return
@@ -168,6 +170,7 @@ def claim(tx: Tx, actor: Actor, conversation_id: int) -> Assignment:
     profile that forbids it (which does not bind supervisors); Forbidden without an agent; NotFound when the agent may
     not see it.
     """
+    actor.must(ANSWER)
     agent = acting_agent(tx, actor)
     if agent.drained_at is not None:
         raise Conflict("You finish what you have and get nothing new: a supervisor can change that.")
@@ -180,7 +183,7 @@ def claim(tx: Tx, actor: Actor, conversation_id: int) -> Assignment:
     offer = _live_offer(tx, item, agent_id)
     if offer is not None and offer.expires_at > tx.now:
         return accept(tx, actor, int(offer.id or 0))
-    if actor.role == "agent" and (why_not := hindrance(tx, item, agent_id)):
+    if not actor.may(SUPERVISE) and (why_not := hindrance(tx, item, agent_id)):
         raise Conflict(why_not)
     why = why_chosen(tx, item, agent_id)
     if not _make_room(tx, item, agent_id, actor):
@@ -194,6 +197,7 @@ def take_next(tx: Tx, actor: Actor) -> Assignment:
     It asks for the first of each kind of work that the agent has the skills and the room for, in any status. Raises
     Conflict when there is none or nothing new is to come, Forbidden without an agent.
     """
+    actor.must(ANSWER)
     agent = acting_agent(tx, actor)
     if agent.drained_at is not None:
         raise Conflict("You finish what you have and get nothing new: a supervisor can change that.")
@@ -220,7 +224,8 @@ def assign(tx: Tx, actor: Actor, conversation_id: int, agent_id: int, reason: st
     Supervisors and admins may exceed the agent's capacity, which is recorded. An agent may hand over conversations
     that are unassigned or own, to a colleague who is signed in and has room. Raises Conflict, Forbidden, NotFound.
     """
-    may_exceed = actor.role in ("supervisor", "admin", "system")
+    actor.must(ANSWER, SUPERVISE)
+    may_exceed = actor.may(SUPERVISE)
     if not may_exceed and actor.agent_id == agent_id:
         return claim(tx, actor, conversation_id)
     item, owned = _held(tx, actor, conversation_id)
@@ -250,6 +255,7 @@ def transfer(tx: Tx, actor: Actor, conversation_id: int, queue_id: int, reason: 
     Raises NotFound for an unknown queue, Forbidden and Conflict like `assign`. What the system itself would move in a
     circle stays where it is and comes to the supervisors: then it answers False.
     """
+    actor.must(ANSWER, SUPERVISE)
     queues = rule_book(tx).queues
     queue = queues.get(queue_id)
     if queue is None:
@@ -272,6 +278,7 @@ def release(tx: Tx, actor: Actor, conversation_id: int, reason: str = "") -> Non
 
     Releasing what nobody has changes nothing.
     """
+    actor.must(ANSWER, SUPERVISE)
     item, owned = _held(tx, actor, conversation_id)
     if owned is None:
         return
@@ -392,7 +399,7 @@ def _make_room(tx: Tx, item: WorkItem, agent_id: int, actor: Actor, *, may_excee
 
 
 def _may_hand_over(tx: Tx, actor: Actor, owned: Assignment | None) -> None:
-    if owned is not None and owned.agent_id != actor.agent_id and not actor.sees_all:
+    if owned is not None and owned.agent_id != actor.agent_id and not actor.may(SUPERVISE):
         raise Forbidden(f"{_name(tx, owned.agent_id)} has it: ask {_name(tx, owned.agent_id)} or a supervisor.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sqlalchemy import ColumnElement, exists, or_, true
@@ -9,11 +10,44 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from storage.conversations import Conversation, Message
-from storage.people import Agent, AgentQueue, Contact
+from storage.people import Agent, AgentQueue, Contact, Role
 from storage.receipts import Receipt
 from storage.store import Tx
 
-ROLES = ("agent", "supervisor", "admin")
+ANSWER, CONTACTS, SEE_ALL, SUPERVISE = "answer", "contacts", "see_all", "supervise"
+REPLIES, RECEIPTS, LAB, SETTINGS, WEBHOOKS = "replies", "receipts", "lab", "settings", "webhooks"
+PEOPLE, TOKENS, AUDIT = "people", "tokens", "audit"
+
+# What a role may be allowed to do, as its form says it.
+PERMISSIONS = {
+    ANSWER: "Answer customers, write notes, take, move, snooze and resolve conversations",
+    CONTACTS: "Change contacts: names, addresses, merging",
+    SEE_ALL: "See every conversation, whatever its queue",
+    SUPERVISE: "Watch the floor and step in: agents, queues, other people's work",
+    REPLIES: "Edit the saved replies that everybody has",
+    RECEIPTS: "Read the ledger of what arrived, and have things read again",
+    LAB: "Read the rules, and try changes of the desk without applying them",
+    SETTINGS: "Change rules and apply changes of the desk",
+    WEBHOOKS: "Decide who gets webhooks",
+    PEOPLE: "Invite people, change and switch them off, make roles",
+    TOKENS: "Make and revoke API tokens",
+    AUDIT: "Read the audit log",
+}
+# What makes no sense without another: the floor and the ledger show everybody's matters.
+IMPLIED = {SUPERVISE: SEE_ALL, RECEIPTS: SEE_ALL, SETTINGS: LAB}
+EVERYTHING = frozenset(PERMISSIONS)
+BUILT_IN = {
+    "agent": frozenset({ANSWER, CONTACTS}),
+    "supervisor": frozenset({ANSWER, CONTACTS, SEE_ALL, SUPERVISE, REPLIES, RECEIPTS, LAB}),
+    "admin": EVERYTHING,
+}
+ROLES = tuple(BUILT_IN)
+
+
+def completed(permissions: Iterable[str]) -> frozenset[str]:
+    """With what each of them makes no sense without."""
+    chosen = set(permissions)
+    return frozenset(chosen | {IMPLIED[each] for each in chosen if each in IMPLIED})
 
 
 class Forbidden(Exception):
@@ -30,16 +64,32 @@ class Conflict(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who does something: an agent in the inbox or Slack, an API token, or the system itself."""
+    """Who does something: an agent in the inbox or Slack, an API token, or the system itself.
+
+    `granted` is what a role that this desk has made allows, or what is left of a token's where its agent may less.
+    Without it the role is one of those that are built in. `queue_ids` are the queues whose conversations are seen.
+    """
 
     by: str  # as facts record it: "agent:3", "token:2", "system"
     role: str
     agent_id: int | None = None
     queue_ids: frozenset[int] = field(default_factory=frozenset)
+    granted: frozenset[str] | None = None
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        """All that this actor may do."""
+        if self.granted is not None:
+            return self.granted
+        return EVERYTHING if self.role == "system" else BUILT_IN.get(self.role, frozenset())
 
     @property
     def sees_all(self) -> bool:
-        return self.role in ("supervisor", "admin", "system")
+        return SEE_ALL in self.permissions
+
+    def may(self, permission: str) -> bool:
+        """For what a page offers; what is done is asked by `must`."""
+        return permission in self.permissions
 
     def sees(self, queue_id: int | None, assignee_id: int | None) -> bool:
         """The same answer as `visible`, for one conversation whose columns are at hand."""
@@ -47,10 +97,19 @@ class Actor:
             return True
         return assignee_id is not None and assignee_id == self.agent_id
 
-    def must_be(self, *roles: str) -> None:
-        """Raises Forbidden unless the actor has one of the roles."""
-        if self.role != "system" and self.role not in roles:
-            raise Forbidden(f"This needs the role {' or '.join(roles)}; you are signed in as {self.role}.")
+    def must(self, *any_of: str) -> None:
+        """Raises Forbidden unless the actor has one of the permissions."""
+        if self.permissions.isdisjoint(any_of):
+            roles = " or ".join(role for role, allows in BUILT_IN.items() if not allows.isdisjoint(any_of))
+            raise Forbidden(
+                f"This needs the role {roles}, or one with the permission “{any_of[0]}”; you are signed in as "
+                f"{self.role}."
+            )
+
+    def may_grant(self, permissions: frozenset[str]) -> None:
+        """Raises Forbidden unless the actor may do all that: nobody makes somebody who may more than they do."""
+        if more := permissions - self.permissions:
+            raise Forbidden(f"You can't give what you don't have yourself: {', '.join(sorted(more))}.")
 
 
 SYSTEM = Actor(by="system", role="system")
@@ -59,18 +118,39 @@ SYSTEM = Actor(by="system", role="system")
 def actor_for(tx: Tx, agent: Agent) -> Actor:
     """An agent as an actor."""
     queues = tx.exec(select(AgentQueue.queue_id).where(AgentQueue.agent_id == agent.id))
-    return Actor(by=f"agent:{agent.id}", role=agent.role, agent_id=agent.id, queue_ids=frozenset(queues))
+    granted, seen = terms_of(tx, agent.role)
+    return Actor(f"agent:{agent.id}", agent.role, agent.id, frozenset(queues) | seen, granted)
+
+
+def terms_of(tx: Tx, role: str) -> tuple[frozenset[str] | None, frozenset[int]]:
+    """What a role of this desk's own allows, and the queues that it sees; None for one that is built in.
+
+    A role that is gone allows nothing.
+    """
+    if role in BUILT_IN:
+        return None, frozenset()
+    row = tx.exec(select(Role).where(Role.name == role)).first()
+    return (frozenset(row.permissions), frozenset(row.queue_ids)) if row else (frozenset(), frozenset())
+
+
+def known_roles(tx: Tx) -> list[str]:
+    """Those that are built in, then the desk's own."""
+    return [*ROLES, *tx.exec(select(Role.name).order_by(col(Role.id)))]
+
+
+def permissions_of(tx: Tx, role: str) -> frozenset[str]:
+    """All that a role allows, built in or made here."""
+    granted, _ = terms_of(tx, role)
+    return BUILT_IN[role] if granted is None else granted
 
 
 def visible(actor: Actor) -> ColumnElement[bool]:
     """The condition on `Conversation` that every list, search, stream and API read starts from."""
     if actor.sees_all:
         return true()
-    return or_(
-        col(Conversation.queue_id).is_(None),
-        col(Conversation.queue_id).in_(actor.queue_ids),
-        col(Conversation.assignee_id) == actor.agent_id,
-    )
+    seen = or_(col(Conversation.queue_id).is_(None), col(Conversation.queue_id).in_(actor.queue_ids))
+    # Compared with None it would be IS NULL: whoever is no agent would see what nobody has.
+    return seen if actor.agent_id is None else or_(seen, col(Conversation.assignee_id) == actor.agent_id)
 
 
 def visible_person(actor: Actor) -> ColumnElement[bool]:

@@ -12,6 +12,8 @@ from storage.accountfacts import SignInsEnded
 from storage.columns import BigId, json, key, ref, utc
 from storage.store import Tx
 
+ADMINS_LOCK = 7_316_011
+
 
 class Contact(SQLModel, table=True):
     """One record of a person. `person_id` is the record that stands for the whole person: itself, until a merge.
@@ -77,10 +79,10 @@ class Merge(SQLModel, table=True):
 class Agent(SQLModel, table=True):
     """Somebody who answers. `load` and `capacity` are integer weights over all channels; offers count as load.
 
-    `status` is available, away or offline. `role` is agent, supervisor or admin. With `mail_notices` what concerns the
-    agent is told by mail, and answers to it count. `signature` goes where an account's signature says so.
-    `last_offer_at` is when work was last given to him or rang. Since `drained_at` he gets nothing new, whatever his
-    status.
+    `status` is available, away or offline. `role` is built in or the name of a `Role`. With `mail_notices`
+    what concerns the agent is told by mail, and answers to it count. `signature` goes where an account's signature
+    says so. `last_offer_at` is when work was last given to him or rang. Since `drained_at` he gets nothing new,
+    whatever his status.
     """
 
     __table_args__ = (CheckConstraint("load >= 0", name="load"),)
@@ -131,6 +133,19 @@ class AgentQueue(SQLModel, table=True):
     queue_id: int = Field(foreign_key="queue.id", primary_key=True, index=True, sa_type=BigId)
 
 
+class Role(SQLModel, table=True):
+    """A role that this desk has made: what it allows (`storage.access.PERMISSIONS`), and the queues whose
+    conversations it sees beside those that its people serve.
+    """
+
+    __tablename__ = "desk_role"
+
+    id: int | None = key()
+    name: str = Field(max_length=64, unique=True)
+    permissions: list[str] = json(list)
+    queue_ids: list[int] = json(list)
+
+
 class SignIn(SQLModel, table=True):
     """A browser that is signed in. `token_hash` is the SHA-256 of the cookie's secret; `how` says what let it in."""
 
@@ -163,7 +178,7 @@ class SignInFailure(SQLModel, table=True):
 
 
 class ApiToken(SQLModel, table=True):
-    """A bearer token for the API; only its SHA-256 is kept. `role` is agent, supervisor or admin."""
+    """A bearer token for the API; only its SHA-256 is kept. `role` is as an agent's."""
 
     __tablename__ = "api_token"
 
@@ -181,6 +196,21 @@ class ApiToken(SQLModel, table=True):
 def agent_by_email(tx: Tx, email: str) -> Agent | None:
     """The active agent with this address, whatever its case."""
     return tx.exec(select(Agent).where(Agent.email == email.strip().lower(), col(Agent.active))).first()
+
+
+def admins_who_sign_in(tx: Tx) -> list[int]:
+    """Who can sign in as an admin: by a password, or as they have done before."""
+    admins = (
+        "SELECT id FROM agent WHERE role = 'admin' AND active AND (password_hash <> '' "
+        "OR EXISTS (SELECT 1 FROM sign_in WHERE sign_in.agent_id = agent.id)) ORDER BY id"
+    )
+    return [row[0] for row in tx.sql(admins).fetchall()]
+
+
+def one_change_of_admins(tx: Tx) -> None:
+    """Two admins who demote each other must not both find the other: to be called before anything is locked."""
+    if tx.dialect == "postgresql":
+        tx.sql(f"SELECT pg_advisory_xact_lock({ADMINS_LOCK})")
 
 
 def end_sign_ins(tx: Tx, agent_id: int, why: str, by: str, *, but: int | None = None) -> int:

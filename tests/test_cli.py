@@ -15,6 +15,8 @@ import pytest
 from app import create_app
 from cli import main
 from config import SettingsError, load
+from storage import Store
+from storage.doors import SecondStep
 from tests.processes import ROOT, free_port, until
 from tests.support import postgres
 
@@ -175,3 +177,17 @@ def test_a_worker_on_an_empty_database_says_what_is_missing(folder: Path, postgr
         process.wait()
         postgres.drop(url)
     assert log.read_text() == "The database is empty: run `python app.py db upgrade` first.\n"
+
+
+def test_a_lost_second_step_is_taken_away_at_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new = ["user", "create", "--name", "Ines", "--email", "ines@example.com", "--role", "admin"]
+    assert main(create_app, [*new, "--password", "correct horse"]) == 0
+    lost = ["user", "reset-step", "ines@example.com"]
+    assert main(create_app, lost) != 0
+    assert "no second step to reset" in capsys.readouterr().err
+    store = Store(load(None).url)
+    with store.write() as tx:
+        tx.add(SecondStep(agent_id=1, sealed="x", created_at=tx.now, confirmed_at=tx.now))
+    store.close()
+    assert main(create_app, lost) == 0
+    assert "password alone" in capsys.readouterr().out

@@ -14,8 +14,10 @@ from playwright.sync_api import Browser, Page
 from hub.desk import export
 from hub.experiments import Wanted
 from hub.laboratory import Laboratory, begin
+from hub.roles import RoleForm, save_role
 from inbox.labform import routing_of, written
 from storage import Store
+from storage.access import ANSWER, AUDIT, SUPERVISE, SYSTEM
 from storage.migrations import upgrade
 from tests.browser.room import PASSWORD, application, served
 from tests.browser.scene import furnish, rush_hour
@@ -40,6 +42,8 @@ def main(wanted: list[str]) -> None:
         desk = open_desk("sqlite", Path(folder), clock, public_base_url="", undo_seconds=600)
         mara = furnish(desk)
         try_a_change(desk)
+        with desk.hub.store.write() as tx:
+            save_role(tx, SYSTEM, None, RoleForm("Team lead", {ANSWER, SUPERVISE, AUDIT}, {"Billing"}))
         with served(application(desk)) as address, launched() as browser:
             shoot(browser, pages(address, mara), wanted)
             shoot(browser, writing_pages(desk, address, mara), wanted)
@@ -156,6 +160,12 @@ def pages(address: str, mara: int) -> dict[str, Callable[[Page], object]]:
             page.click("main button.primary")
         page.wait_for_selector(".qr")
 
+    def token_made(page: Page) -> None:
+        page.goto(f"{address}/inbox/people/tokens")
+        page.fill("#name", "crm")
+        page.click("main .form-end .primary")
+        page.wait_for_selector(".shown-once")
+
     def help_open(page: Page) -> None:
         page.goto(f"{address}/inbox/mine")
         page.keyboard.press("?")
@@ -196,8 +206,16 @@ def pages(address: str, mara: int) -> dict[str, Callable[[Page], object]]:
         "lab": lambda page: page.goto(f"{address}/inbox/lab"),
         "lab-result": experiment,
         "lab-apply": before_applying,
+        "people": lambda page: page.goto(f"{address}/inbox/people"),
+        "person": lambda page: page.goto(f"{address}/inbox/people/1"),
+        "person-new": lambda page: page.goto(f"{address}/inbox/people/new"),
+        "roles": lambda page: page.goto(f"{address}/inbox/people/roles"),
+        "role": lambda page: page.goto(f"{address}/inbox/people/roles/1"),
+        "tokens": token_made,
+        "audit": lambda page: page.goto(f"{address}/inbox/people/audit"),
         "escalated": lambda page: page.goto(f"{address}/inbox/escalated"),
         "sign-in-wrong": wrong,
+        "forgot": lambda page: page.goto(f"{address}/sign-in/forgot"),
     }
 
 

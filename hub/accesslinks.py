@@ -1,0 +1,174 @@
+"""Links by mail with which an agent chooses a password, once: when it is forgotten, and when they are invited.
+
+A link is made from SECRET_KEY and a number in the database, when its mail leaves and again when it comes back, so it is
+stored nowhere: who reads the database, or the deliveries in it, can't follow one.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+from datetime import timedelta
+from functools import partial
+from uuid import uuid4
+
+from sqlmodel import select
+
+from channels.base import NotConfigured, Outbound, SendFailed
+from hub.delivery import SendResult, deliver
+from hub.hub import Hub, Opened
+from hub.notices import mail_account
+from hub.people import set_password
+from hub.throttle import SignInRefused, forgive, must_wait, note_try
+from storage import Tx
+from storage.access import NotFound
+from storage.accountfacts import AgentInvited, PasswordResetAsked
+from storage.deliveries import Delivery
+from storage.doors import AccessLink
+from storage.people import Agent, agent_by_email
+
+RESET, INVITATION = "reset", "invitation"
+LASTS = {RESET: timedelta(hours=1), INVITATION: timedelta(days=7)}
+SENDER = "letter"
+ENDED = "This link has been used, is too old, or was replaced by a newer one."
+SUBJECTS = {RESET: "Choose a new password", INVITATION: "Your account at {desk}"}
+TEXTS = {
+    RESET: (
+        "Hello {name},",
+        "somebody, most likely you, has asked for a new password for {email} at {desk}. Choose it here:",
+        "{link}",
+        "The link works once, for an hour. Afterwards every browser has to sign in again.",
+        "If it was not you, you have nothing to do: your password stays as it is.",
+    ),
+    INVITATION: (
+        "Hello {name},",
+        "{by} has made an account for you at {desk}. Choose your password here:",
+        "{link}",
+        "The link works once, for seven days. After that ask for another one. You sign in as {email}.",
+    ),
+}
+
+
+def ask_reset(hub: Hub, email: str, *, ip: str) -> None:
+    """Send a link to an agent's own address; who asks for an unknown one is told the same.
+
+    Raises SignInRefused when there were too many, which says nothing about the address either.
+    """
+    email = email.strip().lower()[:320]
+
+    def unit(tx: Tx) -> str:
+        if waiting := must_wait(tx, link=email, ip=ip):
+            return waiting
+        agent = agent_by_email(tx, email)
+        note_try(tx, "link", agent.id if agent else None, link=email, ip=ip)
+        account = mail_account(hub)
+        if agent is not None and account is not None:
+            _send_link(tx, account, agent, RESET, f"agent:{agent.id}")
+            tx.emit(PasswordResetAsked(agent.id or 0))
+        return ""
+
+    if waiting := hub.store.submit(unit):
+        raise SignInRefused(waiting, wait=True)
+
+
+def invite(hub: Hub, tx: Tx, agent: Agent, by: str) -> str:
+    """Send somebody the link for their first password; those sent before count no more.
+
+    Answers the link where no mail channel can carry it: the admin hands it over then.
+    """
+    tx.emit(AgentInvited(agent.id or 0, by))
+    account = mail_account(hub)
+    if account is not None:
+        _send_link(tx, account, agent, INVITATION, by)
+        return ""
+    return address(hub, _made(tx, agent, INVITATION, by))
+
+
+def agent_of(hub: Hub, tx: Tx, token: str) -> tuple[Agent, AccessLink]:
+    """Whose link this is. Raises NotFound once it has been used, has ended or was never ours."""
+    number, _, _ = token.partition("-")
+    link = tx.get(AccessLink, int(number)) if number.isascii() and number.isdigit() and len(number) < 18 else None
+    if link is None or not hmac.compare_digest(token.encode("utf-8", "replace"), _token(hub, link).encode()):
+        raise NotFound(ENDED)
+    agent = tx.get_one(Agent, link.agent_id)
+    if link.used_at is not None or link.expires_at <= tx.now or not agent.active:
+        raise NotFound(ENDED)
+    return agent, link
+
+
+def choose_password(hub: Hub, token: str, password: str) -> Agent:
+    """Use a link up: its agent has this password and is signed out everywhere. Raises NotFound and ValueError."""
+    with hub.store.write() as tx:
+        agent, link = agent_of(hub, tx, token)
+        set_password(tx, agent, password, f"agent:{agent.id}", link.kind)
+        used = tx.sql("UPDATE access_link SET used_at = ? WHERE agent_id = ? AND used_at IS NULL", tx.now, agent.id)
+        if not used.rowcount:  # somebody else was faster with the same link
+            raise NotFound(ENDED)
+        forgive(tx, email=agent.email, link=agent.email)
+        return agent
+
+
+def send(hub: Hub, delivery: Delivery) -> SendResult:
+    """The sender "letter". Raises SendFailed or SendUncertain; a link that counts no more is skipped."""
+    with hub.store.read() as tx:
+        link = tx.get(AccessLink, delivery.payload["link"])
+        agent = tx.get(Agent, link.agent_id) if link is not None else None
+        if link is None or agent is None or link.used_at is not None or link.expires_at <= tx.now or not agent.active:
+            return SendResult(response={"skipped": "it counts no more"})
+        by = _name(tx, link.by)
+    try:
+        opened = hub.channel(int(delivery.target.partition(":")[2]))
+        channel = opened.must()
+    except (NotFound, NotConfigured) as error:
+        raise SendFailed(f"The channel can't send: {error}") from None
+    return SendResult(channel.send(_written(hub, opened, agent, link, by)).external_id)
+
+
+def address(hub: Hub, link: AccessLink) -> str:
+    """What is clicked."""
+    return f"{hub.settings.base_url}/sign-in/choose/{_token(hub, link)}"
+
+
+def _send_link(tx: Tx, account: Opened, agent: Agent, kind: str, by: str) -> None:
+    link = _made(tx, agent, kind, by)
+    told = {"link": link.id, "to": [agent.email]}
+    deliver(tx, SENDER, f"channel:{account.id}", f"{link.id}", told)
+
+
+def _made(tx: Tx, agent: Agent, kind: str, by: str) -> AccessLink:
+    """A new link; it takes the place of those before."""
+    tx.sql("UPDATE access_link SET used_at = ? WHERE agent_id = ? AND used_at IS NULL", tx.now, agent.id)
+    link = AccessLink(
+        agent_id=agent.id or 0, kind=kind, nonce=secrets.token_hex(16), uuid=str(uuid4()), by=by, created_at=tx.now,
+        expires_at=tx.now + LASTS[kind],
+    )  # fmt: skip
+    tx.add(link)
+    tx.flush()
+    return link
+
+
+def _token(hub: Hub, link: AccessLink) -> str:
+    key = hashlib.sha256(f"switchyard access link {hub.settings.secret_key}".encode()).digest()
+    mac = hmac.new(key, f"{link.id} {link.agent_id} {link.kind} {link.nonce}".encode(), hashlib.sha256).digest()
+    return f"{link.id}-{base64.urlsafe_b64encode(mac[:20]).decode().rstrip('=')}"
+
+
+def _written(hub: Hub, opened: Opened, agent: Agent, link: AccessLink, by: str) -> Outbound:
+    domain = opened.account.address.partition("@")[2] or "switchyard.invalid"
+    desk = hub.settings.base_url.partition("://")[2]
+    fill = partial(
+        str.format, name=agent.name, email=agent.email, desk=desk, link=address(hub, link), by=by or "An admin"
+    )
+    return Outbound(
+        id=link.uuid, to=(agent.email,), subject=fill(SUBJECTS[link.kind]),
+        text="\n\n".join(fill(part) for part in TEXTS[link.kind]),
+        external_id=f"<letter.{link.uuid}@{domain}>", automatic="auto-generated", mark=hub.tokens.mark(link.uuid),
+    )  # fmt: skip
+
+
+def _name(tx: Tx, by: str) -> str:
+    kind, _, number = by.partition(":")
+    found = tx.exec(select(Agent.name).where(Agent.id == int(number))).first() if kind == "agent" else None
+    return found or ""
