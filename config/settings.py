@@ -48,6 +48,10 @@ class Settings:
     )
     undo_seconds: int = _setting(10, "How long a sent reply can be taken back, in seconds.", between=(0, 86_400))
     session_hours: int = _setting(24 * 14, "How long a browser stays signed in, in hours.", between=(1, 87_600))
+    oidc_issuer: str = _setting("", "Identity provider (OpenID Connect) for single sign-on; empty: none.")
+    oidc_client_id: str = _setting("", "What this hub is called there; it answers to `…/sign-in/oidc/back`.")
+    oidc_client_secret: str = _setting("", "What the hub proves itself with there.", secret=True)
+    oidc_name: str = _setting("single sign-on", "What the button for it says: “Go on with …”.")
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
     log_json: bool = _setting(False, "Write logs as one JSON object a line.")
     max_body_mb: int = _setting(30, "Largest request body taken, in megabytes.", between=(1, 1024))
@@ -148,6 +152,10 @@ def _must_be_usable(settings: Settings) -> None:
             raise SettingsError(f"{item.name} must be from {between[0]} to {between[1]}, not {value}")
         if item.name.endswith("_base_url") and value and not _is_web_address(value):
             raise SettingsError(f"{item.name} must begin with https:// or http:// and name a host, not {value!r}")
+    if settings.oidc_issuer and not _is_web_address(settings.oidc_issuer):
+        raise SettingsError(f"oidc_issuer must begin with https:// and name a host, not {settings.oidc_issuer!r}")
+    if settings.oidc_issuer and not settings.oidc_client_id:
+        raise SettingsError("oidc_issuer needs oidc_client_id: what the identity provider calls this hub")
     if settings.log_level.upper() not in LEVELS:
         raise SettingsError(f"log_level must be one of {', '.join(LEVELS)}, not {settings.log_level!r}")
     if settings.database_url and not _is_database(settings.database_url):

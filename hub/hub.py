@@ -15,6 +15,7 @@ from channels import open_channel
 from channels.base import Channel, Hears, LogsInWithTokens, NotConfigured
 from config.settings import Settings, SettingsError, resolve_secret
 from hub.authorise import Seal, TokenKeeper
+from hub.oidc import Provider
 from hub.ours import Ours, ours_of
 from hub.pump import Pump
 from hub.reading import Reading
@@ -74,6 +75,7 @@ class Hub:
         self.tokens = Tokens(settings.secret_key)
         self._seal = Seal(settings.secret_key)
         self.envelope = Envelope(settings.secret_key, "second step")
+        self.provider = Provider(settings, clock) if settings.oidc_issuer else None
         self.pump = Pump(self.store)
         self.listener = Listener(self.store)
         self._opened: dict[int, Opened] = {}

@@ -23,6 +23,7 @@ ENDINGS = {
 }  # fmt: skip
 STOPPED = {
     "password": "wrong passwords", "code": "wrong codes", "link": "requests for links",
+    "sso": "failed single sign-ons",
 }  # fmt: skip
 
 

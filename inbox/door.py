@@ -9,17 +9,19 @@ from urllib.parse import urlsplit
 from flask import Blueprint, g, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
+from hub.oidc import Attempt, ProviderTrouble
 from hub.secondstep import prove
-from hub.signin import BY_PASSWORD, let_in, passed, sign_out
-from hub.throttle import SignInRefused
+from hub.signin import BY_PASSWORD, BY_PROVIDER, let_in, passed, sign_out
+from hub.throttle import SignInRefused, must_wait, note_try
 from hub.web import hub_here
 from inbox.session import cookie_secret, keep_cookie, viewer
 from routing import work
-from storage.access import actor_for
+from storage.access import NotFound, actor_for
 from storage.doors import has_second_step
-from storage.people import Agent
+from storage.people import Agent, agent_by_email
 
 HALF = "half"  # in the signed session of the browser: who has typed the right password and owes a code
+ATTEMPT = "attempt"  # who is at the identity provider
 HALF_SECONDS = 10 * 60
 
 
@@ -28,6 +30,8 @@ def register(blueprint: Blueprint) -> None:
     add = blueprint.add_url_rule
     add("/sign-in", view_func=sign_in_page)
     add("/sign-in", view_func=sign_in_form, methods=["POST"])
+    add("/sign-in/oidc", view_func=oidc_begin)
+    add("/sign-in/oidc/back", view_func=oidc_back)
     add("/sign-in/code", view_func=second_step_page)
     add("/sign-in/code", view_func=second_step_form, methods=["POST"])
     add("/sign-out", view_func=sign_out_form, methods=["POST"])
@@ -79,6 +83,44 @@ def second_step_form() -> ResponseReturnValue:
     return come_in(agent, how)
 
 
+def oidc_begin() -> ResponseReturnValue:
+    """To the identity provider; what it must send back is kept in the browser's signed session."""
+    provider = hub_here().provider
+    if provider is None:
+        raise NotFound("This desk has no single sign-on.")
+    try:
+        target, attempt = provider.begin()
+    except SignInRefused as refused:
+        return _sign_in_page(problem=str(refused), status=503)
+    until = hub_here().store.clock().timestamp() + HALF_SECONDS
+    session[ATTEMPT] = [attempt.state, attempt.nonce, attempt.verifier, until, going_to()]
+    return redirect(target)
+
+
+def oidc_back() -> ResponseReturnValue:
+    """Back from the identity provider: check what it says and let its person in, who is known by their address."""
+    hub, kept = hub_here(), session.pop(ATTEMPT, None)
+    provider, ip = hub.provider, request.remote_addr or ""
+    if provider is None:
+        raise NotFound("This desk has no single sign-on.")
+    with hub.store.read() as tx:
+        if waiting := must_wait(tx, ip=ip):
+            return _sign_in_page(problem=waiting, status=429)
+    try:
+        if not isinstance(kept, list) or len(kept) != 5 or kept[3] < hub.store.clock().timestamp():
+            raise SignInRefused("That took too long, or began in another browser. Begin again.")
+        email = provider.finish(Attempt(*kept[:3]), request.args)
+        with hub.store.read() as tx:
+            agent = agent_by_email(tx, email)
+        if agent is None:
+            raise SignInRefused(f"Nobody here has the address {email}. Ask an admin to invite you.")
+    except SignInRefused as refused:
+        if not isinstance(refused, ProviderTrouble):
+            hub.store.submit(lambda tx: note_try(tx, "sso", None, ip=ip))
+        return _sign_in_page(problem=str(refused), status=403)
+    return come_in(agent, BY_PROVIDER, kept[4])
+
+
 def sign_out_form() -> ResponseReturnValue:
     """End this browser's sign-in and take no more work."""
     hub, who = hub_here(), viewer()
@@ -90,7 +132,7 @@ def sign_out_form() -> ResponseReturnValue:
     return response
 
 
-def come_in(agent: Agent, how: str) -> ResponseReturnValue:
+def come_in(agent: Agent, how: str, target: str = "") -> ResponseReturnValue:
     """Sign this browser in as an agent who has proved to be one, and go on."""
     hub = hub_here()
     secret = open_sign_in(agent, how)
@@ -98,7 +140,7 @@ def come_in(agent: Agent, how: str) -> ResponseReturnValue:
         number = agent.id
         with hub.store.write() as tx:
             work.set_status(tx, actor_for(tx, agent), number, "available", "signed in")
-    response = redirect(going_to(), 303)
+    response = redirect(target or going_to(), 303)
     keep_cookie(response, secret)
     return response
 
@@ -122,7 +164,11 @@ def going_to() -> str:
 
 
 def _sign_in_page(*, email: str = "", problem: str = "", status: int = 200) -> ResponseReturnValue:
-    return render_template("inbox/sign_in.html", email=email, problem=problem, next=going_to()), status
+    provider = hub_here().provider
+    page = render_template(
+        "inbox/sign_in.html", email=email, problem=problem, next=going_to(), provider=provider.name if provider else ""
+    )
+    return page, status
 
 
 def _half_in() -> Agent | None:

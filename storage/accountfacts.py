@@ -33,7 +33,9 @@ class SignInsEnded(Fact):
 
 @dataclass(frozen=True, slots=True)
 class SignInStopped(Fact):
-    """There were too many wrong passwords or codes: the next try has to wait. `what` is password, code or link."""
+    """There were too many wrong passwords or codes: the next try has to wait. `what` is password, code, link
+    or sso (single sign-on).
+    """
 
     agent_id: int | None
     what: str

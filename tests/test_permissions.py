@@ -60,7 +60,7 @@ EITHER = f"{ANSWER} or {SUPERVISE}"
 INBOX: dict[str, str] = {
     **dict.fromkeys(
         ("home", "sign_in_page", "sign_in_form", "second_step_page", "second_step_form", "forgot_page", "forgot_form",
-         "choose_page", "choose_form", "picture"), OPEN),
+         "choose_page", "choose_form", "oidc_begin", "oidc_back", "picture"), OPEN),
     **dict.fromkeys(
         ("mine", "view_page", "account", "own_password", "own_step", "own_step_begin", "own_step_codes",
          "own_step_confirm", "own_step_off", "own_sign_in_end", "own_sign_ins_end", "conversation_page", "draft",
