@@ -23,6 +23,7 @@ from hub.deskentries import (
 from hub.deskfile import DeskError, check, read
 from hub.deskhandout import handout_out, profile_out
 from hub.deskladder import circle, limits_in, limits_out, queues_named, skills_named, step_in, step_out, steps_ask
+from hub.deskmacros import apply_macros, macros_out
 from hub.deskvalues import is_reference, span
 from hub.deskwords import apply_replies, replies_out
 from routing.fields import nearest
@@ -43,10 +44,10 @@ __all__ = ["Change", "DeskError", "apply", "export", "read"]
 def apply(tx: Tx, actor: Actor, document: Mapping[str, Any], *, private: bool = False) -> list[Change]:
     """Make the database say what the file says.
 
-    What a section leaves out is switched off, and its work goes back to waiting; rules, saved replies and skills,
-    which no history refers to, are removed. Sections that the file doesn't have stay as they are. Rolling the unit
-    back makes this a dry run. Applying the same file twice changes nothing. `private` lets webhooks reach our own
-    network. Raises DeskError and Forbidden.
+    What a section leaves out is switched off, and its work goes back to waiting; rules, saved replies, macros and
+    skills, which no history refers to, are removed. Sections that the file doesn't have stay as they are. Rolling
+    the unit back makes this a dry run. Applying the same file twice changes nothing. `private` lets webhooks reach
+    our own network. Raises DeskError and Forbidden.
     """
     actor.must(SETTINGS)
     file = check(document, private=private)
@@ -117,6 +118,7 @@ def export(tx: Tx) -> str:
             for r in tx.exec(select(RoutingRule).order_by(col(RoutingRule.position), col(RoutingRule.id)))
         ],
         "replies": replies_out(tx),
+        "macros": macros_out(tx),
         "webhooks": [
             {"name": w.name, "url": w.url}
             | ({"secret": w.secret} if is_reference(w.secret) else {})
@@ -455,5 +457,6 @@ _STEPS: dict[str, Callable[[Tx, Any], list[Change]]] = {
     "channels": _channels,
     "rules": _rules,
     "replies": apply_replies,
+    "macros": apply_macros,
     "webhooks": _webhooks,
 }

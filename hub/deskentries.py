@@ -24,7 +24,7 @@ from hub.deskvalues import (
     off,
     span,
 )
-from hub.deskwords import ReplyEntry
+from hub.deskwords import MacroEntry, ReplyEntry
 from hub.feed import TYPES
 from routing.conditions import validate
 from routing.handout import RINGS
@@ -370,4 +370,5 @@ class DeskFile(Entry):
     channels: Annotated[list[ChannelEntry], distinct("name")] | None = None
     rules: Annotated[list[RuleEntry], distinct("name")] | None = None
     replies: Annotated[list[ReplyEntry], distinct("shortcut")] | None = None
+    macros: Annotated[list[MacroEntry], distinct("name")] | None = None
     webhooks: Annotated[list[WebhookEntry], distinct("name")] | None = None

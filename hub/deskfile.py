@@ -35,7 +35,7 @@ from hub.deskentries import (
 )
 from hub.deskhandout import LastAgentEntry, OrderEntry, RateEntry, ReserveEntry, ServingEntry
 from hub.deskvalues import Entry
-from hub.deskwords import ReplyEntry
+from hub.deskwords import MacroEntry, ReplyEntry
 from hub.outside import NotAllowed, check_address
 from routing.conditions import ConditionError
 from routing.fields import nearest
@@ -171,7 +171,7 @@ def _keys(steps: tuple[int | str, ...]) -> list[str]:
     entries: dict[str, type[Entry]] = {
         "calendars": CalendarEntry, "queues": QueueEntry, "agents": AgentEntry, "channels": ChannelEntry,
         "profiles": ProfileEntry, "roles": RoleEntry, "sign_in": SignInEntry,
-        "rules": RuleEntry, "replies": ReplyEntry, "webhooks": WebhookEntry,
+        "rules": RuleEntry, "replies": ReplyEntry, "macros": MacroEntry, "webhooks": WebhookEntry,
     }  # fmt: skip
     nested: dict[str, type[Entry]] = {
         "then": Placing, "holidays": HolidaysEntry, "sla": SlaEntry, "channels": TargetsEntry,

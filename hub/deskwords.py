@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from sqlmodel import col, select
 
 from hub.deskchange import Change
-from hub.deskvalues import Entry, Text
+from hub.deskvalues import Email, Entry, Name, Span, Text
 from hub.slots import must_be_known
+from routing.escalation import HIGHEST
 from storage import Tx
 from storage.desk import SavedReply
 
@@ -23,6 +24,25 @@ class ReplyEntry(Entry):
     shortcut: Shortcut
     title: Annotated[str, StringConstraints(max_length=100, strip_whitespace=True)] = ""
     text: Words
+
+
+def _snoozed(value: Any) -> Any:
+    return 0 if value == "reply" else value
+
+
+class MacroEntry(Entry):
+    """Several things done at once. `assign` is `me` or an agent's address; `snooze` a span, or `reply`."""
+
+    name: Name
+    reply: Words | None = None
+    note: Words | None = None
+    tags: list[Name] = []
+    untag: list[Name] = []
+    assign: Literal["me"] | Email | None = None
+    queue: Name | None = None
+    priority: int | None = Field(default=None, ge=-HIGHEST, le=HIGHEST)
+    then: Literal["resolve"] | None = None
+    snooze: Annotated[Literal[0] | Span | None, BeforeValidator(_snoozed)] = None
 
 
 def apply_replies(tx: Tx, entries: list[ReplyEntry]) -> list[Change]:

@@ -41,6 +41,7 @@ from storage.desk import (
     Skill,
     active_channels,
 )
+from storage.macros import Macro
 from storage.people import Agent, AgentQueue, AgentSkill, Role
 from storage.store import Store, Tx
 from storage.tables import metadata
@@ -52,7 +53,7 @@ LOOK_BACK = timedelta(days=30)  # to know who was there in the beginning
 # In an order in which each refers to those before it.
 DESK: tuple[Any, ...] = (
     CalendarPlan, Queue, Skill, RoutingProfile, Agent, AgentQueue, AgentSkill, ChannelAccount, RoutingRule, SavedReply,
-    WebhookEndpoint, DeskVersion, Role,
+    Macro, WebhookEndpoint, DeskVersion, Role,
 )  # fmt: skip
 SECRET = {"password_hash": "", "secret": ""}  # columns that a copy does without
 

@@ -16,6 +16,8 @@ from inbox import (
     lab,
     ledger,
     links,
+    macros,
+    macrosettings,
     pages,
     people,
     roles,
@@ -38,6 +40,9 @@ def create_blueprint() -> Blueprint:
     blueprint.before_request(know_ids)
     for part in (door, links, account, people, roles, tokens):
         part.register(blueprint)
-    for part in (pages, actions, composer, suggest, files, floor, lab, ledger, rules, savedreplies, stream):
+    for part in (
+        pages, actions, composer, suggest, macros, files, floor, lab, ledger, rules, savedreplies,
+        macrosettings, stream,
+    ):  # fmt: skip
         part.register(blueprint)
     return blueprint

@@ -8,7 +8,7 @@ from contextlib import suppress
 from flask import Blueprint, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from hub import lifecycle
+from hub import lifecycle, tags
 from hub.contacts import merge as merge_people
 from hub.contacts import rename as rename_person
 from hub.contacts import unmerge as unmerge_people
@@ -199,6 +199,26 @@ def allow(number: int) -> ResponseReturnValue:
         identity = allow_again(tx, who.actor, person, identity_id)
         shown = identity.shown or identity.value
     return changed(number, Toast(f"{shown} may be written to again."))
+
+
+@verb
+def tag(number: int) -> ResponseReturnValue:
+    """Put tags on it."""
+    who = viewer()
+    with hub_here().store.write() as tx:
+        fresh = ", ".join(tags.tag(tx, who.actor, number, request.form.get("tags", "")[:2000]))
+    undo = Toast(f"Tagged {fresh}.", undo=f"/inbox/c/{number}/untag", values={"tags": fresh})
+    return changed(number, *([undo] if fresh else []))
+
+
+@verb
+def untag(number: int) -> ResponseReturnValue:
+    """Take tags off it."""
+    who = viewer()
+    with hub_here().store.write() as tx:
+        gone = ", ".join(tags.untag(tx, who.actor, number, request.form.get("tags", "")[:2000]))
+    undo = Toast(f"Took off {gone}.", undo=f"/inbox/c/{number}/tag", values={"tags": gone})
+    return changed(number, *([undo] if gone else []))
 
 
 def accept(number: int) -> ResponseReturnValue:

@@ -17,6 +17,7 @@ from storage.conversations import Conversation
 from storage.desk import Queue
 from storage.participants import Participant
 from storage.people import Agent, Contact, Identity, Merge, identities_of
+from storage.tags import all_tags, tags_of
 from storage.work import latest_labels
 
 EARLIER = 6
@@ -41,6 +42,8 @@ class Panel:
     merges: list[Merge] = field(default_factory=list)
     participants: list[Participant] = field(default_factory=list)  # beside the customer
     closed: dict[int, str] = field(default_factory=dict)  # why nothing may go to some of the identities
+    tags: list[str] = field(default_factory=list)
+    known_tags: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,8 @@ def panel(tx: Tx, who: Viewer, conversation: Conversation, name: str) -> Panel:
         merges=list(tx.exec(merges.order_by(col(Merge.id).desc()).limit(3))),
         participants=others_in(tx, conversation),
         closed=reasons(tx, identities),
+        tags=tags_of(tx, [number]).get(number, []),
+        known_tags=all_tags(tx),
     )
 
 

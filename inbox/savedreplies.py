@@ -113,8 +113,8 @@ def save(number: int | None) -> ResponseReturnValue:
 def preview() -> ResponseReturnValue:
     """What it would say, while it is typed."""
     with hub_here().store.read() as tx:
-        said = _said(tx, viewer(), request.form.get("text", ""))
-    return fragment("inbox/_saved_said.html", said=said)
+        shown = said(tx, viewer(), request.form.get("text", ""))
+    return fragment("inbox/_saved_said.html", said=shown)
 
 
 def confirm(number: int) -> ResponseReturnValue:
@@ -145,7 +145,7 @@ class Said:
     gaps: list[str]
 
 
-def _said(tx: Tx, who: Viewer, text: str) -> Said:
+def said(tx: Tx, who: Viewer, text: str) -> Said:
     """For the conversation that moved last; made-up people where there is none."""
     newest = select(Conversation).where(visible(who.actor)).order_by(col(Conversation.last_at).desc()).limit(1)
     conversation = tx.exec(newest).first()
@@ -162,10 +162,10 @@ def _said(tx: Tx, who: Viewer, text: str) -> Said:
 def _page(form: Form, status: int = 200) -> ResponseReturnValue:
     hub, who = hub_here(), viewer()
     with hub.store.read() as tx:
-        said = _said(tx, who, form.text)
+        shown = said(tx, who, form.text)
         parts = screen(hub, tx, who, Place(VIEW))
     shared = verbs.may_edit_shared(who.actor)
-    values = {"form": form, "said": said, "slots": KNOWN, "may_share": shared, "readonly": not (form.own or shared)}
+    values = {"form": form, "said": shown, "slots": KNOWN, "may_share": shared, "readonly": not (form.own or shared)}
     if wants_fragment():
         return make_response(render_template("inbox/_saved_form.html", **values), status)
     return make_response(render_template("inbox/saved_one.html", screen=parts, **values), status)

@@ -13,6 +13,7 @@ from sqlmodel import col, select
 from channels.base import Limits
 from hub import Hub
 from hub.drafts import drafts_of, files_of
+from hub.macros import Does, in_words, macros
 from hub.participants import others_in
 from hub.pump import latest_fact
 from hub.recipients import MAIL_KINDS, reply_all
@@ -30,6 +31,7 @@ from storage.access import NotFound, conversation_for
 from storage.clocks import running_clocks
 from storage.conversations import Attachment, Conversation, Draft
 from storage.desk import Queue
+from storage.macros import Macro
 from storage.participants import Participant
 from storage.people import Agent, Identity
 from storage.search import parse_query, search
@@ -82,6 +84,16 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class ShownMacro:
+    """A macro in the menu or waiting in the composer: what it does besides its reply, in words."""
+
+    id: int
+    name: str
+    does: Does
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Composer:
     """What has been typed and where it would go. `problem` is why it was held; nothing typed is ever lost."""
 
@@ -98,6 +110,7 @@ class Composer:
     newer: int = 0  # the message that came meanwhile, when that is why
     offered: list[Participant] = field(default_factory=list)  # in the conversation, but in no copy
     aside: Mapping[str, str] = field(default_factory=dict)  # what was begun on other channels, by their number
+    macro: ShownMacro | None = None  # what else is done when this is sent
     saved: str = ""  # when the draft was saved that this shows
 
     @property
@@ -117,6 +130,7 @@ class Open:
     colleagues: list[Agent]
     queues: list[Queue]
     snoozes: list[tuple[str, str, str]]
+    macros: list[ShownMacro]
     target: str  # what is due next: "first reply"
     opens: str  # when its queue opens again; empty while it is open
 
@@ -194,19 +208,33 @@ def open_conversation(
     """A conversation with everything around it. Raises NotFound."""
     conversation = conversation_for(tx, who.actor, number)
     person = names_of(tx, {conversation.contact_id})[conversation.contact_id]
-    queues = select(Queue).where(col(Queue.active)).order_by(col(Queue.id))
+    queues = list(tx.exec(select(Queue).where(col(Queue.active)).order_by(col(Queue.id))))
+    colleagues = list(tx.exec(select(Agent).where(col(Agent.active)).order_by(col(Agent.name))))
     return Open(
         conversation=conversation,
         person=person,
         thread=thread(tx, who, conversation, before=before),
         panel=panel(tx, who, conversation, person),
         composer=composer or new_composer(hub, tx, who, conversation),
-        colleagues=list(tx.exec(select(Agent).where(col(Agent.active)).order_by(col(Agent.name)))),
-        queues=list(tx.exec(queues)),
+        colleagues=colleagues,
+        queues=queues,
         snoozes=snoozes(tx.now, who),
+        macros=[_shown_macro(row, colleagues, queues) for row in macros(tx)],
         target=_target(tx, number),
         opens=_opens(tx, who, conversation),
     )
+
+
+def pending_macro(tx: Tx, number: int) -> ShownMacro | None:
+    """A macro that is to be run with the reply; None when there is none or it is gone."""
+    row = tx.get(Macro, number) if number else None
+    return _shown_macro(row, tx.exec(select(Agent)), tx.exec(select(Queue))) if row else None
+
+
+def _shown_macro(row: Macro, agents: Iterable[Agent], queues: Iterable[Queue]) -> ShownMacro:
+    does = Does.model_validate(row.does)
+    people, places = {each.id or 0: each.name for each in agents}, {each.id or 0: each.name for each in queues}
+    return ShownMacro(row.id or 0, row.name, does, ", ".join(in_words(does, people, places, reply=False)))
 
 
 def _target(tx: Tx, number: int) -> str:

@@ -54,6 +54,9 @@ TOLD = (
     "ConversationResolved",
     "ConversationReopened",
     *MISSED,
+    "ConversationTagged",
+    "ConversationUntagged",
+    "MacroRun",
     "AutomationHeld",
     "ConversationEscalated",
     "ConversationPrioritised",
@@ -307,6 +310,11 @@ def _event(row: FactRow, who: Viewer, agents: dict[int, str], traces: dict[int |
             return event("check", by, "resolved it")
         case "ConversationReopened":
             return event("inbox", "", f"Open again: {data['why']}")
+        case "ConversationTagged" | "ConversationUntagged":
+            verb = "tagged it" if row.name == "ConversationTagged" else "took off"
+            return event("tag", by, f"{verb} {', '.join(data['tags'])}")
+        case "MacroRun":
+            return event("bolt", by, f"ran the macro “{data['macro']}”")
         case "AutomationHeld":
             return event("alert", "", f"{HELD.get(data['kind'], 'An automatic message')} was not sent. {data['why']}")
         case "ConversationPrioritised":

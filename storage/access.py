@@ -24,7 +24,7 @@ PERMISSIONS = {
     CONTACTS: "Change contacts: names, addresses, merging",
     SEE_ALL: "See every conversation, whatever its queue",
     SUPERVISE: "Watch the floor and step in: agents, queues, other people's work",
-    REPLIES: "Edit the saved replies that everybody has",
+    REPLIES: "Edit the saved replies and macros that everybody has",
     RECEIPTS: "Read the ledger of what arrived, and have things read again",
     LAB: "Read the rules, and try changes of the desk without applying them",
     SETTINGS: "Change rules and apply changes of the desk",

@@ -16,9 +16,11 @@ from storage import (
     experiments,
     facts,
     idempotency,
+    macros,
     participants,
     people,
     receipts,
+    tags,
     work,
 )
 
@@ -37,9 +39,11 @@ __all__ = [
     "experiments",
     "facts",
     "idempotency",
+    "macros",
     "metadata",
     "participants",
     "people",
     "receipts",
+    "tags",
     "work",
 ]

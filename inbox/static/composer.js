@@ -149,6 +149,7 @@ document.addEventListener("change", ({ target }) => {
 });
 document.addEventListener("click", ({ target }) => {
   if (target.closest('[data-do="detach"]')) { target.closest(".file").remove(); later(form(), 0); }
+  if (target.closest('[data-do="unmacro"]')) target.closest(".guard").remove();
   const named = target.closest('[data-do="copy"]');
   if (!named) return;
   const copies = named.form.elements.cc;
@@ -177,7 +178,7 @@ document.addEventListener("htmx:before:swap", ({ detail }) => {
 });
 document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => setTimeout(() => {
   count();
-  if (ctx.request?.action?.match(/\/(send|undo)$/) && form()) write(form().elements.kind.value);
+  if (ctx.request?.action?.match(/\/(send|undo|macro)$/) && form()) write(form().elements.kind.value);
 }, 0));
 // What did not get through is still a draft.
 for (const failed of ["htmx:error", "htmx:response:error"]) {

@@ -2,13 +2,18 @@
 import { move } from "./list.js";
 import { send, write } from "./composer.js";
 import { undo } from "./toast.js";
+import { open as palette } from "./palette.js";
 
-const press = (key) => () => document.querySelector(`#thread-head [data-key="${key}"], #thread-head summary[data-key="${key}"]`)?.click();
+const press = (key) => () => document.querySelector(`#thread [data-key="${key}"]`)?.click();
 const search = () => { const field = document.getElementById("q"); field?.focus(); field?.select(); };
 const help = () => document.getElementById("help").showModal();
+const tag = () => {
+  if (!document.getElementById("tag")?.checkVisibility()) document.getElementById("context")?.showPopover();
+  document.getElementById("tag")?.focus();
+};
 const go = (view) => () => document.getElementById(`v-${view}`)?.click();
 
-const KEYS = [
+export const KEYS = [
   { group: "Move", keys: ["j"], label: "Next conversation", run: () => move(1) },
   { group: "Move", keys: ["k"], label: "Previous conversation", run: () => move(-1) },
   { group: "Move", keys: ["g", "m"], label: "Assigned to me", run: go("mine") },
@@ -21,6 +26,8 @@ const KEYS = [
   { group: "Act", keys: ["s"], label: "Snooze or wake", run: press("s") },
   { group: "Act", keys: ["a"], label: "Assign or move", run: press("a") },
   { group: "Act", keys: ["i"], label: "Take it", run: press("i") },
+  { group: "Act", keys: ["m"], label: "Macros", run: press("m") },
+  { group: "Act", keys: ["t"], label: "Tag", run: tag },
   { group: "Act", keys: ["x"], label: "Take the next", run: () => document.getElementById("next")?.click() },
   { group: "Act", keys: ["z"], label: "Undo", run: undo },
   { group: "Write", keys: ["⌘ ↵"], label: "Send", field: true },
@@ -28,6 +35,7 @@ const KEYS = [
   { group: "Write", keys: ["/"], label: "Saved reply", field: true },
   { group: "Write", keys: ["tab"], label: "Next gap of a saved reply", field: true },
   { group: "Write", keys: ["esc"], label: "Leave the field", field: true },
+  { group: "Write", keys: ["⌘ K"], label: "All commands", field: true },
   { group: "Write", keys: ["?"], label: "This help", run: help },
 ];
 
@@ -42,7 +50,11 @@ document.addEventListener("keydown", (event) => {
     if (send(event.shiftKey)) event.preventDefault();
     return;
   }
-  if (event.key === "Escape" && inField(event.target)) return event.target.blur();
+  if (event.key.toLowerCase() === "k" && (event.metaKey || event.ctrlKey) && !event.shiftKey && !document.querySelector("dialog[open]")) {
+    event.preventDefault();
+    return palette();
+  }
+  if (event.key === "Escape" && inField(event.target) && !event.target.closest("dialog")) return event.target.blur();
   if (event.defaultPrevented || event.metaKey || event.ctrlKey || event.altKey || event.isComposing) return;
   if (!on() || inField(event.target) || document.querySelector("dialog[open]")) return;
   const typed = pending + event.key;
@@ -59,6 +71,13 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+export function shown(keys) {
+  const caps = document.createElement("span");
+  caps.className = "caps";
+  caps.append(...keys.map((key) => Object.assign(document.createElement("kbd"), { textContent: (MAC ? key : key.replace("⌘", "Ctrl")).toUpperCase() })));
+  return caps;
+}
+
 function sheet() {
   const place = document.getElementById("help-keys");
   place.replaceChildren(...["Move", "Act", "Write"].map((group) => {
@@ -69,13 +88,7 @@ function sheet() {
     for (const one of KEYS.filter((key) => key.group === group)) {
       const item = document.createElement("li");
       item.textContent = one.label;
-      const keys = document.createElement("span");
-      keys.append(...one.keys.map((key) => {
-        const cap = document.createElement("kbd");
-        cap.textContent = (MAC ? key : key.replace("⌘", "Ctrl")).toUpperCase();
-        return cap;
-      }));
-      item.append(keys);
+      item.append(shown(one.keys));
       list.append(item);
     }
     section.append(title, list);

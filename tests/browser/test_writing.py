@@ -7,8 +7,10 @@ import re
 import pytest
 from playwright.sync_api import Browser, expect
 
-from hub import savedreplies
+from hub import macros, savedreplies
+from hub.macros import Does
 from hub.savedreplies import Wanted
+from tests.browser.scene import available
 from tests.browser.test_stories import address, visit
 from tests.desk import Desk
 from tests.test_inbox_drafts import both
@@ -89,3 +91,43 @@ def test_a_saved_reply_is_found_filled_and_its_gap_selected(browser: Browser, de
         expect(page.locator("#reply")).to_have_value("You can exchange it.")
         page.keyboard.press("Control+z")
         expect(page.locator("#reply")).not_to_have_value("You can exchange it.")
+
+
+def test_a_macro_is_run_by_key_and_palette_and_taken_back(browser: Browser, desk: Desk, address: str) -> None:
+    available(desk, desk.jonas)
+    number = desk.text("Where is my lamp?").conversation_id
+    desk.route()
+    with desk.hub.store.write() as tx:
+        macros.create(tx, desk.ines, macros.Wanted("Ask for a photo", Does(reply="A photo, please?", tags=("photo",))))
+        macros.create(tx, desk.ines, macros.Wanted("Park", Does(tags=("parked",), then="snooze")))
+    with visit(browser, address) as page:
+        page.goto(f"{address}/inbox/c/{number}?view=mine")
+        page.keyboard.press("m")
+        expect(page.locator("#macro-menu .menu-list button")).to_have_count(2)
+        page.keyboard.press("Enter")
+        expect(page.locator("#reply")).to_have_value("A photo, please?")
+        expect(page.locator("#reply")).to_be_focused()
+        page.keyboard.press("Control+Enter")
+        expect(page.locator(".msg.out .text")).to_have_text("A photo, please?")
+        expect(page.locator(".tag")).to_have_text("photo")
+
+        page.keyboard.press("Control+k")
+        expect(page.locator("#palette-q")).to_be_focused()
+        page.keyboard.type("park")
+        expect(page.locator("#palette li").first).to_contain_text("Macro: Park")
+        page.keyboard.press("Enter")
+        expect(page.locator(".toast").last).to_contain_text("“Park” is done")
+        expect(page.locator(f"#c-{number}")).to_have_count(0)
+        page.keyboard.press("z")
+        expect(page.locator(f"#c-{number}")).to_have_count(1)
+        expect(page.locator(".tag")).to_have_text("photo")
+
+        page.keyboard.press("t")
+        page.keyboard.type("vip")
+        page.keyboard.press("Enter")
+        expect(page.locator(".tag")).to_have_count(2)
+        page.locator("body").press("Control+k")
+        page.keyboard.type("everyth")
+        expect(page.locator("#palette li").first).to_contain_text("Everything")
+        page.keyboard.press("Enter")
+        expect(page.locator("#list h1")).to_have_text("Everything")

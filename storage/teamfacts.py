@@ -1,0 +1,34 @@
+"""What the team does to a conversation among itself; `storage.facts` has all else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from storage.factrows import Fact
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationTagged(Fact):
+    """Words were put on it, to find and count it by."""
+
+    conversation_id: int
+    tags: tuple[str, ...]
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationUntagged(Fact):
+    """Words were taken off it."""
+
+    conversation_id: int
+    tags: tuple[str, ...]
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class MacroRun(Fact):
+    """Several things were done at once, by a macro of this name; each has its own fact as well."""
+
+    conversation_id: int
+    macro: str
+    by: str
