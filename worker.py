@@ -29,6 +29,7 @@ from hub.delivery import Courier, Sender
 from hub.followers import Follow, Followers
 from hub.gate import forget_old_sends
 from hub.laboratory import Laboratory, forget_old
+from hub.later import leave_due
 from hub.lifecycle import wake_due
 from hub.mailboxes import SILENT_SECONDS, Mailbox, file_left_over, folders_of
 from hub.mailhealth import warn_of_secrets
@@ -87,6 +88,7 @@ class Worker:
         self._run("indexer", self._index)
         self._every(1, self._watch_mailboxes)
         self._every(1, self._wake_snoozed)
+        self._every(1, self._send_later)
         self._every(2, lambda: fetch_waiting(hub))
         self._every(15, lambda: file_left_over(hub))
         self._every(30, self._take_up_stranded)
@@ -139,6 +141,12 @@ class Worker:
             if due.fetchone() is None:
                 return
         self.hub.store.submit(wake_due)
+
+    def _send_later(self) -> None:
+        with self.hub.store.read() as tx:
+            if tx.sql("SELECT 1 FROM later_reply WHERE at <= ? LIMIT 1", tx.now).fetchone() is None:
+                return
+        self.hub.store.submit(leave_due)
 
     def _take_up_stranded(self) -> None:
         with self.hub.store.read() as tx:

@@ -115,6 +115,8 @@ def send_reply(conversation_id: int, asked: shapes.ReplyIn) -> dict[str, Any]:
             tx, actor, conversation_id, text=asked.text, html=asked.html, cc=asked.cc, bcc=asked.bcc, tokens=hub.tokens,
             channel_id=_channel_id(tx, asked.channel),
             seen_message_id=asked.seen_message_id, then=asked.then, undo_seconds=asked.undo_seconds,
+            send_at=None if asked.send_at is None else aware(asked.send_at, "send_at"),
+            unless_they_write=asked.unless_they_write,
         )  # fmt: skip
 
     return _written_once(conversation_id, write)

@@ -173,7 +173,9 @@ class ReplyIn(In):
     seen_message_id: int | None = Field(
         None, ge=0, le=2**53, description="Refuse when the customer wrote something newer than this."
     )
-    then: Literal["", "resolve"] = ""
+    then: Literal["", "resolve", "snooze"] = ""
+    send_at: datetime | None = Field(None, description="Leaves then instead of at once.")
+    unless_they_write: bool = Field(False, description="With `send_at`: held when the customer has written by then.")
     undo_seconds: int = Field(0, ge=0, le=600, description="How long it can be taken back before it leaves.")
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlmodel import col, select
+from sqlmodel import and_, col, or_, select
 
 from channels import limits_of
 from channels.base import DeliveryState
@@ -16,7 +16,8 @@ from channels.mail.richtext import harmless, text_in
 from channels.text import storable
 from hub import drafts
 from hub.delivery import deliver
-from hub.lifecycle import reopen, resolve
+from hub.later import stop_waiting, wait_for
+from hub.lifecycle import reopen, resolve, snooze
 from hub.recipients import MAIL_KINDS, checked, reply_all
 from hub.suppression import refusal
 from hub.tokens import Tokens
@@ -29,7 +30,7 @@ from storage.conversations import Attachment, Conversation, Message
 from storage.desk import ChannelAccount, active_channels
 from storage.facts import DeliveryChanged, NoteAdded, ReplyQueued, ReplyUndone
 from storage.participants import note_copied
-from storage.people import Contact, Identity, identities_of
+from storage.people import Agent, Contact, Identity, identities_of
 from storage.work import open_assignment
 
 # Which identity kinds a kind of channel can reach.
@@ -76,15 +77,19 @@ def reply(
     tx: Tx, actor: Actor, conversation_id: int, *, text: str, tokens: Tokens, channel_id: int | None = None,
     identity_id: int | None = None, html: str = "", cc: Sequence[str] | None = None, bcc: Sequence[str] = (),
     seen_message_id: int | None = None, attachment_ids: Sequence[int] = (), then: str = "",
-    undo_seconds: int = 10, once: str = "", keep_draft: bool = False,
+    undo_seconds: int = 10, once: str = "", keep_draft: bool = False, minds_colleagues: bool = False,
+    send_at: datetime | None = None, unless_they_write: bool = False,
 ) -> Message:  # fmt: skip
-    """Answer the customer on a channel; leaves after the undo window. `then="resolve"` closes the matter too.
+    """Answer the customer on a channel; leaves after the undo window, or at `send_at`, which `unless_they_write`
+    holds back when the customer has written by then. `then="resolve"` closes the matter too, `"snooze"` lets it sleep
+    until they reply.
 
     `once` is a UUID of the form that was sent: a double click gives the same message again and sends nothing twice.
     `html` is made harmless; without `text` its own words are the text. Without `cc` everybody whom the answered mail
     names gets a copy. `keep_draft` leaves what its author has begun in the inbox. Raises Conflict when the customer
-    wrote something newer than `seen_message_id`, when the channel is closed to this person or carries no files, when
-    an address in copy can't be written to, or when the text is empty or too long.
+    wrote something newer than `seen_message_id` (or a colleague answered, where `minds_colleagues`), when the channel
+    is closed to this person or carries no files, when an address in copy can't be written to, or when the text is
+    empty or too long.
     """
     actor.must(ANSWER)
     conversation = held(tx, actor, conversation_id)
@@ -93,8 +98,8 @@ def reply(
     sent = tx.exec(select(Message).where(Message.uuid == once)).first() if once else None
     if sent is not None and sent.text == text and sent.state != DeliveryState.DRAFT:
         return sent
-    if seen_message_id is not None and conversation.last_inbound_id > seen_message_id:
-        raise Conflict("The customer wrote again meanwhile. Read it, then send.")
+    if seen_message_id is not None:
+        _must_be_newest(tx, actor, conversation, seen_message_id, minds_colleagues)
     if not text.strip() and not attachment_ids:
         raise Conflict("The reply is empty.")
     choice = _chosen(reply_choices(tx, conversation_id), channel_id, identity_id)
@@ -111,22 +116,50 @@ def reply(
     for each in copies:
         note_copied(tx, conversation_id, each)
     message.to_address = to or message.to_address
-    message.send_after = tx.now + timedelta(seconds=undo_seconds)
+    if send_at is None:
+        message.send_after = tx.now + timedelta(seconds=undo_seconds)
     tx.add(message)
     tx.flush()
     _take_attachments(tx, actor, message, attachment_ids)
     if not keep_draft and actor.agent_id is not None:
         drafts.used(tx, actor.agent_id, conversation_id, drafts.REPLY)
-    _note_on_conversation(tx, conversation, message, answered_it=True)
-    deliver(
-        tx, "channel", f"channel:{choice.channel_id}", message.uuid or "", {"message_id": message.id},
-        due_at=message.send_after, message_id=message.id,
-    )  # fmt: skip
-    tx.emit(ReplyQueued(conversation_id, message.id or 0, choice.kind, by=actor.by))
-    answered(tx, conversation_id, actor.agent_id)
+    if send_at is not None:
+        wait_for(tx, actor, conversation, message, send_at, unless_they_write)
+    else:
+        _note_on_conversation(tx, conversation, message, answered_it=True)
+        deliver(
+            tx, "channel", f"channel:{choice.channel_id}", message.uuid or "", {"message_id": message.id},
+            due_at=message.send_after, message_id=message.id,
+        )  # fmt: skip
+        tx.emit(ReplyQueued(conversation_id, message.id or 0, choice.kind, by=actor.by))
+        answered(tx, conversation_id, actor.agent_id)
     if then == "resolve":
         resolve(tx, actor, conversation_id)
+    elif then == "snooze":
+        snooze(tx, actor, conversation_id, None)
     return message
+
+
+def newer_than(tx: Tx, actor: Actor, conversation_id: int, seen: int, *, colleagues: bool = True) -> Message | None:
+    """The last message that came behind `seen`: the customer's, or another agent's answer."""
+    theirs = col(Message.kind) == "inbound"
+    if colleagues:
+        others = and_(
+            col(Message.kind) == "outbound", col(Message.agent_id) != actor.agent_id, col(Message.automatic) == "",
+            col(Message.state) != DeliveryState.DRAFT,
+        )  # fmt: skip
+        theirs = or_(theirs, others)
+    query = select(Message).where(Message.conversation_id == conversation_id, col(Message.id) > seen, theirs)
+    return tx.exec(query.order_by(col(Message.id).desc()).limit(1)).first()
+
+
+def _must_be_newest(tx: Tx, actor: Actor, conversation: Conversation, seen: int, colleagues: bool) -> None:
+    if conversation.last_inbound_id > seen:
+        raise Conflict("The customer wrote again meanwhile. Read it, then send.")
+    newer = newer_than(tx, actor, conversation.id or 0, seen) if colleagues else None
+    if newer is not None:
+        name = tx.get_one(Agent, newer.agent_id).name if newer.agent_id else "Somebody"
+        raise Conflict(f"{name} answered meanwhile. Read it, then send.")
 
 
 def note(tx: Tx, actor: Actor, conversation_id: int, text: str, *, keep_draft: bool = False) -> Message:
@@ -152,23 +185,25 @@ def undo(tx: Tx, actor: Actor, message_id: int) -> Message:
     """Take a reply back into its author's draft. Raises Conflict when it has left already."""
     actor.must(ANSWER)
     message = _own_outbound(tx, actor, message_id)
-    taken_back = tx.sql(
+    waited = stop_waiting(tx, message_id)
+    taken_back = waited or tx.sql(
         "UPDATE delivery SET state = 'cancelled', ended_at = ? "
         "WHERE message_id = ? AND state = 'queued' AND claims = 0",
         tx.now, message_id,
-    )  # fmt: skip
-    if taken_back.rowcount == 0:
+    ).rowcount  # fmt: skip
+    if not taken_back:
         raise Conflict("Too late: this reply has left already.")
     message.state, message.state_at = DeliveryState.DRAFT.value, tx.now
     tx.add(message)
     if message.agent_id is not None:
         drafts.take_back(tx, message.agent_id, message)
     conversation = tx.get_one(Conversation, message.conversation_id)
-    unanswered(tx, message.conversation_id, message.created_at)
+    if not waited:  # what waited has answered nothing yet
+        unanswered(tx, message.conversation_id, message.created_at)
     if conversation.state == "resolved":  # by "send and resolve": without the answer the matter is not done
         reopen(tx, actor, message.conversation_id)
         _claim_if_possible(tx, actor, message.conversation_id)
-    if conversation.waiting_since is None:
+    if conversation.waiting_since is None and not waited:
         conversation.waiting_since = _waited_since(tx, conversation.id or 0, message_id)
         tx.add(conversation)
     tx.emit(ReplyUndone(message.conversation_id, message_id, by=actor.by))

@@ -12,19 +12,20 @@ from werkzeug.datastructures import FileStorage
 
 from channels.mail.filenames import safe_name
 from channels.text import storable
-from hub import drafts, macros, replies
+from hub import drafts, later, macros, replies
 from hub.slots import must_be_whole
 from hub.web import hub_here
 from inbox.answers import Toast, changed, fragment, here, next_open
-from inbox.composerform import ComposerForm, held_composer
+from inbox.composerform import ComposerForm, held_composer, moment_in
 from inbox.lists import names_of
 from inbox.macros import taken_back_by
 from inbox.screen import Place, new_composer, open_conversation, pending_macro, saved_at, screen
 from inbox.session import Viewer, viewer, wants_fragment
-from inbox.wording import first_name
+from inbox.wording import first_name, full
 from storage import Tx
 from storage.access import Conflict, conversation_for, visible
 from storage.conversations import Attachment, Conversation, Message
+from storage.people import Agent
 
 
 def register(blueprint: Blueprint) -> None:
@@ -35,6 +36,7 @@ def register(blueprint: Blueprint) -> None:
     add("/inbox/c/<int:number>/draft", view_func=draft_elsewhere)
     add("/inbox/c/<int:number>/attach", view_func=attach, methods=["POST"])
     add("/inbox/m/<int:number>/undo", view_func=undo, methods=["POST"])
+    add("/inbox/m/<int:number>/now", view_func=now, methods=["POST"])
     add("/inbox/m/<int:number>/retry", view_func=try_again, methods=["POST"])
 
 
@@ -74,8 +76,8 @@ def _write(tx: Tx, who: Viewer, number: int, form: ComposerForm, attached: Seque
     return replies.reply(
         tx, who.actor, number, text=form.reply, tokens=hub.tokens, channel_id=form.channel_id,
         identity_id=form.identity_id, seen_message_id=form.seen, attachment_ids=attached, then=form.then,
-        once=form.once, cc=form.cc, bcc=form.bcc,
-        undo_seconds=hub.settings.undo_seconds,
+        once=form.once, cc=form.cc, bcc=form.bcc, minds_colleagues=True,
+        undo_seconds=hub.settings.undo_seconds, send_at=moment_in(form, tx.now, who), unless_they_write=form.unless,
     )  # fmt: skip
 
 
@@ -128,6 +130,13 @@ def undo(number: int) -> ResponseReturnValue:
     return changed(conversation_id, Toast("Taken back; it is in your draft."), moved=moved, composer=composer)
 
 
+def now(number: int) -> ResponseReturnValue:
+    """What was meant for later leaves at once."""
+    with hub_here().store.write() as tx:
+        conversation_id = later.send_now(tx, viewer().actor, number).conversation_id
+    return changed(conversation_id, Toast("It is on its way."))
+
+
 def try_again(number: int) -> ResponseReturnValue:
     """Send a failed or uncertain message again."""
     with hub_here().store.write() as tx:
@@ -157,11 +166,19 @@ def _sent(
     hub = hub_here()
     seconds = hub.settings.undo_seconds
     toast = Toast(f"Reply to {person} is on its way.", seconds=4)
-    if seconds and message is not None:
-        undo_at = f"/inbox/m/{message.id}/undo"
+    undo_at = f"/inbox/m/{message.id}/undo" if message is not None else ""
+    if form.later and message is not None and message.send_after is not None:
+        toast = Toast(f"Reply to {person} goes out {full(message.send_after, who.zone)}.", undo=undo_at, seconds=8)
+    elif seconds and message is not None:
         toast = Toast(f"Reply to {person} sends in", undo=undo_at, seconds=seconds, countdown=True)
     if back is not None:
         toast = taken_back_by(toast, back)
+    if not form.later and form.then != who.agent.preferences.get("then", ""):
+        with hub.store.write() as tx:
+            agent = tx.get_one(Agent, who.id)
+            agent.preferences = {**agent.preferences, "then": form.then}
+            tx.add(agent)
+        who.agent.preferences = {**who.agent.preferences, "then": form.then}
     with hub.store.read() as tx:
         now = tx.exec(select(Conversation).where(Conversation.id == number, visible(who.actor))).first()
         composer = new_composer(hub, tx, who, now) if now is not None else None
@@ -177,8 +194,8 @@ def _held(number: int, who: Viewer, form: ComposerForm, problem: str) -> Respons
         conversation = conversation_for(tx, who.actor, number)
         fresh = new_composer(hub, tx, who, conversation)
         macro = pending_macro(tx, form.macro)
-    newer = conversation.last_inbound_id if conversation.last_inbound_id > form.seen and form.kind == "reply" else 0
-    held = replace(held_composer(fresh, form), problem=problem, newer=newer, macro=macro)
+        newer = replies.newer_than(tx, who.actor, number, form.seen) if form.kind == drafts.REPLY else None
+    held = replace(held_composer(fresh, form), problem=problem, newer=newer.id or 0 if newer else 0, macro=macro)
     if wants_fragment():
         return changed(number, composer=held, status=409)
     with hub.store.read() as tx:

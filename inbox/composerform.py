@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
 from flask import request
 
 from channels.text import storable
 from hub import drafts
-from inbox.screen import Composer
+from inbox.screen import Composer, snooze_until
+from inbox.session import Viewer
+from inbox.when import NotUnderstood, moment_of
+from storage.access import Conflict
 
 MAX_TEXT = 200_000  # characters
 KINDS = (drafts.REPLY, drafts.NOTE)
 MAX_ASIDE = 20  # channels
+THENS = ("", "resolve", "snooze")  # what a press of Send does to the conversation
 
 
 class ComposerForm:
@@ -39,7 +44,10 @@ class ComposerForm:
         self.once = _uuid(form.get("once", ""))
         seen = form.get("anyway", "") or form.get("seen", "")
         self.seen = int(seen) if seen.isdecimal() and len(seen) < 19 else 0
-        self.then = "resolve" if form.get("then") == "resolve" else ""
+        self.then = form.get("then", "") if form.get("then") in THENS else ""
+        self.later = form.get("later", "")
+        self.when = form.get("when", "")[:100]
+        self.unless = form.get("unless") == "1"
         self.aside = _aside(form.get("aside", ""))
         self.attachment_ids = [int(one) for one in form.getlist("attachment") if one.isdecimal() and len(one) < 19]
         self.macro = number_in(form.get("macro", ""))
@@ -85,6 +93,18 @@ def held_composer(fresh: Composer, form: ComposerForm) -> Composer:
         offered=[each for each in fresh.offered if each.address not in (form.typed_cc or "")],
         bcc=form.typed_bcc,
     )
+
+
+def moment_in(form: ComposerForm, now: datetime, who: Viewer) -> datetime | None:
+    """When it is to leave: a preset of the snooze menu or what was written; None for at once. Raises Conflict."""
+    if not form.later:
+        return None
+    if form.later != "when":
+        return snooze_until(form.later, now, who)
+    try:
+        return moment_of(form.when, now, who.zone)
+    except NotUnderstood as error:
+        raise Conflict(str(error)) from None
 
 
 def number_in(text: str) -> int:

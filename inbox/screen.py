@@ -267,7 +267,7 @@ def new_composer(hub: Hub, tx: Tx, who: Viewer, conversation: Conversation) -> C
         kind="note" if note and note.text.strip() and not (reply and reply.text.strip()) else "reply",
         reply=reply.text if reply else "",
         note=note.text if note else "",
-        seen=conversation.last_inbound_id,
+        seen=conversation.last_message_id,
         files=files_of(tx, reply),
         cc=reply.copies.get("cc", ", ".join(copies)) if reply else ", ".join(copies),
         bcc=reply.copies.get("bcc", "") if reply else "",

@@ -10,6 +10,7 @@ from sqlmodel import col, select
 
 from channels.base import DeliveryState
 from hub.copies import ALSO
+from hub.later import waiting_of
 from hub.noticeanswers import UNSENT
 from inbox.lists import names_of
 from inbox.mailwords import Card, card_of, proof, remarks_on_reading, warnings_of
@@ -19,6 +20,7 @@ from routing.ladder import span
 from storage import Tx
 from storage.conversations import Attachment, Conversation, Message, Reading, attachments_of, messages_of
 from storage.facts import FactRow
+from storage.later import LaterReply
 from storage.people import Agent, Contact, Identity
 from storage.work import LIVE, WorkItem
 
@@ -57,6 +59,7 @@ TOLD = (
     "ConversationTagged",
     "ConversationUntagged",
     "MacroRun",
+    "ReplyHeld",
     "AutomationHeld",
     "ConversationEscalated",
     "ConversationPrioritised",
@@ -122,6 +125,7 @@ class Delivery:
     why: str = ""
     retry: bool = False
     undo: bool = False
+    now: bool = False  # it waits for its moment, and may be sent at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +193,8 @@ def note_reading(tx: Tx, who: Viewer, conversation_id: int, message_id: int) -> 
 
 def _entries(tx: Tx, who: Viewer, conversation: Conversation, messages: list[Message]) -> list[Entry]:
     files = attachments_of(tx, [m.id or 0 for m in messages])
+    later = waiting_of(tx, [m.id or 0 for m in messages if m.state == DeliveryState.QUEUED])
+    newest = max((m.id or 0 for m in messages if m.kind == "inbound"), default=0)
     people = names_of(tx, {m.contact_id for m in messages if m.contact_id is not None})
     agents = _names(tx, Agent, {m.agent_id for m in messages if m.agent_id is not None})
     identity_ids = {m.identity_id for m in messages if m.identity_id is not None}
@@ -197,6 +203,12 @@ def _entries(tx: Tx, who: Viewer, conversation: Conversation, messages: list[Mes
     }
     guests = _guests(tx, conversation, {m.contact_id for m in messages if m.contact_id is not None})
     entries = [_entry(tx, who, m, files.get(m.id or 0, []), people, agents, addresses) for m in messages]
+    entries = [
+        replace(entry, delivery=_waiting(entry, later[entry.message.id or 0], newest, who))
+        if entry.message.id in later
+        else entry
+        for entry in entries
+    ]
     return [replace(entry, guest=entry.message.contact_id in guests) for entry in entries]
 
 
@@ -246,6 +258,16 @@ def _entry(
         remarks=remarks,
         address=address,
     )
+
+
+def _waiting(entry: Entry, row: LaterReply, newest: int, who: Viewer) -> Delivery:
+    """A reply for later: when it goes, and whether it still will."""
+    may = entry.mine or who.actor.sees_all
+    when = f"Goes out {full(row.at, who.zone)}"
+    if row.unless_they_write and newest > (entry.message.id or 0):
+        return Delivery("queued", "Will not go out by itself: they have written since", undo=may, now=may)
+    unless = ", unless they write before" if row.unless_they_write else ""
+    return Delivery("queued", when + unless, undo=may, now=may)
 
 
 def _delivery(tx: Tx, message: Message, may_act: bool) -> Delivery:
@@ -315,6 +337,8 @@ def _event(row: FactRow, who: Viewer, agents: dict[int, str], traces: dict[int |
             return event("tag", by, f"{verb} {', '.join(data['tags'])}")
         case "MacroRun":
             return event("bolt", by, f"ran the macro “{data['macro']}”")
+        case "ReplyHeld":
+            return event("clock", "", "A reply for later was not sent, because they wrote before; it is a draft again")
         case "AutomationHeld":
             return event("alert", "", f"{HELD.get(data['kind'], 'An automatic message')} was not sent. {data['why']}")
         case "ConversationPrioritised":

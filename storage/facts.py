@@ -114,6 +114,24 @@ class ReplyUndone(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyScheduled(Fact):
+    """An answer was written for later; it is told as queued once it leaves."""
+
+    conversation_id: int
+    message_id: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyHeld(Fact):
+    """An answer for later did not leave, because the customer wrote before; it is in its author's draft."""
+
+    conversation_id: int
+    message_id: int
+    by: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
 class NoteAdded(Fact):
     """A remark that only the team sees."""
 

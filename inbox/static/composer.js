@@ -130,8 +130,7 @@ export function send(resolve) {
   const of = form();
   if (!of?.contains(document.activeElement)) return false;
   const note = of.elements.kind.value === "note";
-  const buttons = [...of.querySelectorAll(`.send-buttons.for-${note ? "note" : "reply"} button`)];
-  of.requestSubmit(buttons.find((button) => button.value === (resolve && !note ? "resolve" : "")) ?? buttons.at(-1));
+  of.requestSubmit(of.querySelector(note ? ".for-note button" : `#send-menu button[name=then][value="${resolve ? "resolve" : ""}"]`));
   return true;
 }
 
@@ -141,6 +140,11 @@ document.addEventListener("input", ({ target }) => {
   if (target.name === "kind") return of.elements[target.value].focus();
   later(of, 600);
   count();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.target.id !== "when" || event.key !== "Enter") return;
+  event.preventDefault();
+  form().requestSubmit(document.querySelector('#send-menu button[value="when"]'));
 });
 document.addEventListener("change", ({ target }) => {
   if (target.id === "choice") { changeChannel(form()); count(); }

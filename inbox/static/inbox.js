@@ -13,7 +13,7 @@ document.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
   ctx.request.headers["X-Rows"] = document.querySelectorAll("#rows .row").length;
   ctx.request.headers["X-CSRFToken"] = document.body.dataset.token;
   ctx.asked = shown();
-  const leaves = ctx.request.submitter?.value === "resolve" || ctx.sourceElement.closest?.("[data-leaves]");
+  const leaves = ["resolve", "snooze"].includes(ctx.request.submitter?.value) || ctx.sourceElement.closest?.("[data-leaves]");
   if (leaves && ctx.request.body instanceof FormData) {
     const row = document.querySelector('#rows .row[aria-current="true"]')?.parentElement;
     const beside = [row?.nextElementSibling, row?.nextElementSibling?.nextElementSibling, row?.previousElementSibling];

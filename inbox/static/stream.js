@@ -20,7 +20,7 @@ function connect() {
     forget();
     document.dispatchEvent(new Event("switchyard:fact"));
     want(!told.conversation || String(told.conversation) === openId() || isTheirs(told.contact_id));
-    if (told.fact === "MessageReceived") arrived(told);
+    if (["MessageReceived", "ReplyQueued"].includes(told.fact)) arrived(told);
   });
   source.onopen = () => { document.getElementById("offline").hidden = true; };
   source.onerror = () => {
