@@ -12,7 +12,7 @@ from hub.delivery import deliver
 from routing.locks import held, hold
 from routing.work import answered
 from storage import Tx
-from storage.access import SYSTEM, Actor, Conflict
+from storage.access import ANSWER, SYSTEM, Actor, Conflict, NotFound
 from storage.conversations import Conversation, Message
 from storage.facts import ReplyHeld, ReplyQueued, ReplyScheduled
 from storage.later import LaterReply
@@ -49,7 +49,10 @@ def stop_waiting(tx: Tx, message_id: int) -> bool:
 
 def send_now(tx: Tx, actor: Actor, message_id: int) -> Message:
     """Let it leave at once. Raises Conflict when it has, and NotFound."""
-    message = tx.get_one(Message, message_id)
+    actor.must(ANSWER)
+    message = tx.get(Message, message_id)
+    if message is None:
+        raise NotFound(f"There is no reply {message_id}.")
     held(tx, actor, message.conversation_id)
     if not stop_waiting(tx, message_id):
         raise Conflict("It does not wait any more.")

@@ -18,10 +18,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from time import monotonic
 from typing import Any
 
 from flask import Request, Response
 
+from hub.onlookers import Watch
 from storage import Store, Tx
 from storage.columns import moment
 
@@ -34,6 +36,8 @@ POLL_SECONDS = 1.0
 REPLAY = 500  # facts read at once
 REPLAY_MOST = 5000  # who has missed more is told that there is a gap, and reads its page anew
 SKIPPED = "FactsSkipped"  # the name of that gap; nothing in the database is called so
+PRESENCE = "PresenceChanged"  # the name of what is told of company; no fact either
+COMPANY_SECONDS = 0.2  # between two looks at who is where
 ID_DIGITS = 18
 MAX_GENERATORS = 24
 
@@ -56,8 +60,9 @@ Wants = Callable[[Happened], "bytes | None"]
 
 
 def frame(fact: Happened, event: str, data: object) -> bytes:
-    """One event on the wire; its id lets a browser resume where it was cut."""
-    return f"id: {fact.id}\nevent: {event}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
+    """One event on the wire; its id, if it has one, lets a browser resume where it was cut."""
+    number = f"id: {fact.id}\n" if fact.id else ""
+    return f"{number}event: {event}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
 
 
 def facts_after(tx: Tx, after: int, limit: int = REPLAY) -> list[Happened]:
@@ -78,9 +83,10 @@ def latest_fact(tx: Tx) -> int:
 class _Stream:
     """An open browser: where it is and what it has not taken yet."""
 
-    def __init__(self, wants: Wants, after: int):
+    def __init__(self, wants: Wants, after: int, company: bool = False):
         self.wants = wants
         self.after = after
+        self.company = company
         self.waiting = bytearray()
 
     def take(self, facts: list[Happened]) -> bytes:
@@ -88,6 +94,9 @@ class _Stream:
         if fresh:
             self.after = fresh[-1].id
         return b"".join(data for fact in fresh if (data := self.wants(fact)))
+
+    def hear(self, came: list[Happened]) -> bytes:
+        return b"".join(data for one in came if (data := self.wants(one)))
 
     def is_lost(self, newest: int) -> bool:
         """Whether what it missed is too much to tell, or it comes from a database that was there before this one."""
@@ -99,14 +108,14 @@ class _Stream:
 
 
 class _SocketStream(_Stream):
-    def __init__(self, wants: Wants, after: int, connection: socket.socket):
-        super().__init__(wants, after)
+    def __init__(self, wants: Wants, after: int, company: bool, connection: socket.socket):
+        super().__init__(wants, after, company)
         self.connection = connection
 
 
 class _QueueStream(_Stream):
-    def __init__(self, wants: Wants, after: int):
-        super().__init__(wants, after)
+    def __init__(self, wants: Wants, after: int, company: bool = False):
+        super().__init__(wants, after, company)
         self.frames: queue.Queue[bytes | None] = queue.Queue(1000)
 
 
@@ -120,6 +129,7 @@ class Pump:
         self._new: deque[_SocketStream] = deque()
         self._lock = threading.Lock()
         self._stopping = False
+        self._watch, self._looked = Watch(), 0.0
         self._threads: list[threading.Thread] = []
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -150,8 +160,11 @@ class Pump:
         for thread in self._threads:
             thread.join(5)
 
-    def response(self, request: Request, wants: Wants, after: int | None = None) -> Response:
-        """The answer of a view that streams. `Last-Event-ID` (or `after`) replays what was missed first."""
+    def response(self, request: Request, wants: Wants, after: int | None = None, *, company: bool = False) -> Response:
+        """The answer of a view that streams. `Last-Event-ID` (or `after`) replays what was missed first.
+
+        With `company` it is also told who looks at what: values named PRESENCE with no id, since nobody resumes them.
+        """
         self.start()
         resume = request.headers.get("Last-Event-ID", "") or request.args.get("after", "")
         if resume.isascii() and resume.isdecimal() and len(resume) <= ID_DIGITS:
@@ -162,8 +175,8 @@ class Pump:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         connection = request.environ.get("gunicorn.socket")
         if connection is None or (request.environ.get("wsgi.url_scheme") == "https" and _is_tls(connection)):
-            return self._generated(wants, after, headers)
-        stream = _SocketStream(wants, after, connection)
+            return self._generated(wants, after, company, headers)
+        stream = _SocketStream(wants, after, company, connection)
         headers |= {"Connection": "close", "Content-Length": ENDLESS}
         return Response(self._hand_over(stream), mimetype="text/event-stream", headers=headers)
 
@@ -173,10 +186,10 @@ class Pump:
         self._new.append(stream)
         self._poke()
 
-    def _generated(self, wants: Wants, after: int, headers: dict[str, str]) -> Response:
+    def _generated(self, wants: Wants, after: int, company: bool, headers: dict[str, str]) -> Response:
         if len(self._generators) >= MAX_GENERATORS:
             return Response("too many live streams; try again later\n", 503, {"Retry-After": "10"})
-        stream = _QueueStream(wants, after)
+        stream = _QueueStream(wants, after, company)
 
         def frames() -> Iterator[bytes]:
             with self._lock:
@@ -253,15 +266,29 @@ class Pump:
                 near = [stream for stream in behind if gap.id - REPLAY <= stream.after < gap.id]
                 far = [stream for stream in behind if gap.id - REPLAY_MOST <= stream.after < gap.id - REPLAY]
                 pages = [(part, facts_after(tx, min(s.after for s in part))) for part in (near, far) if part]
+                came = self._came(tx) if any(stream.company for stream in everyone) else []
         except Exception:  # the database is away: streams stay open and catch up when it is back
             return
         for part, facts in pages:
             for stream in part:
                 self._give(poller, stream, partial(stream.take, facts))
+        for stream in everyone if came else []:
+            if stream.company:
+                self._give(poller, stream, partial(stream.hear, came))
         for stream in lost:
             self._give(poller, stream, partial(stream.skip, gap))
         if far or any(len(facts) == REPLAY for _part, facts in pages):
             self._poke()
+
+    def _came(self, tx: Tx) -> list[Happened]:
+        """Who came to a conversation, began to reply or left, since it was looked last; a few times a second."""
+        if monotonic() - self._looked < COMPANY_SECONDS:
+            return []
+        self._looked = monotonic()
+        told = [
+            (one, {"agent_id": one.agent_id, "name": one.name, "doing": one.doing}) for one in self._watch.changes(tx)
+        ]
+        return [Happened(0, PRESENCE, tx.now, one.conversation_id, None, data) for one, data in told]
 
     def _give(self, poller: select.poll, stream: _Stream, made: Callable[[], bytes]) -> None:
         data: bytes | None = None

@@ -18,6 +18,7 @@ from hub import drafts
 from hub.delivery import deliver
 from hub.later import stop_waiting, wait_for
 from hub.lifecycle import reopen, resolve, snooze
+from hub.mentions import mention
 from hub.recipients import MAIL_KINDS, checked, reply_all
 from hub.suppression import refusal
 from hub.tokens import Tokens
@@ -178,6 +179,7 @@ def note(tx: Tx, actor: Actor, conversation_id: int, text: str, *, keep_draft: b
         drafts.used(tx, actor.agent_id, conversation_id, drafts.NOTE)
     _note_on_conversation(tx, conversation, message, answered_it=False)
     tx.emit(NoteAdded(conversation_id, message.id or 0, by=actor.by))
+    mention(tx, actor, conversation, message)
     return message
 
 

@@ -13,12 +13,14 @@ from sqlalchemy import ColumnElement, and_, case, func, or_
 from sqlmodel import col, select
 
 from hub.drafts import first_words
+from hub.onlookers import REPLYING, others_at
 from inbox.session import Viewer
 from inbox.wording import SOON, address, kind
 from storage import Tx
 from storage.access import visible, visible_receipt
 from storage.conversations import Conversation, Message, Reading
 from storage.desk import ChannelAccount, Queue
+from storage.mentions import Mention
 from storage.people import Agent, Contact, Identity
 from storage.receipts import Receipt, is_unseen
 
@@ -30,6 +32,7 @@ NAMED = {
     "all": "Everything",
     "snoozed": "Snoozed",
     "resolved": "Resolved",
+    "mentions": "Mentions",
     "escalated": "Escalated",
 }
 _VIEW = re.compile(r"(?:channel-([a-z]{2,16})|queue-(\d{1,9}))", re.ASCII)
@@ -53,6 +56,7 @@ class Row:
     unread: bool  # the customer waits with something this agent has not seen
     draft: str
     by: str  # who wrote the last words: "You", a colleague's name, or nobody of ours
+    replying: str = ""  # the first name of a colleague who is writing an answer now
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +155,16 @@ def rows_of(tx: Tx, who: Viewer, conversations: list[Conversation]) -> list[Row]
         )
     }
 
+    company = others_at(tx, who.id, ids)
+
     def row(conversation: Conversation) -> Row:
         number = conversation.id or 0
         agent_id, name = authors.get(conversation.last_message_id, (None, ""))
         by = "You" if agent_id == who.id else name.split()[0] if name else ""
         unread = conversation.waiting_since is not None and conversation.last_inbound_id > read.get(number, 0)
-        return Row(conversation, people.get(conversation.contact_id, "Somebody"), unread, drafts.get(number, ""), by)
+        person = people.get(conversation.contact_id, "Somebody")
+        writing = next((one.name.split()[0] for one in company.get(number, []) if one.doing == REPLYING), "")
+        return Row(conversation, person, unread, drafts.get(number, ""), by, writing)
 
     return [row(conversation) for conversation in conversations]
 
@@ -205,10 +213,12 @@ def counts(tx: Tx, who: Viewer) -> Counts:
         queues[queue_id or 0] += number
     spoiled = (is_unseen(), visible_receipt(who.actor))
     tally["unreadable"] = tx.exec(select(func.count()).select_from(Receipt).where(*spoiled)).one()
+    tally["mentions"] = tx.exec(select(func.count()).select_from(Mention).where(*_unseen(who))).one()
     if who.actor.sees_all:
         late = and_(_open(), col(Conversation.escalated_at).is_not(None))
         tally["escalated"] = tx.exec(select(func.count()).select_from(Conversation).where(late)).one()
-    return Counts(dict(tally), _channels(tx, channels), _queues(tx, who, queues), _unread(tx, who))
+    unread = _unread(tx, who) + tally["mentions"]
+    return Counts(dict(tally), _channels(tx, channels), _queues(tx, who, queues), unread)
 
 
 def _channels(tx: Tx, channels: Counter[str]) -> list[tuple[str, int]]:
@@ -244,6 +254,15 @@ def _unread(tx: Tx, who: Viewer) -> int:
     return tx.exec(query).one()
 
 
+def _unseen(who: Viewer) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return col(Mention.agent_id) == who.id, col(Mention.seen_at).is_(None)
+
+
+def _named(who: Viewer) -> ColumnElement[bool]:
+    """Conversations in which this agent was named."""
+    return col(Conversation.id).in_(select(Mention.conversation_id).where(Mention.agent_id == who.id))
+
+
 def _open() -> ColumnElement[bool]:
     return col(Conversation.state) == "open"
 
@@ -254,6 +273,7 @@ _conditions: dict[str, Callable[[Viewer], ColumnElement[bool]]] = {
     "all": lambda _: _open(),
     "snoozed": lambda _: col(Conversation.state) == "snoozed",
     "resolved": lambda _: col(Conversation.state) == "resolved",
+    "mentions": _named,
     "escalated": lambda _: and_(_open(), col(Conversation.escalated_at).is_not(None)),
 }
 
@@ -262,7 +282,7 @@ Section = tuple[str, ColumnElement[bool], Any, bool]
 
 def _sections(tx: Tx, view: View) -> list[Section]:
     due, waiting, last = col(Conversation.due_at), col(Conversation.waiting_since), col(Conversation.last_at)
-    if view.name == "resolved":
+    if view.name in ("resolved", "mentions"):
         return [("", last.is_not(None), last, False)]
     if view.name == "snoozed":
         return [("", col(Conversation.state) == "snoozed", _until(), True)]

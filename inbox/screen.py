@@ -14,6 +14,7 @@ from channels.base import Limits
 from hub import Hub
 from hub.drafts import drafts_of, files_of
 from hub.macros import Does, in_words, macros
+from hub.onlookers import Seen, others_at
 from hub.participants import others_in
 from hub.pump import latest_fact
 from hub.recipients import MAIL_KINDS, reply_all
@@ -131,6 +132,7 @@ class Open:
     queues: list[Queue]
     snoozes: list[tuple[str, str, str]]
     macros: list[ShownMacro]
+    company: list[Seen]  # who else is here now
     target: str  # what is due next: "first reply"
     opens: str  # when its queue opens again; empty while it is open
 
@@ -219,6 +221,7 @@ def open_conversation(
         colleagues=colleagues,
         queues=queues,
         snoozes=snoozes(tx.now, who),
+        company=open_company(tx, who, number),
         macros=[_shown_macro(row, colleagues, queues) for row in macros(tx)],
         target=_target(tx, number),
         opens=_opens(tx, who, conversation),
@@ -235,6 +238,11 @@ def _shown_macro(row: Macro, agents: Iterable[Agent], queues: Iterable[Queue]) -
     does = Does.model_validate(row.does)
     people, places = {each.id or 0: each.name for each in agents}, {each.id or 0: each.name for each in queues}
     return ShownMacro(row.id or 0, row.name, does, ", ".join(in_words(does, people, places, reply=False)))
+
+
+def open_company(tx: Tx, who: Viewer, number: int) -> list[Seen]:
+    """Who else is at a conversation now."""
+    return others_at(tx, who.id, [number]).get(number, [])
 
 
 def _target(tx: Tx, number: int) -> str:

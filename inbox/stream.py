@@ -9,7 +9,7 @@ from flask import Blueprint, current_app, request
 from flask.typing import ResponseReturnValue
 
 from hub import Hub
-from hub.pump import SKIPPED, Happened, Wants, frame
+from hub.pump import PRESENCE, SKIPPED, Happened, Wants, frame
 from hub.signin import session_agent
 from hub.web import hub_here
 from inbox.session import cookie_secret, viewer
@@ -39,13 +39,14 @@ class Sight:
     def of(self, fact: Happened) -> tuple[int | None, int | None] | None:
         """Queue and owner of the fact's conversation; None when there is no such conversation."""
         with self._lock:
-            if fact.id in self._known:
+            if fact.id and fact.id in self._known:
                 return self._known[fact.id]
         with self._store.read() as tx:
             row = tx.sql("SELECT queue_id, assignee_id FROM conversation WHERE id = ?", fact.conversation_id).fetchone()
         found = None if row is None else (row[0], row[1])
         with self._lock:
-            self._known[fact.id] = found
+            if fact.id:
+                self._known[fact.id] = found
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         return found
@@ -60,7 +61,7 @@ def register(blueprint: Blueprint) -> None:
 def stream() -> ResponseReturnValue:
     """Server-sent events named `fact`; resumes after Last-Event-ID."""
     hub = hub_here()
-    return hub.pump.response(request, wants(hub, viewer().actor, cookie_secret()))
+    return hub.pump.response(request, wants(hub, viewer().actor, cookie_secret()), company=True)
 
 
 def wants(hub: Hub, actor: Actor, secret: str) -> Wants:
@@ -89,6 +90,10 @@ def _told(actor: Actor, sight: Sight, fact: Happened) -> bytes | None:
     where = sight.of(fact)
     if where is None:
         return None
+    if fact.name == PRESENCE:
+        mine = fact.data["agent_id"] == actor.agent_id
+        seen = {"conversation": fact.conversation_id} | fact.data
+        return frame(fact, "presence", seen) if actor.sees(*where) and not mine else None
     offered = fact.name in ("OfferMade", "OfferEnded") and fact.data.get("agent_id") == actor.agent_id
     if offered or actor.sees(*where):
         data = {name: value for name, value in fact.data.items() if name in SENT}

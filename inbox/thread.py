@@ -9,6 +9,7 @@ from typing import Any
 from sqlmodel import col, select
 
 from channels.base import DeliveryState
+from hub import mentions
 from hub.copies import ALSO
 from hub.later import waiting_of
 from hub.noticeanswers import UNSENT
@@ -145,6 +146,7 @@ class Entry:
     address: str = ""
     signature: str = ""
     card: Card | None = None
+    named: list[str] = field(default_factory=list)  # colleagues whom a note names
     guest: bool = False  # written by somebody who takes part beside the customer
 
     @property
@@ -189,6 +191,7 @@ def note_reading(tx: Tx, who: Viewer, conversation_id: int, message_id: int) -> 
         "WHERE reading.message_id < excluded.message_id",
         who.id, conversation_id, message_id, tx.now,
     )  # fmt: skip
+    mentions.seen(tx, who.id, conversation_id, message_id)
 
 
 def _entries(tx: Tx, who: Viewer, conversation: Conversation, messages: list[Message]) -> list[Entry]:
@@ -209,7 +212,11 @@ def _entries(tx: Tx, who: Viewer, conversation: Conversation, messages: list[Mes
         else entry
         for entry in entries
     ]
-    return [replace(entry, guest=entry.message.contact_id in guests) for entry in entries]
+    named = mentions.named(tx, [m.id or 0 for m in messages if m.kind == "note"])
+    return [
+        replace(entry, guest=entry.message.contact_id in guests, named=named.get(entry.message.id or 0, []))
+        for entry in entries
+    ]
 
 
 def _guests(tx: Tx, conversation: Conversation, contact_ids: set[int]) -> set[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
@@ -9,6 +10,7 @@ from uuid import uuid4
 
 import phonenumbers
 from flask import Blueprint
+from markupsafe import Markup, escape
 
 HUES = 12
 SOON = timedelta(minutes=30)  # from here on a target is shown in colour and sorted under "Due now"
@@ -155,8 +157,17 @@ def first_name(name: str) -> str:
     return name.split()[0] if name.split() else name
 
 
+def naming(text: Markup, names: list[str]) -> Markup:
+    """A note with the colleagues whom it names marked; the text is HTML already."""
+    for name in sorted(names, key=len, reverse=True):
+        whole, first = re.escape(str(escape(name))), re.escape(str(escape(first_name(name))))
+        marked = re.sub(rf"@(?:{whole}|{first})(?!\w)", r'<b class="at">\g<0></b>', str(text), flags=re.IGNORECASE)
+        text = Markup(marked)
+    return text
+
+
 def register(blueprint: Blueprint) -> None:
     """Make the words known to every template."""
     blueprint.add_app_template_global(uuid4, "new_id")
-    for word in (kind, initials, hue, size, address, clock, day, at, full, span, due, became, first_name):
+    for word in (kind, initials, hue, size, address, clock, day, at, full, span, due, became, first_name, naming):
         blueprint.add_app_template_filter(word)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from storage import accountfacts as accountfacts
 from storage.factrows import Fact as Fact
 from storage.factrows import FactRow as FactRow
+from storage.teamfacts import AgentMentioned as AgentMentioned
 from storage.teamfacts import ConversationTagged as ConversationTagged
 from storage.teamfacts import ConversationUntagged as ConversationUntagged
 from storage.teamfacts import MacroRun as MacroRun

@@ -32,3 +32,13 @@ class MacroRun(Fact):
     conversation_id: int
     macro: str
     by: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentMentioned(Fact):
+    """An agent was named in a note, and may see it."""
+
+    conversation_id: int
+    message_id: int
+    agent_id: int
+    by: str

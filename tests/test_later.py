@@ -1,4 +1,4 @@
-"""Replies for later: they leave at their moment, wait where the customer writes first, and until then answer nothing."""
+"""Replies for later: they leave at their moment, or wait where the customer wrote, and answer nothing before."""
 
 from __future__ import annotations
 

@@ -33,6 +33,7 @@ export const KEYS = [
   { group: "Write", keys: ["⌘ ↵"], label: "Send", field: true },
   { group: "Write", keys: ["⇧ ⌘ ↵"], label: "Send and resolve", field: true },
   { group: "Write", keys: ["/"], label: "Saved reply", field: true },
+  { group: "Write", keys: ["@"], label: "Tell a colleague, in a note", field: true },
   { group: "Write", keys: ["tab"], label: "Next gap of a saved reply", field: true },
   { group: "Write", keys: ["esc"], label: "Leave the field", field: true },
   { group: "Write", keys: ["⌘ K"], label: "All commands", field: true },

@@ -1,4 +1,6 @@
 // Live: the server tells what happened, we fetch the parts of the page it changed. Also in hidden tabs.
+import { say } from "./toast.js";
+import { met } from "./company.js";
 import { forget, markRead } from "./list.js";
 
 let source = null;
@@ -20,8 +22,10 @@ function connect() {
     forget();
     document.dispatchEvent(new Event("switchyard:fact"));
     want(!told.conversation || String(told.conversation) === openId() || isTheirs(told.contact_id));
+    if (told.fact === "AgentMentioned" && String(told.agent_id) === document.body.dataset.me) say("You were mentioned", `/inbox/c/${told.conversation}?view=mentions`);
     if (["MessageReceived", "ReplyQueued"].includes(told.fact)) arrived(told);
   });
+  source.addEventListener("presence", ({ data }) => met(JSON.parse(data)));
   source.onopen = () => { document.getElementById("offline").hidden = true; };
   source.onerror = () => {
     // EventSource comes back by itself and says where it was; only a refusal ends it.

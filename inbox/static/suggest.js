@@ -1,4 +1,4 @@
-// Menus while one writes: a slash and a few letters offer saved replies. Up, Down, Enter or Tab, Escape; or a press.
+// Menus while one writes: a slash and a few letters offer saved replies, an @ in a note colleagues. Up, Down, Enter or Tab, Escape; or a press.
 const menu = () => document.getElementById("suggest");
 const options = () => [...(menu()?.querySelectorAll("[role=option]") ?? [])];
 const current = () => options().find((one) => one.ariaSelected === "true");
@@ -7,7 +7,7 @@ let asked = "";
 
 // The slash and what stands behind it, when the caret is there and a word begins with it.
 function token(field) {
-  const found = /(?:^|\s)(\/\S{0,32})$/.exec(field.value.slice(0, field.selectionStart));
+  const found = (field.id === "note" ? /(?:^|\s)([/@]\S{0,32})$/ : /(?:^|\s)(\/\S{0,32})$/).exec(field.value.slice(0, field.selectionStart));
   return field.selectionStart === field.selectionEnd && found ? found[1] : "";
 }
 
@@ -15,7 +15,7 @@ async function offer(field) {
   const typed = token(field);
   if (!typed) return hide();
   asked = typed;
-  const response = await fetch(`${field.form.dataset.suggest}?q=${encodeURIComponent(typed.slice(1))}`, { headers: { "HX-Request": "true" } }).catch(() => null);
+  const response = await fetch(`${field.form.dataset.suggest}?for=${encodeURIComponent(typed[0])}&q=${encodeURIComponent(typed.slice(1))}`, { headers: { "HX-Request": "true" } }).catch(() => null);
   if (!response?.ok || asked !== typed || !menu()) return;
   menu().innerHTML = await response.text();
   menu().hidden = !current() && typed.length > 1; // with more letters it was no shortcut

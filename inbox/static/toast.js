@@ -26,12 +26,13 @@ document.addEventListener("click", ({ target }) => {
 // An undone thing's toast has done its work.
 document.addEventListener("submit", ({ target }) => { setTimeout(() => target.closest(".toast")?.remove(), 0); });
 
-export function say(text) {
+export function say(text, href = "") {
   const toast = document.createElement("div");
-  toast.className = "toast alarm";
+  toast.className = href ? "toast" : "toast alarm";
   toast.dataset.seconds = "10";
-  toast.setAttribute("role", "alert");
+  if (!href) toast.setAttribute("role", "alert");
   toast.append(Object.assign(document.createElement("span"), { textContent: text }));
+  if (href) toast.append(Object.assign(document.createElement("a"), { href, className: "link", textContent: "Show" }));
   document.getElementById("toasts").append(toast);
 }
 // The server did not answer at all; what was typed is still there.

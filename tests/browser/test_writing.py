@@ -131,3 +131,56 @@ def test_a_macro_is_run_by_key_and_palette_and_taken_back(browser: Browser, desk
         expect(page.locator("#palette li").first).to_contain_text("Everything")
         page.keyboard.press("Enter")
         expect(page.locator("#list h1")).to_have_text("Everything")
+
+
+def test_jonas_sees_amara_reply_and_is_named_by_her(browser: Browser, desk: Desk, address: str) -> None:
+    number = desk.text("Where is my lamp?").conversation_id
+    desk.mail("Something else", "Hello", sender="Devon <devon@example.org>")
+    with visit(browser, address) as jonas, visit(browser, address, "amara") as amara:
+        jonas.goto(f"{address}/inbox/all")
+        jonas.wait_for_timeout(300)  # the stream's own greeting
+        amara.goto(f"{address}/inbox/c/{number}?view=all")
+        amara.locator("#reply").press_sequentially("We are")
+        expect(jonas.locator(f"#c-{number} .typing")).to_have_text("Amara is replying…")
+        jonas.click(f"#c-{number} .row")
+        expect(jonas.locator("#watching")).to_contain_text("Amara is replying…")
+        expect(amara.locator("#watching")).to_contain_text("Jonas is looking")
+        amara.keyboard.press("Escape")
+        amara.keyboard.press("n")
+        amara.keyboard.type("Could you ask, @jo")
+        expect(amara.locator("#suggest [role=option]")).to_have_count(1)
+        amara.keyboard.press("Enter")
+        expect(amara.locator("#note")).to_have_value("Could you ask, @Jonas Weber ")
+        jonas.goto(f"{address}/inbox/mine")
+        jonas.wait_for_timeout(300)
+        amara.keyboard.press("Control+Enter")
+        expect(jonas.locator(".toast")).to_contain_text("You were mentioned")
+        expect(jonas.locator("#v-mentions .n")).to_have_text("1")
+        expect(jonas).to_have_title(re.compile(r"^\(1\) "))
+        jonas.click(".toast a")
+        expect(jonas.locator(".msg.note .at")).to_have_text("@Jonas Weber")
+        expect(jonas.locator("#watching")).to_contain_text("Amara")
+
+
+def test_the_send_menu_sends_later_and_remembers(browser: Browser, desk: Desk, address: str) -> None:
+    available(desk, desk.jonas)
+    number = desk.text("Where is my lamp?").conversation_id
+    desk.route()
+    with visit(browser, address) as page:
+        page.goto(f"{address}/inbox/c/{number}?view=mine")
+        page.fill("#reply", "Any news?")
+        page.click("#send-menu summary")
+        page.fill("#when", "next week")
+        page.check("input[name=unless]")
+        page.focus("#when")
+        page.keyboard.press("Enter")
+        expect(page.locator(".toast")).to_contain_text("goes out")
+        expect(page.locator(".msg.out .seen")).to_contain_text("unless they write before")
+        page.get_by_role("button", name="Take back").click()
+        expect(page.locator("#reply")).to_have_value("Any news?")
+        expect(page.locator(".msg.out")).to_have_count(0)
+        page.locator("#reply").press("Control+Shift+Enter")
+        expect(page.locator(f"#c-{number}")).to_have_count(0)
+        assert desk.only_conversation().state == "resolved"
+        page.goto(f"{address}/inbox/c/{number}?view=all")
+        expect(page.locator(".send > button").first).to_contain_text("Send and resolve")
