@@ -437,6 +437,15 @@ class Hears(Protocol):
 
 
 @runtime_checkable
+class Signs(Protocol):
+    """A channel that puts a signature under what it sends."""
+
+    def signature(self, agent: str, own: str) -> str:
+        """As text, for an agent with this signature of their own; empty where there is none."""
+        ...
+
+
+@runtime_checkable
 class Reconciles(Protocol):
     """A channel whose provider can be asked what we missed."""
 

@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 
 from sqlmodel import col, select
 
+from channels.mail.richtext import html_of
 from storage import Tx
 from storage.conversations import Attachment, Draft, Message
 
 REPLY, NOTE = "reply", "note"
 KEEP = (
-    "INSERT INTO draft(agent_id, conversation_id, kind, text, channel_id, copies, files, aside, saved_at) "
-    "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (agent_id, conversation_id, kind) DO UPDATE SET "
-    "text = excluded.text, channel_id = excluded.channel_id, copies = excluded.copies, files = excluded.files, "
-    "aside = excluded.aside, saved_at = excluded.saved_at"
+    "INSERT INTO draft(agent_id, conversation_id, kind, text, html, channel_id, copies, files, aside, "
+    "saved_at) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (agent_id, conversation_id, kind) DO UPDATE SET "
+    "text = excluded.text, html = excluded.html, channel_id = excluded.channel_id, copies = excluded.copies, "
+    "files = excluded.files, aside = excluded.aside, saved_at = excluded.saved_at"
 )
 FORGET = "DELETE FROM draft WHERE agent_id = ? AND conversation_id = ? AND kind = ?"
 
@@ -29,6 +30,7 @@ class Typed:
     copies: Mapping[str, str] = field(default_factory=dict)
     files: Sequence[int] = ()
     aside: Mapping[str, str] = field(default_factory=dict)
+    html: str = ""  # harmless; the text with its formatting
 
     @property
     def is_empty(self) -> bool:
@@ -41,8 +43,8 @@ def keep(tx: Tx, agent_id: int, conversation_id: int, kind: str, typed: Typed) -
         tx.sql(FORGET, agent_id, conversation_id, kind)
         return
     tx.sql(
-        KEEP, agent_id, conversation_id, kind, typed.text, typed.channel_id, dict(typed.copies), list(typed.files),
-        dict(typed.aside), tx.now,
+        KEEP, agent_id, conversation_id, kind, typed.text, typed.html, typed.channel_id, dict(typed.copies),
+        list(typed.files), dict(typed.aside), tx.now,
     )  # fmt: skip
 
 
@@ -60,6 +62,7 @@ def take_back(tx: Tx, agent_id: int, message: Message) -> None:
     files = list(tx.exec(select(Attachment.id).where(Attachment.message_id == message.id).order_by(col(Attachment.id))))
     tx.sql("UPDATE attachment SET message_id = NULL, uploaded_by = ? WHERE message_id = ?", agent_id, message.id)
     begun = tx.get(Draft, (agent_id, message.conversation_id, REPLY))
+    html = message.html
     text, aside, numbers = message.text, dict(begun.aside) if begun else {}, [number or 0 for number in files]
     if begun is not None:
         numbers += begun.files
@@ -67,9 +70,10 @@ def take_back(tx: Tx, agent_id: int, message: Message) -> None:
             aside[str(begun.channel_id)] = begun.text
         elif begun.text.strip():
             text = f"{text}\n\n{begun.text.strip()}"
+            html += html_of(begun.text.strip()) if html else ""
     aside.pop(str(message.channel_id), None)
     copies = {"cc": ", ".join(message.cc), "bcc": ", ".join(message.bcc)}
-    keep(tx, agent_id, message.conversation_id, REPLY, Typed(text, message.channel_id, copies, numbers, aside))
+    keep(tx, agent_id, message.conversation_id, REPLY, Typed(text, message.channel_id, copies, numbers, aside, html))
     if begun is not None:
         tx.expire(begun)
 

@@ -9,8 +9,8 @@ from datetime import timedelta
 from sqlmodel import col, select
 
 from storage import Tx
-from storage.people import Agent
 from storage.onlookers import Onlooker
+from storage.people import Agent
 
 LEASE = timedelta(seconds=20)  # browsers tell every ten
 LOOKING, REPLYING = "looking", "replying"

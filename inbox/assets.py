@@ -13,6 +13,8 @@ from pathlib import Path
 
 from flask import Blueprint, Flask, Response, abort, request
 
+from inbox import bundle
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ROOT / "node_modules"
 LOCK = ROOT / "package-lock.json"
@@ -23,6 +25,7 @@ ASSETS = {
     "hx-sse.js": "htmx.org/dist/ext/hx-sse.min.js",
     "hx-preload.js": "htmx.org/dist/ext/hx-preload.min.js",
 }
+BUNDLES = ("inbox.js",)  # our modules, of which a browser gets one file
 TYPES = {  # the system's own table differs from machine to machine, and browsers refuse a module of the wrong type
     ".css": "text/css",
     ".ico": "image/x-icon",
@@ -57,10 +60,21 @@ def path(name: str) -> Path:
     return ours
 
 
+def content(name: str) -> bytes:
+    """What is served under the name. Raises KeyError for one that is not on the list."""
+    file = path(name)
+    if name not in BUNDLES:
+        return file.read_bytes()
+    parts = bundle.members(STATIC, name)
+    return _bundled(STATIC, name, tuple(part.stat().st_mtime_ns for part in parts))
+
+
 def version(name: str) -> str:
     """Eight hex digits that change with the file: of the lock's integrity for packages, of the content for ours."""
     if name in ASSETS:
         return _integrity(ASSETS[name].partition("/")[0])[:8]
+    if name in BUNDLES:
+        return hashlib.sha256(content(name)).hexdigest()[:8]
     ours = path(name)
     return _digest(ours, ours.stat().st_mtime_ns)[:8]
 
@@ -88,10 +102,10 @@ def register(target: Flask | Blueprint) -> None:
 def _serve(name: str) -> Response:
     try:
         file = path(name)
-        current = version(name)
+        data, current = content(name), version(name)
     except KeyError:
         abort(404)
-    response = Response(file.read_bytes(), mimetype=TYPES[file.suffix])
+    response = Response(data, mimetype=TYPES[file.suffix])
     response.set_etag(current)
     if request.args.get("v") == current:
         response.cache_control.public = True
@@ -109,6 +123,11 @@ def _integrity(package: str) -> str:
     """The lock's checksum of a package as hex digits (in base64 it would need escaping in an address)."""
     locked = json.loads(LOCK.read_text(encoding="utf-8"))["packages"][f"node_modules/{package}"]["integrity"]
     return base64.b64decode(locked.partition("-")[2]).hex()
+
+
+@lru_cache(maxsize=8)
+def _bundled(folder: Path, name: str, modified: tuple[int, ...]) -> bytes:
+    return bundle.bundled(folder, name).encode()
 
 
 @lru_cache(maxsize=256)

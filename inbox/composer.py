@@ -73,10 +73,11 @@ def send(number: int) -> ResponseReturnValue:
 
 def _write(tx: Tx, who: Viewer, number: int, form: ComposerForm, attached: Sequence[int]) -> Message:
     hub = hub_here()
+    html = form.html if form.by_mail else ""
     return replies.reply(
-        tx, who.actor, number, text=form.reply, tokens=hub.tokens, channel_id=form.channel_id,
-        identity_id=form.identity_id, seen_message_id=form.seen, attachment_ids=attached, then=form.then,
-        once=form.once, cc=form.cc, bcc=form.bcc, minds_colleagues=True,
+        tx, who.actor, number, text="" if html else form.reply, html=html, tokens=hub.tokens,
+        channel_id=form.channel_id, identity_id=form.identity_id, seen_message_id=form.seen,
+        attachment_ids=attached, then=form.then, once=form.once, cc=form.cc, bcc=form.bcc, minds_colleagues=True,
         undo_seconds=hub.settings.undo_seconds, send_at=moment_in(form, tx.now, who), unless_they_write=form.unless,
     )  # fmt: skip
 

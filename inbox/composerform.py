@@ -10,6 +10,7 @@ from uuid import UUID
 
 from flask import request
 
+from channels.mail.richtext import harmless
 from channels.text import storable
 from hub import drafts
 from inbox.screen import Composer, snooze_until
@@ -31,6 +32,7 @@ class ComposerForm:
         kind = form.get("kind", "reply")
         self.kind = kind if kind in KINDS else "reply"
         self.reply = _typed(form.get("reply", ""))
+        self.html = _formatted(form.get("html", "")) if form.get("formatted") == "1" else ""
         self.note = _typed(form.get("note", ""))
         self.choice = form.get("choice", "")
         channel, _, identity = self.choice.partition(":")
@@ -38,7 +40,7 @@ class ComposerForm:
         self.identity_id = int(identity) if identity.isdecimal() and len(identity) < 19 else None
         by_mail = form.get("by_mail", "").split()
         self.typed_cc, self.typed_bcc = form.get("cc"), form.get("bcc", "")
-        mail = self.choice in by_mail
+        mail = self.by_mail = self.choice in by_mail
         self.cc = _addresses(self.typed_cc) if mail and self.typed_cc is not None else None
         self.bcc = _addresses(self.typed_bcc) if mail else []
         self.once = _uuid(form.get("once", ""))
@@ -57,7 +59,15 @@ class ComposerForm:
     def typed(self) -> drafts.Typed:
         """What is to be kept of it while it is not sent."""
         copies = {} if self.typed_cc is None else {"cc": _typed(self.typed_cc), "bcc": _typed(self.typed_bcc)}
-        return drafts.Typed(self.reply, self.channel_id, copies, self.attachment_ids, self.aside)
+        return drafts.Typed(self.reply, self.channel_id, copies, self.attachment_ids, self.aside, self.html)
+
+
+def _formatted(html: str) -> str:
+    """What may leave of it; nothing where it is no formatting that could be read."""
+    try:
+        return harmless(storable(html)) if html.strip() else ""
+    except ValueError:
+        return ""
 
 
 def _aside(written: str) -> dict[str, str]:
@@ -87,6 +97,7 @@ def held_composer(fresh: Composer, form: ComposerForm) -> Composer:
         chosen=form.choice if form.choice in known else fresh.chosen,
         kind=form.kind,
         reply=form.reply,
+        html=form.html,
         note=form.note,
         seen=form.seen or fresh.seen,
         cc=fresh.cc if form.typed_cc is None else form.typed_cc,

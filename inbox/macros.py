@@ -8,6 +8,7 @@ from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
+from channels.mail.richtext import html_of
 from hub import macros as verbs
 from hub.macros import Back, Does
 from hub.web import hub_here
@@ -37,9 +38,10 @@ def run(number: int) -> ResponseReturnValue:
             fresh = held_composer(new_composer(hub, tx, who, conversation), form)
             text = verbs.reply_of(tx, who.actor, conversation, row, who.zone)
             typed = form.reply.rstrip()
-            composer = replace(
-                fresh, kind="reply", reply=f"{typed}\n\n{text}" if typed else text, macro=pending_macro(tx, row.id or 0)
-            )
+            html = f"{fresh.html}{html_of(text)}" if fresh.html else ""
+            reply = f"{typed}\n\n{text}" if typed else text
+            pending = pending_macro(tx, row.id or 0)
+            composer = replace(fresh, kind="reply", html=html, reply=reply, macro=pending)
             return changed(number, composer=composer)
     with hub.store.write() as tx:
         back, _ = verbs.run(tx, who.actor, number, row)

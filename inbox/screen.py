@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from flask import request
 from sqlmodel import col, select
 
-from channels.base import Limits
+from channels.base import Limits, Signs
 from hub import Hub
 from hub.drafts import drafts_of, files_of
 from hub.macros import Does, in_words, macros
@@ -78,6 +78,7 @@ class Choice:
     reply: ReplyChoice
     limits: Limits
     blocked: str = ""
+    signature: str = ""  # what stands under it
 
     @property
     def key(self) -> str:
@@ -103,6 +104,7 @@ class Composer:
     kind: str = "reply"
     reply: str = ""
     note: str = ""
+    html: str = ""  # the reply with its formatting
     seen: int = 0
     files: list[Attachment] = field(default_factory=list)
     problem: str = ""
@@ -262,7 +264,7 @@ def new_composer(hub: Hub, tx: Tx, who: Viewer, conversation: Conversation) -> C
     """The composer with what this agent typed here before."""
     number = conversation.id or 0
     drafts = drafts_of(tx, who.id, number)
-    choices = choices_of(hub, tx, number)
+    choices = choices_of(hub, tx, who, number)
     copies = _copies(tx, number, choices)
     reply, note = drafts.get("reply"), drafts.get("note")
     wanted = reply.channel_id if reply else None
@@ -275,6 +277,7 @@ def new_composer(hub: Hub, tx: Tx, who: Viewer, conversation: Conversation) -> C
         kind="note" if note and note.text.strip() and not (reply and reply.text.strip()) else "reply",
         reply=reply.text if reply else "",
         note=note.text if note else "",
+        html=reply.html if reply else "",
         seen=conversation.last_message_id,
         files=files_of(tx, reply),
         cc=reply.copies.get("cc", ", ".join(copies)) if reply else ", ".join(copies),
@@ -300,7 +303,7 @@ def _copies(tx: Tx, number: int, choices: list[Choice]) -> tuple[str, ...]:
     return reply_all(tx, number, tx.get_one(Identity, by_mail.identity_id)).cc if by_mail else ()
 
 
-def choices_of(hub: Hub, tx: Tx, number: int) -> list[Choice]:
+def choices_of(hub: Hub, tx: Tx, who: Viewer, number: int) -> list[Choice]:
     """Every way to answer with its channel's limits; one whose settings don't work is closed."""
     opened = {channel.id: channel for channel in hub.channels()}
     choices = []
@@ -310,7 +313,9 @@ def choices_of(hub: Hub, tx: Tx, number: int) -> list[Choice]:
             problem = channel.problem if channel else "This channel is switched off."
             choices.append(Choice(reply, Limits(), reply.blocked or problem))
         else:
-            choices.append(Choice(reply, channel.channel.limits, reply.blocked))
+            way = channel.channel
+            signature = way.signature(who.agent.name, who.agent.signature) if isinstance(way, Signs) else ""
+            choices.append(Choice(reply, channel.channel.limits, reply.blocked, signature))
     return choices
 
 

@@ -158,12 +158,14 @@ def first_name(name: str) -> str:
 
 
 def naming(text: Markup, names: list[str]) -> Markup:
-    """A note with the colleagues whom it names marked; the text is HTML already."""
-    for name in sorted(names, key=len, reverse=True):
-        whole, first = re.escape(str(escape(name))), re.escape(str(escape(first_name(name))))
-        marked = re.sub(rf"@(?:{whole}|{first})(?!\w)", r'<b class="at">\g<0></b>', str(text), flags=re.IGNORECASE)
-        text = Markup(marked)
-    return text
+    """A note with the colleagues whom it names marked; the text is HTML already, and its tags are left alone."""
+    called = [re.escape(str(escape(name))) for each in names for name in (each, first_name(each))]
+    if not called:
+        return text
+    name = re.compile(rf"@(?:{'|'.join(sorted(called, key=len, reverse=True))})(?!\w)", re.IGNORECASE)
+    parts = re.split(r"(<[^>]*>)", str(text))
+    parts[::2] = [name.sub(r'<b class="at">\g<0></b>', part) for part in parts[::2]]
+    return Markup("".join(parts))
 
 
 def register(blueprint: Blueprint) -> None:

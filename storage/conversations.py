@@ -164,6 +164,7 @@ class Draft(SQLModel, table=True):
     copies: dict[str, str] = json(added=True)  # cc and bcc as they were typed
     files: list[int] = json(list, added=True)
     aside: dict[str, str] = json(added=True)
+    html: str = Field(default="", sa_column_kwargs={"server_default": ""})  # `text` with its formatting
     saved_at: datetime = utc()
 
 

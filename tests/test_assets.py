@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from flask import Blueprint, Flask
 from flask.testing import FlaskClient
 
-from inbox import assets
+from inbox import assets, bundle
 from tests.support import need
 
 
@@ -91,3 +92,29 @@ def test_a_blueprint_may_carry_the_route_too() -> None:
 
     with app.app_context():
         assert app.jinja_env.from_string("{{ asset('htmx.js') }}").render() == assets.url("htmx.js")
+
+
+def test_our_modules_come_as_one_file_in_the_order_they_need_each_other(tmp_path: Path) -> None:
+    (tmp_path / "a.js").write_text(
+        '// The first.\nimport { two, run as go } from "./b.js";\nimport "./c.js";\n\ngo(two);\n'
+    )
+    (tmp_path / "b.js").write_text("export const two = 2;\nexport async function run(x) {\n  // why\n  return x;\n}\n")
+    (tmp_path / "c.js").write_text('import { two } from "./b.js";\nconsole.log("// kept", two);\n')
+    assert bundle.bundled(tmp_path, "a.js") == (
+        "const _b = (() => {\nconst two = 2;\nasync function run(x) {\nreturn x;\n}\nreturn { two, run };\n})();\n"
+        'const _c = (() => {\nconst { two } = _b;\nconsole.log("// kept", two);\nreturn {  };\n})();\n'
+        "const _a = (() => {\nconst { two, run: go } = _b;\ngo(two);\nreturn {  };\n})();\n"
+    )
+    (tmp_path / "b.js").write_text('import "./a.js";\n')
+    with pytest.raises(ValueError, match=r"a\.js → b\.js → a\.js"):
+        bundle.bundled(tmp_path, "a.js")
+
+
+def test_what_a_page_loads_keeps_to_its_budget(client: FlaskClient) -> None:
+    """25 KB of scripts (style.md 3.4), as a proxy would compress them."""
+    need(not assets.missing(), "node_modules (make test installs it)")
+    script = client.get(assets.url("inbox.js"))
+    assert script.cache_control.immutable
+    assert b"import " not in script.data and b"\nexport " not in script.data
+    loaded = [script.data, client.get(assets.url("htmx.js")).data]
+    assert sum(len(gzip.compress(each, 9)) for each in loaded) <= 25_000

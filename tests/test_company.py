@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from markupsafe import Markup
 from selectolax.lexbor import LexborHTMLParser as Page
 
 from hub import onlookers
@@ -13,6 +14,7 @@ from hub.onlookers import Watch
 from hub.pump import PRESENCE, Happened
 from hub.replies import note
 from inbox.stream import wants
+from inbox.wording import naming
 from storage.access import Actor
 from storage.people import Agent
 from tests.browser.room import Browser, words
@@ -132,3 +134,8 @@ def test_an_at_in_a_note_offers_who_may_see_it(desk: Desk, jonas: Browser) -> No
     assert [node.attributes["data-insert"] for node in page.css("[role=option]")] == ["@Amara Obi "]
     with desk.hub.store.write() as tx:
         assert note(tx, desk.jonas, number, "@").kind == "note"
+
+
+def test_an_address_with_a_name_in_it_stays_whole() -> None:
+    text = naming(Markup('<a href="https://x.example/@Jonas">here</a>, @Jonas Weber'), ["Jonas Weber"])
+    assert text == '<a href="https://x.example/@Jonas">here</a>, <b class="at">@Jonas Weber</b>'

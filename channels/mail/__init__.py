@@ -12,6 +12,7 @@ from channels.base import Accepted, CheckFailed, Inbound, Limits, Outbound, Raw,
 from channels.mail.compose import compose, own_id, plus_address
 from channels.mail.connections import LINE_ERRORS, Connections
 from channels.mail.headers import normalised
+from channels.mail.letter import signature_of
 from channels.mail.mailbox import ConnectionLost, Mailbox, check_folders
 from channels.mail.oauth import OAuthClient
 from channels.mail.outgoing import OFF
@@ -110,6 +111,11 @@ class EmailChannel:
         data = self._composed(message, at, own_copy=True)
         folder = self._settings.outgoing.sent_folder
         return file_copy(self._settings.imap, folder, own_id(message, self.address), data, at)
+
+    def signature(self, agent: str, own: str) -> str:
+        """What stands under the mails of an agent."""
+        settings = self._settings
+        return signature_of(settings.outgoing.style, agent, own, settings.from_name, self.address)
 
     def _envelope_sender(self, message: Outbound) -> str:
         """Where reports go: to an address that names the message, to our own, or nowhere."""

@@ -41,6 +41,12 @@ def unknown_variables(signature: str) -> list[str]:
     return [name for name in VARIABLE.findall(signature) if name not in VARIABLES]
 
 
+def signature_of(style: Style, agent: str, own: str, from_name: str, address: str) -> str:
+    """What stands under a mail of this agent, as text."""
+    names = _names(Outbound(id="", to=(), text="", sender_name=agent, sender_signature=own), from_name, address)
+    return _filled(style.signature, names).strip() if style.signature else ""
+
+
 def letter(message: Outbound, style: Style, from_name: str, address: str) -> Letter:
     """The whole content. A mail that was written as HTML keeps it even where the account prefers text."""
     names = _names(message, from_name, address)

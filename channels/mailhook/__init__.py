@@ -91,6 +91,10 @@ class MailhookChannel:
         """The day on which a secret of this account runs out, as far as its settings say so."""
         return self._out.secret_expires if self._out else None
 
+    def signature(self, agent: str, own: str) -> str:
+        """What stands under the mails of an agent."""
+        return self._out.signature(agent, own) if self._out else ""
+
     def use_tokens(self, fetch: Callable[[], str]) -> None:
         """Log in to send with what `fetch` gives from now on."""
         if self._out is not None:

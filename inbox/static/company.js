@@ -34,7 +34,7 @@ export function met({ conversation, name, doing }) {
 }
 
 document.addEventListener("input", ({ target }) => {
-  if (!target.matches?.("#reply")) return;
+  if (!target.matches?.("#reply, #rich")) return;
   const before = typed;
   typed = Date.now();
   if (typed - before > WRITING) beat();

@@ -1,4 +1,6 @@
 // Writing: drafts kept as one types, files taken at once, the counter of the channel.
+import { isRich, plain, ready, toEnd } from "./rich.js";
+
 const GSM = /^[@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !"#¤%&'()*+,\-./0-9:;<=>?¡A-ZÄÖÑÜ§¿a-zäöñüà^{}\\[\]~|€]*$/;
 const TWICE = /[\^{}\\[\]~|€]/g;
 const form = () => document.getElementById("composer");
@@ -11,7 +13,7 @@ let before = null; // the way of answering that was chosen until now
 
 function body(of) {
   const typed = new FormData();
-  for (const name of ["csrf_token", "kind", "reply", "note", "choice", "cc", "bcc"]) if (of.elements[name]) typed.set(name, of.elements[name].value);
+  for (const name of ["csrf_token", "kind", "reply", "note", "choice", "cc", "bcc", "html", "formatted"]) if (of.elements[name]) typed.set(name, of.elements[name].value);
   for (const file of of.querySelectorAll("[name=attachment]")) typed.append("attachment", file.value);
   typed.set("aside", JSON.stringify(aside(of)));
   return typed;
@@ -25,6 +27,7 @@ function aside(of) {
 function changeChannel(of) {
   const now = chosen(of);
   if (before?.isConnected && channel(before) !== channel(now)) {
+    plain();
     const field = of.elements.reply;
     before.dataset.aside = now.dataset.aside ? field.value : "";
     if (now.dataset.aside) field.value = now.dataset.aside;
@@ -101,6 +104,8 @@ export function count() {
   of.querySelector(".channel-icon use")?.setAttribute("href", `#${option?.dataset.icon ?? "i-send"}`);
   const copies = of.querySelector("[data-copies-row]");
   if (copies) copies.hidden = !option?.dataset.copies;
+  of.querySelector("#sig").textContent = option?.dataset.signature ?? "";
+  ready();
   of.querySelector(".attach").hidden = option ? !option.dataset.files : true;
 }
 
@@ -121,6 +126,7 @@ export function write(kind) {
   const of = form();
   if (!of) return;
   of.querySelector(`#kind-${kind}`).checked = true;
+  if (kind === "reply" && isRich()) return toEnd();
   const field = of.elements[kind];
   field.focus();
   field.setSelectionRange(field.value.length, field.value.length);
@@ -182,7 +188,9 @@ document.addEventListener("htmx:before:swap", ({ detail }) => {
 });
 document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => setTimeout(() => {
   count();
-  if (ctx.request?.action?.match(/\/(send|undo|macro)$/) && form()) write(form().elements.kind.value);
+  const done = /\/(send|macro|undo)$/.exec(ctx.request?.action ?? "")?.[1];
+  // A macro that only did something leaves the keys alone.
+  if (done && form() && (!ctx.request.action.includes("macro") || form().elements.reply.value)) write(form().elements.kind.value);
 }, 0));
 // What did not get through is still a draft.
 for (const failed of ["htmx:error", "htmx:response:error"]) {

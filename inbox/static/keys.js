@@ -2,6 +2,7 @@
 import { move } from "./list.js";
 import { send, write } from "./composer.js";
 import { undo } from "./toast.js";
+import { caps } from "./caps.js";
 import { open as palette } from "./palette.js";
 
 const press = (key) => () => document.querySelector(`#thread [data-key="${key}"]`)?.click();
@@ -13,7 +14,7 @@ const tag = () => {
 };
 const go = (view) => () => document.getElementById(`v-${view}`)?.click();
 
-export const KEYS = [
+const KEYS = [
   { group: "Move", keys: ["j"], label: "Next conversation", run: () => move(1) },
   { group: "Move", keys: ["k"], label: "Previous conversation", run: () => move(-1) },
   { group: "Move", keys: ["g", "m"], label: "Assigned to me", run: go("mine") },
@@ -40,7 +41,6 @@ export const KEYS = [
   { group: "Write", keys: ["?"], label: "This help", run: help },
 ];
 
-const MAC = /mac|iphone|ipad/i.test(navigator.userAgentData?.platform ?? navigator.platform);
 const on = () => document.body.dataset.keys !== "off";
 const inField = (target) => target.closest?.("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]");
 let pending = "";
@@ -53,7 +53,7 @@ document.addEventListener("keydown", (event) => {
   }
   if (event.key.toLowerCase() === "k" && (event.metaKey || event.ctrlKey) && !event.shiftKey && !document.querySelector("dialog[open]")) {
     event.preventDefault();
-    return palette();
+    return palette(KEYS);
   }
   if (event.key === "Escape" && inField(event.target) && !event.target.closest("dialog")) return event.target.blur();
   if (event.defaultPrevented || event.metaKey || event.ctrlKey || event.altKey || event.isComposing) return;
@@ -72,13 +72,6 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-export function shown(keys) {
-  const caps = document.createElement("span");
-  caps.className = "caps";
-  caps.append(...keys.map((key) => Object.assign(document.createElement("kbd"), { textContent: (MAC ? key : key.replace("⌘", "Ctrl")).toUpperCase() })));
-  return caps;
-}
-
 function sheet() {
   const place = document.getElementById("help-keys");
   place.replaceChildren(...["Move", "Act", "Write"].map((group) => {
@@ -89,7 +82,7 @@ function sheet() {
     for (const one of KEYS.filter((key) => key.group === group)) {
       const item = document.createElement("li");
       item.textContent = one.label;
-      item.append(shown(one.keys));
+      item.append(caps(one.keys));
       list.append(item);
     }
     section.append(title, list);

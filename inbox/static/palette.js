@@ -1,5 +1,5 @@
 // Every command by a few letters of its name: the key map, and whatever the menus on the page offer now.
-import { KEYS, shown } from "./keys.js";
+import { caps } from "./caps.js";
 
 const dialog = document.getElementById("palette");
 const query = document.getElementById("palette-q");
@@ -9,8 +9,8 @@ let commands = [];
 let found = [];
 let at = 0;
 
-function gather() {
-  const keyed = KEYS.filter((one) => one.run && one.group !== "Write").map((one) => ({ name: one.label, keys: one.keys, run: one.run }));
+function gather(keys) {
+  const keyed = keys.filter((one) => one.run && one.group !== "Write").map((one) => ({ name: one.label, keys: one.keys, run: one.run }));
   const named = PLACES.flatMap(([place, group]) => [...document.querySelectorAll(`${place} :is(.menu-list button, .menu-list a, a[id^=v-])`)].map((one) => {
     const words = one.querySelector(":scope > span:not(.av, .sr, .n, .dot)") ?? one;
     return { name: [group, words.firstChild?.textContent.trim()].filter(Boolean).join(": "), more: one.querySelector("small")?.textContent ?? "", run: () => one.click() };
@@ -35,7 +35,7 @@ function draw() {
   at = 0;
   list.replaceChildren(...found.map((one, number) => {
     const item = Object.assign(document.createElement("li"), { id: `palette-${number}`, role: "option", textContent: one.name });
-    item.append(one.more ? Object.assign(document.createElement("small"), { textContent: one.more }) : "", shown(one.keys ?? []));
+    item.append(one.more ? Object.assign(document.createElement("small"), { textContent: one.more }) : "", caps(one.keys ?? []));
     return item;
   }));
   mark();
@@ -52,8 +52,8 @@ function run(number) {
   found[number]?.run();
 }
 
-export function open() {
-  commands = gather();
+export function open(keys) {
+  commands = gather(keys);
   query.value = "";
   draw();
   dialog.showModal();

@@ -1,21 +1,31 @@
 // Menus while one writes: a slash and a few letters offer saved replies, an @ in a note colleagues. Up, Down, Enter or Tab, Escape; or a press.
+import { isRich } from "./rich.js";
+
 const menu = () => document.getElementById("suggest");
 const options = () => [...(menu()?.querySelectorAll("[role=option]") ?? [])];
 const current = () => options().find((one) => one.ariaSelected === "true");
 const GAP = /⟦[^⟦⟧\n]{1,80}⟧/;
 let asked = "";
 
+// Where one writes: the text around the caret, and where in it. Formatted text is one row at a time.
+function caret(field) {
+  if (field.id !== "rich") return [field.value, field.selectionStart, field.selectionStart === field.selectionEnd];
+  const chosen = getSelection();
+  return [chosen.anchorNode?.nodeType === Node.TEXT_NODE ? chosen.anchorNode.data : "", chosen.anchorOffset, chosen.isCollapsed];
+}
+
 // The slash and what stands behind it, when the caret is there and a word begins with it.
 function token(field) {
-  const found = (field.id === "note" ? /(?:^|\s)([/@]\S{0,32})$/ : /(?:^|\s)(\/\S{0,32})$/).exec(field.value.slice(0, field.selectionStart));
-  return field.selectionStart === field.selectionEnd && found ? found[1] : "";
+  const [text, at, collapsed] = caret(field);
+  const found = (field.id === "note" ? /(?:^|\s)([/@]\S{0,32})$/ : /(?:^|\s)(\/\S{0,32})$/).exec(text.slice(0, at));
+  return collapsed && found ? found[1] : "";
 }
 
 async function offer(field) {
   const typed = token(field);
   if (!typed) return hide();
   asked = typed;
-  const response = await fetch(`${field.form.dataset.suggest}?for=${encodeURIComponent(typed[0])}&q=${encodeURIComponent(typed.slice(1))}`, { headers: { "HX-Request": "true" } }).catch(() => null);
+  const response = await fetch(`${field.closest("form").dataset.suggest}?for=${encodeURIComponent(typed[0])}&q=${encodeURIComponent(typed.slice(1))}`, { headers: { "HX-Request": "true" } }).catch(() => null);
   if (!response?.ok || asked !== typed || !menu()) return;
   menu().innerHTML = await response.text();
   menu().hidden = !current() && typed.length > 1; // with more letters it was no shortcut
@@ -38,13 +48,14 @@ function mark(field, option) {
 // Typed as if by hand, so that the browser's own undo takes it back.
 export function insert(field, text, over = 0) {
   field.focus();
-  field.setSelectionRange(field.selectionStart - over, field.selectionEnd);
+  if (field.id === "rich") for (let left = over; left > 0; left--) getSelection().modify("extend", "backward", "character");
+  else field.setSelectionRange(field.selectionStart - over, field.selectionEnd);
   if (!document.execCommand("insertText", false, text)) field.setRangeText(text, field.selectionStart, field.selectionEnd, "end");
 }
 
 function take(field, option) {
   const over = token(field).length;
-  const start = field.selectionStart - over;
+  const start = field.id === "rich" ? 0 : field.selectionStart - over;
   hide();
   insert(field, option.dataset.insert, over);
   if (!gap(field, start)) field.dispatchEvent(new Event("input", { bubbles: true }));
@@ -52,6 +63,14 @@ function take(field, option) {
 
 // The next gap from here on is selected, ready to be written over.
 function gap(field, from) {
+  if (field.id === "rich") {
+    const texts = document.createTreeWalker(field, NodeFilter.SHOW_TEXT);
+    for (let text = texts.nextNode(); text; text = texts.nextNode()) {
+      const found = GAP.exec(text.data);
+      if (found) return getSelection().setBaseAndExtent(text, found.index, text, found.index + found[0].length), true;
+    }
+    return false;
+  }
   const found = GAP.exec(field.value.slice(from)) ?? (from ? GAP.exec(field.value) : null);
   if (!found) return false;
   const at = field.value.indexOf(found[0], field.value.slice(from).includes(found[0]) ? from : 0);
@@ -59,7 +78,7 @@ function gap(field, from) {
   return true;
 }
 
-const field = (target) => target.matches?.("#composer textarea") && target;
+const field = (target) => target.matches?.("#composer textarea, #rich") && target;
 document.addEventListener("input", ({ target }) => { if (field(target)) offer(target); });
 document.addEventListener("focusout", ({ target }) => { if (field(target)) setTimeout(() => { if (!field(document.activeElement ?? {})) hide(); }, 150); });
 document.addEventListener("pointerdown", (event) => {
@@ -71,15 +90,17 @@ document.addEventListener("pointerdown", (event) => {
 document.addEventListener("click", ({ target }) => {
   if (!target.closest('[data-do="suggest"]')) return;
   const of = target.closest("#composer");
-  const writing = of.elements[of.elements.kind.value];
+  const kind = of.elements.kind.value;
+  const writing = kind === "reply" && isRich() ? document.getElementById("rich") : of.elements[kind];
   writing.focus();
-  insert(writing, /(^|\s)$/.test(writing.value.slice(0, writing.selectionStart)) ? "/" : " /");
+  const [text, at] = caret(writing);
+  insert(writing, /(^|\s)$/.test(text.slice(0, at)) ? "/" : " /");
 });
 document.addEventListener("keydown", (event) => {
   const writing = field(event.target);
   if (!writing || event.isComposing) return;
   if (menu().hidden || !options().length) {
-    if (event.key === "Tab" && !event.shiftKey && GAP.test(writing.value) && gap(writing, writing.selectionEnd)) event.preventDefault();
+    if (event.key === "Tab" && !event.shiftKey && GAP.test(writing.value ?? writing.textContent) && gap(writing, writing.selectionEnd)) event.preventDefault();
     if (event.key !== "Escape" || menu().hidden) return;
   }
   const all = options();

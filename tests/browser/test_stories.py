@@ -148,7 +148,7 @@ def test_a_message_arrives_under_jonas_hands(browser: Browser, desk: Desk, addre
         assert page.evaluate("document.activeElement.selectionStart") == 7
         expect(page.locator("#reply")).to_have_value("We are looking for it")
         assert page.evaluate("(row) => row.isConnected", row)
-        expect(page.locator(f"#c-{number} .prev")).to_have_text("One more thing")
+        expect(page.locator(f"#c-{number} .prev")).to_have_text("Draft: We are looking for it")
 
         page.keyboard.press("Control+Enter")  # in the same breath: he can't have read it
         expect(page.locator(".guard")).to_contain_text("wrote again")
@@ -194,7 +194,7 @@ def test_keys_stay_out_of_fields_and_can_be_switched_off(browser: Browser, desk:
         page.keyboard.press("Escape")
         page.keyboard.press("?")
         expect(page.locator("#help")).to_be_visible()
-        expect(page.locator("#help-keys li")).to_have_count(20)
+        expect(page.locator("#help-keys li")).to_have_count(24)
         page.uncheck("#keys-switch")
         page.keyboard.press("Escape")
         page.reload()

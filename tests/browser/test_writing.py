@@ -184,3 +184,45 @@ def test_the_send_menu_sends_later_and_remembers(browser: Browser, desk: Desk, a
         assert desk.only_conversation().state == "resolved"
         page.goto(f"{address}/inbox/c/{number}?view=all")
         expect(page.locator(".send > button").first).to_contain_text("Send and resolve")
+
+
+def test_jonas_formats_a_mail_and_it_leaves_so(browser: Browser, desk: Desk, address: str) -> None:
+    number = both(desk)
+    with desk.hub.store.write() as tx:
+        savedreplies.create(tx, desk.ines, Wanted("hi", "by {{day}}"))
+    with visit(browser, address) as page:
+        page.goto(f"{address}/inbox/c/{number}?view=all")
+        page.fill("#reply", "Dear Mara")
+        page.locator("#reply").select_text()
+        page.keyboard.press("Control+b")
+        expect(page.locator("#rich b")).to_have_text("Dear Mara")
+        page.keyboard.press("End")
+        page.keyboard.press("Control+b")
+        page.keyboard.press("Enter")
+        page.keyboard.type("see /hi")
+        expect(page.locator("#suggest [role=option]")).to_have_count(1)
+        page.keyboard.press("Enter")
+        page.keyboard.type("Friday, ")
+        page.click("[data-format=createLink]")
+        page.keyboard.type("shop.example/a")
+        page.keyboard.press("Enter")
+        expect(page.locator("#rich a")).to_have_attribute("href", "https://shop.example/a")
+        with page.expect_response(re.compile("/draft$")):
+            page.keyboard.press("End")
+            page.keyboard.type("!")
+        page.reload()
+        expect(page.locator("#rich")).to_contain_text("see by Friday, shop.example/a!")
+        expect(page.locator("#rich b")).to_have_text("Dear Mara")
+        page.locator("#rich").press("Control+Enter")
+        expect(page.locator(".msg.out .text")).to_contain_text("see by Friday")
+        expect(page.locator("#rich")).to_be_hidden()
+        sent = desk.messages(number)[-1]
+        assert "<b>Dear Mara</b>" in sent.html and 'href="https://shop.example/a"' in sent.html
+
+        page.fill("#reply", "Bold")
+        page.locator("#reply").select_text()
+        page.click("[data-format=bold]")
+        expect(page.locator("#rich b")).to_have_text("Bold")
+        page.select_option("#choice", index=1)
+        expect(page.locator("#reply")).to_have_value("Bold")
+        expect(page.locator(".formats")).to_be_hidden()

@@ -1,0 +1,53 @@
+"""Our scripts as one file, put together when it is asked for: a dozen small modules are for their readers.
+
+Each module becomes a function that gives what it exports, after those that it imports. It understands what the modules
+in inbox/static do: `import { a, b as c } from "./x.js";` and `import "./x.js";` at the beginning of a line, `export`
+before a function or const. Comments on lines of their own and indents are left out.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+_IMPORT = re.compile(r'^import (?:\{([^}]*)\} from )?"\./([\w-]+\.js)";$', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const) (\w+))", re.MULTILINE)
+_ODD = re.compile(r"\W")
+_NOISE = re.compile(r"^[ \t]*(?://[^\n]*)?\n|^[ \t]+", re.MULTILINE)
+
+
+def bundled(folder: Path, entry: str) -> str:
+    """The module and all that it imports. Raises ValueError where modules import each other in a circle."""
+    parts: dict[str, str] = {}
+    _take(folder, entry, parts, ())
+    return "".join(parts.values())
+
+
+def members(folder: Path, entry: str) -> list[Path]:
+    """Every file that it is made of."""
+    parts: dict[str, str] = {}
+    _take(folder, entry, parts, ())
+    return [folder / name for name in parts]
+
+
+def _take(folder: Path, name: str, parts: dict[str, str], above: tuple[str, ...]) -> None:
+    if name in above:
+        raise ValueError(f"{' → '.join((*above, name))}: modules must not import each other in a circle")
+    if name in parts:
+        return
+    source = (folder / name).read_text(encoding="utf-8")
+    for found in _IMPORT.finditer(source):
+        _take(folder, found[2], parts, (*above, name))
+    body = _IMPORT.sub(_wanted, source)
+    given = ", ".join(found[1] for found in _EXPORT.finditer(body))
+    body = _NOISE.sub("", _EXPORT.sub("", body))
+    parts[name] = f"const {_variable(name)} = (() => {{\n{body}return {{ {given} }};\n}})();\n"
+
+
+def _wanted(found: re.Match[str]) -> str:
+    """What a module takes of another one."""
+    return f"const {{{found[1].replace(' as ', ': ')}}} = {_variable(found[2])};" if found[1] else ""
+
+
+def _variable(name: str) -> str:
+    return "_" + _ODD.sub("_", name.removesuffix(".js"))
