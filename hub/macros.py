@@ -67,7 +67,7 @@ class Does(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Back:
-    """What there was before, to take a macro back."""
+    """What there was before, to take something back."""
 
     conversation_id: int
     message_id: int = 0
@@ -78,6 +78,16 @@ class Back:
     assignee_id: int | None = None
     state: str = ""
     snoozed_until: str = ""
+
+    @classmethod
+    def of(cls, conversation: Conversation) -> Back:
+        """How it is now."""
+        until = conversation.snoozed_until
+        return cls(
+            conversation.id or 0, priority=conversation.priority, queue_id=conversation.queue_id,
+            assignee_id=conversation.assignee_id, state=conversation.state,
+            snoozed_until=until.isoformat() if until else "",
+        )  # fmt: skip
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -115,11 +125,7 @@ def run(
         raise Conflict("This macro writes a reply: look at it and send it.")
     note = fill(does.note, values_of(tx, actor, conversation)) if does.note else ""
     must_be_whole(note)
-    back = Back(
-        conversation_id, priority=conversation.priority, queue_id=conversation.queue_id,
-        assignee_id=conversation.assignee_id, state=conversation.state,
-        snoozed_until=conversation.snoozed_until.isoformat() if conversation.snoozed_until else "",
-    )  # fmt: skip
+    back = Back.of(conversation)
     message = reply() if reply else None
     if note:
         replies.note(tx, actor, conversation_id, note, keep_draft=True)

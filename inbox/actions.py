@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 
 from flask import Blueprint, redirect, request, url_for
 from flask.typing import ResponseReturnValue
@@ -12,15 +13,18 @@ from hub import lifecycle, tags
 from hub.contacts import merge as merge_people
 from hub.contacts import rename as rename_person
 from hub.contacts import unmerge as unmerge_people
+from hub.macros import Back
 from hub.people import set_mail_notices
 from hub.suppression import allow_again
 from hub.web import hub_here
 from inbox.answers import Toast, changed, here, next_open
 from inbox.lists import names_of
+from inbox.macros import taken_back_by
 from inbox.panel import person_of
 from inbox.screen import snooze_until
 from inbox.session import Viewer, viewer, wants_fragment
 from inbox.thread import note_reading
+from inbox.when import NotUnderstood, moment_of
 from inbox.wording import first_name, full
 from routing import work
 from storage import Tx
@@ -83,10 +87,11 @@ def assign(number: int) -> ResponseReturnValue:
     """Give it to a colleague, or take it oneself."""
     who, agent_id = viewer(), _number("agent")
     with hub_here().store.write() as tx:
+        back = Back.of(conversation_for(tx, who.actor, number))
         work.assign(tx, who.actor, number, agent_id)
         name = tx.get_one(Agent, agent_id).name
     text = "It is yours." if agent_id == who.id else f"{first_name(name)} has it now."
-    return changed(number, Toast(text))
+    return changed(number, taken_back_by(Toast(text), back))
 
 
 @verb
@@ -94,17 +99,18 @@ def transfer(number: int) -> ResponseReturnValue:
     """Move it to another queue."""
     who, queue_id = viewer(), _number("queue")
     with hub_here().store.write() as tx:
+        back = Back.of(conversation_for(tx, who.actor, number))
         work.transfer(tx, who.actor, number, queue_id)
         queue = tx.get_one(Queue, queue_id).name
-    return changed(number, Toast(f"Moved to {queue}."))
+    return changed(number, taken_back_by(Toast(f"Moved to {queue}."), back))
 
 
 @verb
 def snooze(number: int) -> ResponseReturnValue:
-    """Out of sight until a preset moment; the next conversation opens."""
+    """Out of sight until a preset moment, or one that was written; the next conversation opens."""
     who = viewer()
     with hub_here().store.write() as tx:
-        until = snooze_until(request.form.get("until", ""), tx.now, who)
+        until = _until(tx.now, who)
         lifecycle.snooze(tx, who.actor, number, until)
     when = full(until, who.zone) if until else "they reply"
     return changed(next_open(), Toast(f"Snoozed until {when}.", undo=f"/inbox/c/{number}/wake"), moved=True)
@@ -153,6 +159,17 @@ def read(number: int) -> ResponseReturnValue:
 
     hub_here().store.submit(unit)
     return "", 204
+
+
+@verb
+def unread(number: int) -> ResponseReturnValue:
+    """What the customer wrote last is new again for this agent; it closes, or it would be read at once."""
+    who = viewer()
+    with hub_here().store.write() as tx:
+        conversation = conversation_for(tx, who.actor, number)
+        before = conversation.last_inbound_id - 1
+        tx.sql("UPDATE reading SET message_id = ? WHERE agent_id = ? AND conversation_id = ?", before, who.id, number)
+    return changed(None, Toast("Unread again."), moved=True)
 
 
 @verb
@@ -281,6 +298,17 @@ def _renew(who: Viewer) -> None:
         fresh = tx.get_one(Agent, who.id)
         who.agent.status, who.agent.load = fresh.status, fresh.load
         who.agent.mail_notices = fresh.mail_notices
+
+
+def _until(now: datetime, who: Viewer) -> datetime | None:
+    """Raises Conflict for what is no moment ahead, NotFound for an unknown preset."""
+    preset = request.form.get("until", "")
+    if preset != "when":
+        return snooze_until(preset, now, who)
+    try:
+        return moment_of(request.form.get("when", "")[:100], now, who.zone)
+    except NotUnderstood as error:
+        raise Conflict(str(error)) from None
 
 
 def _number(name: str) -> int:

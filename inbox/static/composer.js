@@ -109,16 +109,27 @@ export function count() {
   of.querySelector(".attach").hidden = option ? !option.dataset.files : true;
 }
 
+// fetch can't tell how far an upload is.
+const sent = (url, data, progress) => new Promise((done) => {
+  const request = new XMLHttpRequest();
+  request.open("POST", url);
+  request.setRequestHeader("HX-Request", "true");
+  request.setRequestHeader("X-CSRFToken", document.body.dataset.token);
+  request.upload.addEventListener("progress", (event) => { if (event.lengthComputable) progress(event.loaded / event.total); });
+  request.addEventListener("load", () => done(request));
+  request.addEventListener("error", () => done(null));
+  request.send(data);
+});
+
 async function upload(of, files) {
   const data = new FormData();
   for (const file of files) data.append("file", file);
   const told = of.querySelector("[data-saved]");
   told.textContent = "Attaching…";
-  const headers = { "HX-Request": "true", "X-CSRFToken": document.body.dataset.token };
-  const response = await fetch(of.dataset.attach, { method: "POST", body: data, headers }).catch(() => null);
-  told.textContent = "";
-  if (!response?.ok) return htmx.swap({ sourceElement: of, text: (await response?.text()) ?? "", swap: "none", target: of });
-  of.querySelector("#attached").insertAdjacentHTML("beforeend", await response.text());
+  const answer = await sent(of.dataset.attach, data, (part) => { told.textContent = `Attaching… ${Math.floor(part * 100)} %`; });
+  told.textContent = answer ? "" : "Not attached: no connection";
+  if (answer?.status !== 200) return htmx.swap({ sourceElement: of, text: answer?.responseText ?? "", swap: "none", target: of });
+  of.querySelector("#attached").insertAdjacentHTML("beforeend", answer.responseText);
   later(of, 0);
 }
 
@@ -148,9 +159,9 @@ document.addEventListener("input", ({ target }) => {
   count();
 });
 document.addEventListener("keydown", (event) => {
-  if (event.target.id !== "when" || event.key !== "Enter") return;
+  if (event.target.name !== "when" || event.key !== "Enter") return;
   event.preventDefault();
-  form().requestSubmit(document.querySelector('#send-menu button[value="when"]'));
+  event.target.form.requestSubmit(event.target.parentElement.querySelector('button[value="when"]'));
 });
 document.addEventListener("change", ({ target }) => {
   if (target.id === "choice") { changeChannel(form()); count(); }

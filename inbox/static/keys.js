@@ -29,6 +29,7 @@ const KEYS = [
   { group: "Act", keys: ["i"], label: "Take it", run: press("i") },
   { group: "Act", keys: ["m"], label: "Macros", run: press("m") },
   { group: "Act", keys: ["t"], label: "Tag", run: tag },
+  { group: "Act", keys: ["u"], label: "Unread again", run: press("u") },
   { group: "Act", keys: ["x"], label: "Take the next", run: () => document.getElementById("next")?.click() },
   { group: "Act", keys: ["z"], label: "Undo", run: undo },
   { group: "Write", keys: ["⌘ ↵"], label: "Send", field: true },

@@ -53,6 +53,7 @@ def writing_pages(desk: Desk, address: str, mara: int) -> dict[str, Callable[[Pa
 
     def slash(page: Page) -> None:
         page.goto(f"{address}/inbox/c/{mara}?view=mine")
+        page.select_option("#choice", index=0)
         page.fill("#reply", "")
         page.locator("#reply").press_sequentially("Hi Mara, yes it can. /ex")
         page.wait_for_selector("#suggest [role=option]")
@@ -71,7 +72,8 @@ def writing_pages(desk: Desk, address: str, mara: int) -> dict[str, Callable[[Pa
 
     def thread(page: Page) -> None:
         page.goto(f"{address}/inbox/c/{mara}?view=mine")
-        page.locator("#reply, #rich").locator("visible=true").first.fill("")
+        page.select_option("#choice", index=0)
+        page.fill("#reply", "")
 
     def opened(selector: str) -> Callable[[Page], None]:
         def take(page: Page) -> None:
