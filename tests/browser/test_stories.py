@@ -111,6 +111,7 @@ def test_jonas_works_through_his_list_by_keyboard(browser: Browser, desk: Desk, 
         page.keyboard.press("z")
         expect(page.locator("#reply")).to_have_value("Je suis là: jkenz?")
         expect(page.locator(".msg.out")).to_have_count(0)
+        expect(page.locator("#reply")).to_be_focused()
 
         page.keyboard.press("Escape")
         page.keyboard.press("e")
