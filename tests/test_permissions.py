@@ -19,10 +19,11 @@ from werkzeug.test import TestResponse
 
 import api
 from chatops.actions import VERBS
-from hub import roles, savedreplies
+from hub import macros, roles, savedreplies
 from hub.apitokens import create_token, make_token, revoke_token
 from hub.desk import apply, export, read
 from hub.deskfile import DeskError
+from hub.macros import Does
 from hub.people import create_agent
 from hub.refusals import FieldRefused
 from hub.roles import RoleForm
@@ -67,15 +68,16 @@ INBOX: dict[str, str] = {
          "merge_preview", "people", "read_form", "attachment", "live", "mail_html", "message_raw", "mail_notices",
          "preferences", "raw", "status", "stream", "unreadable", "sign_out_form", "suggest", "draft_elsewhere", "saved",
          "saved_new", "saved_create", "saved_preview", "saved_one", "saved_change", "saved_delete",
-         "saved_delete_form"), ANY),
+         "saved_delete_form", "macros", "macro", "macro_preview", "undo_macro", "here", "watching"), ANY),
     **dict.fromkeys(
         ("attach", "claim_form", "reopen_form", "resolve_form", "send", "snooze_form", "wake_form", "try_again", "undo",
-         "take_next", "accept", "decline"), ANSWER),
+         "take_next", "accept", "decline", "run_macro", "tag_form", "untag_form", "now"), ANSWER),
     **dict.fromkeys(("assign_form", "release_form", "transfer_form"), EITHER),
     **dict.fromkeys(("allow_form", "merge_form", "unmerge_form", "rename_form"), CONTACTS),
     **dict.fromkeys(
         ("floor", "floor_agents", "floor_agents_do", "floor_conversations", "floor_conversations_do", "floor_queues",
          "floor_queues_do"), SUPERVISE),
+    **dict.fromkeys(("macro_new", "macro_create", "macro_change", "macro_delete", "macro_delete_form"), REPLIES),
     **dict.fromkeys(("lab", "lab_experiment", "lab_cancel", "lab_state", "lab_form"), LAB),
     **dict.fromkeys(
         ("lab_apply", "lab_apply_form", "rules", "rule", "rule_delete", "rule_delete_form", "rule_move", "rule_switch",
@@ -161,7 +163,7 @@ FORM: dict[str, Any] = {
     "agent": "2", "queue": "3", "until": "later", "identity": "1", "merge": "1", "other": "2", "person": "2",
     "name": "Mara", "text": "Hello", "reply": "Hello", "kind": "reply", "channel": "1:1", "status": "away", "to": "up",
     "seen": "1", "version": "0", "do": "release", "reason": "because", "on": "1", "wanted": "0", "email": "x@y.example",
-    "role": "agent", "capacity": "100", "allow": "answer",
+    "role": "agent", "capacity": "100", "allow": "answer", "run": "1", "tag": "urgent",
 }  # fmt: skip
 
 
@@ -169,9 +171,10 @@ def test_every_route_of_the_inbox_asks_for_its_permission(app: Flask, desk: Desk
     rules = {rule.endpoint.removeprefix("inbox."): rule for rule in app.url_map.iter_rules() if
              rule.endpoint.startswith("inbox.")}  # fmt: skip
     assert rules.keys() == INBOX.keys(), "say in INBOX which permission a new route asks for"
-    assert {*INBOX.values()} == {*PERMISSIONS, OPEN, ANY, EITHER} - {SEE_ALL, WEBHOOKS, REPLIES}
+    assert {*INBOX.values()} == {*PERMISSIONS, OPEN, ANY, EITHER} - {SEE_ALL, WEBHOOKS}
     with desk.hub.store.write() as tx:
         tx.add(Role(name="Other", permissions=[ANSWER]))
+        macros.create(tx, SYSTEM, macros.Wanted("Calm down", Does(tags=("calm",))))
     stranger = Browser(app)
     for name, needed in INBOX.items():
         browser = Browser(app)
