@@ -1,4 +1,8 @@
-"""What a report that came in does to the message it is about: bounced mail is brought back to whoever wrote it."""
+"""What a report that came in does to the message it is about: bounced mail is brought back to whoever wrote it.
+
+Anybody can write a report. What it is about, only an id of ours tells; whether an address is blocked over it depends on
+which id that is, and on whose word it is. See DECISIONS.md 24 and 44.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,10 @@ from dataclasses import dataclass, replace
 from sqlmodel import select
 
 from channels.base import DeliveryState, Inbound
+from channels.mail.lookalikes import registrable
 from channels.reports import Failing, Failure
 from hub.delivery import move_message
+from hub.hub import Opened
 from hub.lifecycle import reopen, wake
 from hub.recipients import MAIL_KINDS
 from hub.suppression import suppress
@@ -28,41 +34,58 @@ SENT = (
     "SELECT id, conversation_id, channel, to_address, cc, bcc, agent_id FROM message "
     "WHERE kind = 'outbound' AND {column} = ?"
 )
-COLUMNS = ("id", "uuid", "external_id")  # how a report may name a message of ours
+# How a report may name a message of ours: by the token in the envelope, by our mark, by its Message-ID. The first two
+# are only in the very mail; a Message-ID is in everybody's answers to it, and in archives.
+FIRM = ("id", "uuid")
+COLUMNS = (*FIRM, "external_id")
+WROTE_SINCE = (
+    "SELECT 1 FROM message m JOIN identity i ON i.id = m.identity_id WHERE m.conversation_id = ? AND m.id > ? "
+    "AND m.kind = 'inbound' AND m.automatic = '' AND i.kind = 'email' AND i.value = ?"
+)
 INFORM = (
     "UPDATE message SET state_why = ?, state_at = ? WHERE id = ? AND state IN ('sent','delivered','read') "
     "AND state_why <> ? RETURNING state"
 )
 WAITS_AGAIN = "UPDATE conversation SET last_at = ?, waiting_since = COALESCE(waiting_since, ?) WHERE id = ?"
 CAME_BACK = "the reply could not be delivered"
+NO_MORE = "Nothing more is sent there."
 TOLD = {
     Failing.ADDRESS: "{address} takes no mail{said}. Ask the customer for another address.",
     Failing.REFUSED: "The mail server of {address} refused this mail{said}. Change it, or try another channel.",
     Failing.FULL: "The mailbox of {address} is full{said}. Try again later, or another channel.",
     Failing.TIMEOUT: "The mail server of {address} could not be reached{said}. Try again, or another channel.",
     Failing.DELAYED: "Not delivered to {address} yet; the mail servers are still trying{said}.",
-    Failing.COMPLAINT: "{address} reported this mail as spam. Nothing more is sent there.",
+    Failing.COMPLAINT: f"{{address}} reported this mail as spam. {NO_MORE}",
 }
+DOUBTED = "Nothing shows who sent this report, so the address is not blocked."
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The outgoing message that a report is about; `copies` are open and blind ones."""
+    """The outgoing message that a report is about; `copies` are open and blind ones.
+
+    `firm` is a report that names it by what only this very mail carried.
+    """
 
     id: int
     conversation_id: int
     to: str
     copies: tuple[str, ...]
     agent_id: int | None
+    firm: bool
 
 
 def traced(tokens: Tokens, inbound: Inbound) -> Inbound:
-    """A report with the ids in it that only we can have issued: bounce token, our mark, our signed Message-ID."""
+    """A report with the ids in it that only we can have issued: bounce token, our mark, our signed Message-ID.
+
+    The last is not enough for one that its own domain disowns.
+    """
     if inbound.report is None:
         return inbound
     numbers = [("id", number) for token in inbound.tokens if (number := tokens.bounced(token)) is not None]
     marks = [("uuid", uuid) for mark in inbound.report.marks if (uuid := tokens.marked(mark)) is not None]
     ids = [("external_id", each) for each in inbound.report.ids if tokens.conversation_of(each) is not None]
+    ids = [] if inbound.authenticity.verdict == "fail" else ids
     ours: tuple[tuple[str, str | int], ...] = (*numbers, *marks, *ids)
     return replace(inbound, report=replace(inbound.report, ours=ours))
 
@@ -75,21 +98,26 @@ def reported_on(tx: Tx, inbound: Inbound) -> Sent | None:
             if row is not None and row[2] in MAIL_KINDS:
                 # SQLite hands JSON back as text.
                 copies = [json.loads(each) if isinstance(each, str) else each for each in row[4:6]]
-                return Sent(row[0], row[1], row[3], (*copies[0], *copies[1]), row[6])
+                return Sent(row[0], row[1], row[3], (*copies[0], *copies[1]), row[6], column in FIRM)
     return None
 
 
-def note_report(tx: Tx, sent: Sent, inbound: Inbound, channel: str) -> None:
+def note_report(tx: Tx, sent: Sent, inbound: Inbound, opened: Opened) -> None:
     """Write down what a report says about one of our messages. Reading it a second time changes nothing.
 
-    Only an address that this very message went to is ever suppressed, and only for good reasons.
+    Only an address that this very message went to is ever suppressed, for good reasons, and on somebody's word.
     """
     for failure in inbound.report.failures if inbound.report else ():
         ours = next((each for each in failure.addresses if each in (sent.to, *sent.copies)), "")
         why = _told(failure, ours or sent.to)
         if ours and failure.kind in (Failing.ADDRESS, Failing.COMPLAINT):
-            reason = "bounce" if failure.kind is Failing.ADDRESS else "complaint"
-            suppress(tx, "email", ours, reason=reason, source=f"report on {channel}: {failure.status} {failure.said}")
+            proved = _proved(inbound, ours, opened.account.address)
+            if proved or _plausible(tx, sent, inbound, ours):
+                reason = "bounce" if failure.kind is Failing.ADDRESS else "complaint"
+                source = f"report on {opened.account.name}: {failure.status} {failure.said}"
+                suppress(tx, "email", ours, reason=reason, source=source, proved=proved)
+            else:
+                why = f"{why.removesuffix(NO_MORE)} {DOUBTED}"
         if failure.kind in (Failing.DELAYED, Failing.COMPLAINT):
             _inform(tx, sent, why)
             continue
@@ -99,6 +127,25 @@ def note_report(tx: Tx, sent: Sent, inbound: Inbound, channel: str) -> None:
             _inform(tx, sent, f"In copy: {why}")
         elif ours or not sent.copies:  # one that was forwarded fails under an address that we don't know
             _bring_back(tx, sent, why)
+
+
+def _proved(inbound: Inbound, address: str, own: str) -> bool:
+    """Whether the report is proved to come from the recipient's own mail servers, or from ours."""
+    if inbound.authenticity.verdict != "pass":
+        return False
+    reporter, *others = (registrable(each.rpartition("@")[2]) for each in (_sender(inbound), address, own))
+    return bool(reporter) and reporter in others
+
+
+def _plausible(tx: Tx, sent: Sent, inbound: Inbound, address: str) -> bool:
+    """Whether it names our mail by what only the mail itself carried, and nothing speaks against it."""
+    if not sent.firm or inbound.authenticity.verdict == "fail":
+        return False
+    return tx.sql(WROTE_SINCE, sent.conversation_id, sent.id, address).fetchone() is None
+
+
+def _sender(inbound: Inbound) -> str:
+    return inbound.sender.points[0].value if inbound.sender.points else ""
 
 
 def _note_returned(tx: Tx, sent: Sent, address: str) -> None:

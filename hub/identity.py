@@ -13,7 +13,7 @@ from storage.facts import ContactChanged, ContactCreated
 MAX_NAME = 200  # characters: an index takes no endless ones
 FIND = (
     "SELECT i.id, i.contact_id, p.id, i.strength, p.name, p.attributes, p.language, p.company, EXISTS (SELECT 1 FROM "
-    "suppression s WHERE s.kind = i.kind AND s.value = i.value AND s.reason = 'bounce') FROM identity i "
+    "suppression s WHERE s.kind = i.kind AND s.value = i.value AND s.until IS NOT NULL) FROM identity i "
     "JOIN contact c ON c.id = i.contact_id JOIN contact p ON p.id = c.person_id WHERE i.kind = ? AND i.value = ?"
 )
 NEW_CONTACT = "INSERT INTO contact(name, language, company, attributes, created_at) VALUES(?, '', '', '{}', ?)"
@@ -34,7 +34,7 @@ class Known:
     attributes: dict[str, Any]
     language: str
     strength: int
-    bounced: bool = False  # nothing is sent there, because mail came back
+    bounced: bool = False  # nothing is sent there for a while, because mail came back
     new: bool = False  # seen for the first time
     company: str = ""
 

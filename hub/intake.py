@@ -36,7 +36,7 @@ from hub.participants import is_stranger, note_participants
 from hub.reading import ReadingFailed, ReadingStopped
 from hub.receipts import keep_ignored, new_receipt, note_receipt, raw_bytes, shelve
 from hub.redaction import redacted, redacted_message
-from hub.suppression import lift
+from hub.suppression import lift_for_now
 from hub.threads import BEGAN, Thread, thread
 from hub.trust import beside_namesakes, compared, weighed
 from routing.sla import follow_conversation
@@ -205,9 +205,9 @@ def receive(
     if inbound.command:
         note_command(tx, sender, inbound, opened)
     if sent is not None:
-        note_report(tx, sent, inbound, opened.account.name)
+        note_report(tx, sent, inbound, opened)
     elif sender.bounced and not inbound.automatic:
-        lift(tx, inbound.sender.points[0].kind, inbound.sender.points[0].value, "bounce")
+        lift_for_now(tx, inbound.sender.points[0].kind, inbound.sender.points[0].value)
     # A first "STOP", an absence, a report on somebody else's mail: no matter that anybody has to look at.
     nobodys = bool(inbound.command) or inbound.report is not None or inbound.automatic in ("vacation", "report")
     if nobodys or (inbound.automatic and found is not None):

@@ -15,11 +15,11 @@ from storage.people import Contact, Identity
 
 BOUNCE_KEPT = timedelta(days=90)  # mailboxes come back: after that an address is tried once more
 
-# A person's word (stop, complaint, manual) is never replaced by what a machine found out.
+# A person's word (stop, manual, a complaint that is proved) has no end, and what a machine found out replaces none.
 SUPPRESS = (
     "INSERT INTO suppression(kind, value, reason, source, at, until) VALUES(?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (kind, value) DO UPDATE SET reason = excluded.reason, source = excluded.source, at = excluded.at, "
-    "until = excluded.until WHERE suppression.reason = 'bounce'"
+    "until = excluded.until WHERE suppression.until IS NOT NULL"
 )
 IN_FORCE = "SELECT reason FROM suppression WHERE kind = ? AND value = ? AND (until IS NULL OR until > ?)"
 TOLD = {
@@ -30,10 +30,18 @@ TOLD = {
 LIFTABLE = ("bounce", "complaint", "manual")
 
 
-def suppress(tx: Tx, kind: str, value: str, *, reason: str, source: str) -> None:
-    """Send nothing more to an address; for a bounce only a while, for a person's word until somebody lifts it."""
-    until = tx.now + BOUNCE_KEPT if reason == "bounce" else None
+def suppress(tx: Tx, kind: str, value: str, *, reason: str, source: str, proved: bool = True) -> None:
+    """Send nothing more to an address; for a bounce only a while, for a person's word until somebody lifts it.
+
+    A complaint that is not `proved` to be the person's word counts like a bounce.
+    """
+    until = tx.now + BOUNCE_KEPT if reason == "bounce" or not proved else None
     tx.sql(SUPPRESS, kind, value, reason, source[:500], tx.now, until)
+
+
+def lift_for_now(tx: Tx, kind: str, value: str) -> None:
+    """Its owner wrote: what blocked the address for a while does so no longer."""
+    tx.sql("DELETE FROM suppression WHERE kind = ? AND value = ? AND until IS NOT NULL", kind, value)
 
 
 def lift(tx: Tx, kind: str, value: str, *reasons: str) -> bool:

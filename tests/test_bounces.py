@@ -12,6 +12,7 @@ import pytest
 from sqlmodel import select
 
 from channels.base import Raw, Unreadable
+from channels.mail.automatic import LOOP_HEADER
 from channels.mail.bounces import kind_of
 from channels.mail.parse import parse
 from channels.reports import Failing
@@ -26,7 +27,7 @@ from storage.people import identities_of
 from storage.work import open_assignment
 from tests.corpus import mail_corpus
 from tests.desk import MARA_MAIL, Desk
-from tests.support.mailroom import Mailroom, mailroom, returned
+from tests.support.mailroom import Mailroom, configure, mailroom, returned
 
 MAILS = Path(__file__).parent / "mail"
 GONE = "550 5.1.1 no such user here"
@@ -51,6 +52,31 @@ def suppressions(room: Mailroom) -> list[tuple[str, str]]:
 def conversation(room: Mailroom, number: int) -> Conversation:
     with room.desk.hub.store.read() as tx:
         return tx.get_one(Conversation, number)
+
+
+def proved_by(domain: str, verdict: str = "pass") -> bytes:
+    """What the desk's own mail server says about a report."""
+    return f"Authentication-Results: mx.desk.example; dmarc={verdict} header.from={domain}\r\n".encode()
+
+
+def marked(room: Mailroom) -> bytes:
+    """What only the mail itself carries of ours."""
+    sent = message_from_bytes(room.sink.taken[0].data)
+    return f"{LOOP_HEADER}: {sent[LOOP_HEADER]}".encode()
+
+
+COMPLAINT = (MAILS / "complaint.eml").read_bytes()
+
+
+def complaint(line: bytes, by: str = "provider.example") -> bytes:
+    """Of Mara's provider, or of whoever says so, about the mail with this header line."""
+    about = COMPLAINT.replace(b"Message-ID: <reply-3@shop.example>", line)
+    return about.replace(b"@provider.example", f"@{by}".encode())
+
+
+def quoting(room: Mailroom) -> bytes:
+    """What everybody has who ever got an answer to our mail."""
+    return b"Message-ID: " + message_from_bytes(room.sink.taken[0].data)["Message-ID"].encode()
 
 
 DIALECTS = {
@@ -255,12 +281,11 @@ def test_a_bounce_without_anything_returned_is_known_by_its_envelope_recipient(d
 def test_a_complaint_stops_mail_until_a_person_lifts_it(room: Mailroom) -> None:
     number = asked(room)
     message = room.answer(room.desk.jonas, number)
-    report = (MAILS / "complaint.eml").read_bytes()
-    ours = message_from_bytes(room.sink.taken[0].data)["Message-ID"].encode()
-    room.desk.raw_mail(report.replace(b"<reply-3@shop.example>", ours))
+    configure(room.desk, "support-mail", trusted_authserv_ids=["mx.desk.example"])
+    room.desk.raw_mail(proved_by("fbl.example.com") + complaint(quoting(room), "fbl.example.com"))
     assert suppressions(room) == [(MARA_MAIL, "complaint")]
-    assert "spam" in room.message(message.id).state_why
-    room.desk.mail("Order 48213", "where is it?", answers=ours.decode())
+    assert room.message(message.id).state_why.endswith("reported this mail as spam. Nothing more is sent there.")
+    room.desk.mail("Order 48213", "where is it?", answers=message.external_id)
     assert suppressions(room) == [(MARA_MAIL, "complaint")]
 
     with room.desk.hub.store.read() as tx:
@@ -272,6 +297,72 @@ def test_a_complaint_stops_mail_until_a_person_lifts_it(room: Mailroom) -> None:
     with pytest.raises(Conflict, match="allowed already"), room.desk.hub.store.write() as tx:
         allow_again(tx, room.desk.jonas, identity.contact_id, identity.id or 0)
     assert room.answer(room.desk.jonas, number).state == "sent"
+
+
+def test_a_complaint_that_nobody_proves_blocks_a_while_and_not_its_owner(room: Mailroom) -> None:
+    number = asked(room)
+    room.answer(room.desk.jonas, number)
+    configure(room.desk, "support-mail", trusted_authserv_ids=["mx.desk.example"])
+    for proof in (b"", proved_by("provider.example")):
+        room.desk.raw_mail(proof + complaint(marked(room)))
+        assert suppressions(room) == [(MARA_MAIL, "complaint")]
+        room.desk.mail("Order 48213", "where is it?")
+        assert suppressions(room) == []
+
+
+def test_a_forged_report_that_knows_our_message_id_blocks_nobody(room: Mailroom) -> None:
+    """It stands in every answer to our mail: whoever was forwarded one, or reads an archive, can quote it."""
+    number = asked(room)
+    message = room.answer(room.desk.jonas, number)
+    [sent], quoted = room.sink.taken, quoting(room) + b"\r\n\r\nhi\r\n"
+    room.desk.raw_mail(returned(sent, "5.1.1", GONE, original=quoted))
+    assert suppressions(room) == []
+    failed = room.message(message.id)  # it may be true, and then somebody has to know
+    assert failed.state == "failed" and failed.state_why.endswith("so the address is not blocked.")
+    room.desk.raw_mail(complaint(quoting(room)))
+    assert suppressions(room) == []
+    assert room.answer(room.desk.jonas, number).state == "sent"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "domain", "blocked"),
+    [
+        ("pass", "example.com", True),  # the recipient's own server
+        ("pass", "mx.example.com", True),
+        ("pass", "desk.example", True),  # ours
+        ("pass", "attacker.example", False),
+        ("none", "example.com", False),
+    ],
+)
+def test_of_a_report_by_message_id_alone_only_the_servers_concerned_are_believed(
+    room: Mailroom, verdict: str, domain: str, blocked: bool
+) -> None:
+    configure(room.desk, "support-mail", trusted_authserv_ids=["mx.desk.example"])
+    room.answer(room.desk.jonas, asked(room))
+    [sent], quoted = room.sink.taken, quoting(room) + b"\r\n\r\nhi\r\n"
+    report = returned(sent, "5.1.1", GONE, original=quoted).replace(b"@mx.example.com", f"@{domain}".encode(), 1)
+    room.desk.raw_mail(proved_by(domain, verdict) + report)
+    assert suppressions(room) == ([(MARA_MAIL, "bounce")] if blocked else [])
+
+
+def test_a_report_that_its_domain_disowns_blocks_nobody_and_by_message_id_says_nothing(room: Mailroom) -> None:
+    configure(room.desk, "support-mail", trusted_authserv_ids=["mx.desk.example"])
+    message = room.answer(room.desk.jonas, asked(room))
+    [sent], quoted = room.sink.taken, quoting(room) + b"\r\n\r\nhi\r\n"
+    room.desk.raw_mail(proved_by("mx.example.com", "fail") + returned(sent, "5.1.1", GONE, original=quoted))
+    assert (room.message(message.id).state, suppressions(room)) == ("sent", [])
+    room.desk.raw_mail(proved_by("mx.example.com", "fail") + returned(sent, "5.1.1", GONE))
+    assert (room.message(message.id).state, suppressions(room)) == ("failed", [])
+
+
+def test_a_report_on_an_address_that_has_answered_since_blocks_nobody(room: Mailroom) -> None:
+    number = asked(room)
+    message = room.answer(room.desk.jonas, number)
+    [sent] = room.sink.taken
+    room.desk.mail("Order 48213", "thank you", answers=message.external_id)
+    room.desk.raw_mail(returned(sent, "5.1.1", GONE))
+    assert suppressions(room) == []
+    assert "not blocked" in room.message(message.id).state_why
 
 
 def test_an_address_that_writes_again_may_be_written_to(room: Mailroom) -> None:
