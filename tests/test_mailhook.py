@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from email.message import EmailMessage
 from email.parser import BytesHeaderParser
@@ -18,10 +18,18 @@ from sqlmodel import col, select
 from channels.base import NotAuthentic, NotConfigured, Outbound, Raw, SendFailed, SignedRequest, Unreadable
 from channels.mailhook import MailhookChannel
 from hub import Hub
+from hub.hub import Opened
+from hub.intake import retry_receipt, take_in
+from hub.mailboxes import file_left_over
+from hub.receipts import note_receipt, shelve
+from hub.replay import replay
 from hub.replies import reply_choices
 from sandbox.mailproviders import AmazonSns, Mailgun, Mandrill, Post, Postmark, SendGrid, basic, multipart
-from storage.conversations import Attachment
+from storage import Tx
+from storage.access import SYSTEM
+from storage.conversations import Attachment, Message
 from storage.desk import ChannelAccount
+from storage.ledger import Filter
 from storage.receipts import Receipt
 from tests.clock import Clock
 from tests.corpus import mail_corpus
@@ -216,6 +224,66 @@ def test_a_channel_that_only_receives_is_no_way_to_answer(hub: Hub, door: Client
         only.send(Outbound("1", ("mara.lindqvist@example.com",), "hello"))
 
 
+# -- reading again, long after the proof has run out
+
+
+def left_unread(hub: Hub, opened: Opened, sent: Post, clock: Clock) -> int:
+    """A request that was kept by a version of ours that could not read it; its receipt."""
+    (raw,) = (each for each in listened(opened, sent, clock) if isinstance(each, Raw))
+    body, digest = shelve(hub, raw.body)
+
+    def unit(tx: Tx) -> int:
+        number = note_receipt(tx, opened, raw, body, digest)
+        tx.sql("UPDATE receipt SET state = 'quarantined', why = 'KeyError', attempts = 3 WHERE id = ?", number)
+        return number or 0
+
+    return hub.store.submit(unit)
+
+
+def listened(opened: Opened, sent: Post, clock: Clock) -> Sequence[object]:
+    assert opened.hears is not None
+    lower = {name.lower(): value for name, value in sent.headers.items()}
+    url = f"{BASE}/webhooks/mail/{opened.account.name}"
+    return opened.hears.hear(SignedRequest("POST", url, lower, sent.body, now=clock()))
+
+
+def is_our_letter(message: Message) -> bool:
+    return message.subject == "Lampe kaputt: Größe" and message.text.strip() == "It is broken. Grüße"
+
+
+@pytest.mark.parametrize("how", sorted(SENT))
+def test_a_request_is_read_again_from_the_ledger_however_old_its_signature_is(hub: Hub, clock: Clock, how: str) -> None:
+    provider, sent = SENT[how](clock)
+    opened = hub.channel_named(f"{provider}-mail")
+    number = left_unread(hub, opened, sent, clock)
+    clock.forward(days=400)
+    if provider in ("sendgrid", "mailgun"):
+        with pytest.raises(NotAuthentic, match="too old"):
+            listened(opened, sent, clock)
+    wanted = Filter(channel=opened.account.name)
+    assert (replay(hub, SYSTEM, wanted).to_read, file_left_over(hub, 0)) == (1, 1)
+    (message,) = messages(hub)
+    assert is_our_letter(message) and message.receipt_id == number
+    with hub.store.read() as tx:
+        (file,) = tx.exec(select(Attachment))
+    assert hub.blobs.get(file.sha256) == PNG
+    assert (replay(hub, SYSTEM, wanted).to_read, file_left_over(hub, 0)) == (0, 0)
+    provider, anew = SENT[how](clock)  # and the provider has another try at it, signed anew
+    assert [take_in(hub, opened, each).state for each in listened(opened, anew, clock) if isinstance(each, Raw)] == [
+        "duplicate"
+    ]
+    assert len(messages(hub)) == 1
+
+
+def test_a_large_request_is_read_again_by_a_person_as_well(hub: Hub, clock: Clock) -> None:
+    body = letter().replace(b"It is broken.", b"It is broken." + b" " * 200_000)
+    number = left_unread(hub, hub.channel_named("mailgun-mail"), MAILGUN.raw(body, US, clock()), clock)
+    assert receipts(hub)[0].body is None  # it is a file of its own
+    clock.forward(days=400)
+    assert retry_receipt(hub, SYSTEM, number).state == "accepted"
+    assert messages(hub)[0].subject == "Lampe kaputt: Größe"
+
+
 # -- Amazon: SNS signs with a certificate that has to be fetched
 
 
@@ -238,6 +306,20 @@ def test_what_ses_received_comes_by_a_signed_notification(amazon: tuple[Hub, Cli
         assert post(door, "ses", sns.mail(letter(), US, encoding=encoding, version=version)) == 200
     assert [message.subject for message in messages(hub)] == ["Lampe kaputt: Größe"]
     assert sns.fetched == 1
+
+
+def test_what_ses_received_is_read_again_when_its_certificate_has_run_out(
+    amazon: tuple[Hub, Client], sns: AmazonSns, clock: Clock
+) -> None:
+    hub, _ = amazon
+    opened, sent = hub.channel_named("ses-mail"), sns.mail(letter(), US)
+    number = left_unread(hub, opened, sent, clock)
+    clock.forward(days=400)
+    with pytest.raises(NotAuthentic, match="not valid now"):
+        listened(opened, sent, clock)
+    assert (replay(hub, SYSTEM, Filter()).to_read, file_left_over(hub, 0)) == (1, 1)
+    (message,) = messages(hub)
+    assert is_our_letter(message) and message.receipt_id == number
 
 
 def test_a_subscription_is_confirmed_by_itself(amazon: tuple[Hub, Client], sns: AmazonSns) -> None:
