@@ -1,4 +1,4 @@
-"""Reading in a process of its own: what strangers sent may crash, hang or fill memory there, and only there.
+"""Reading and verifying in a process of its own: what strangers sent may crash, hang or fill memory only there.
 
 `python -m channels.apart module:Class FD SECONDS CPU_SECONDS MEMORY_MB` is the nursery: one thread that has loaded
 what reading needs and forks a reader for every socket it is handed over FD, so that a new one costs milliseconds and
@@ -19,14 +19,16 @@ import socket
 import struct
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
+from typing import Any
 
 from pydantic import TypeAdapter
 
 from channels.base import Inbound, Raw, Unreadable
+from channels.seals import Seals
 
 HELLO = b"\x06"  # a nursery or a reader is there
 READINGS = 2000  # of one reader; memory that C libraries lose is given back with it
@@ -52,6 +54,7 @@ class Answer:
 
     inbound: Inbound | None = None
     sizes: tuple[int, ...] = ()
+    seals: Seals | None = None
     unreadable: str = ""
     error: str = ""  # a bug of ours, with its trace
 
@@ -63,12 +66,21 @@ class NotBegun(Exception):
     """The reader was gone before it had heard all of it, so that what it was to read can't be the reason."""
 
 
-def ask(line: socket.socket, raw: Raw) -> tuple[Answer, bool]:
-    """Have a reader read; with True no other answer will come.
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a reader is to do instead of reading: to verify signatures by keys that were looked up."""
+
+    about: str
+    keys: Mapping[str, str | None]
+
+
+def ask(line: socket.socket, raw: Raw, question: Question | None = None) -> tuple[Answer, bool]:
+    """Have a reader read, or answer a question; with True no other answer will come.
 
     Raises NotBegun when the reader was gone before, EOFError or OSError when it went over this, ValueError on nonsense.
     """
-    head = json.dumps([raw.dedupe_key, raw.content_type, dict(raw.headers)]).encode()
+    asked = [question.about, dict(question.keys)] if question else None
+    head = json.dumps([asked, raw.dedupe_key, raw.content_type, dict(raw.headers)]).encode()
     try:
         line.sendall(LENGTHS.pack(len(head), len(raw.body)) + head)
         line.sendall(raw.body)
@@ -116,21 +128,21 @@ def main(place: str, control: socket.socket, caps: Caps) -> None:
             return
         if os.fork() == 0:
             control.close()
-            _serve(socket.socket(fileno=numbers[0]), kind.parse, caps)
+            _serve(socket.socket(fileno=numbers[0]), kind, caps)
             os._exit(0)
         os.close(numbers[0])
 
 
-def _serve(line: socket.socket, parse: Callable[[Raw], Inbound], caps: Caps) -> None:
+def _serve(line: socket.socket, kind: Any, caps: Caps) -> None:
     with suppress(EOFError, OSError):
         _cap_process(caps)
         line.sendall(HELLO)
         heaviest = _resident() + GROWTH
         for number in range(1, READINGS + 1):
-            raw = _asked(line)
+            raw, question = _asked(line)
             line.sendall(HELLO)
             _allow(caps)
-            blobs, data = _read(parse, raw)
+            blobs, data = _answered(kind, raw, question)
             signal.setitimer(signal.ITIMER_REAL, 0)
             last = number == READINGS or _resident() > heaviest
             line.sendall(LENGTHS.pack(len(data), last) + data)
@@ -140,16 +152,18 @@ def _serve(line: socket.socket, parse: Callable[[Raw], Inbound], caps: Caps) -> 
                 return
 
 
-def _asked(line: socket.socket) -> Raw:
+def _asked(line: socket.socket) -> tuple[Raw, Question | None]:
     head, body = LENGTHS.unpack(received(line, LENGTHS.size))
-    dedupe_key, content_type, headers = json.loads(received(line, head))
-    return Raw(dedupe_key, received(line, body), content_type, headers)
+    asked, dedupe_key, content_type, headers = json.loads(received(line, head))
+    return Raw(dedupe_key, received(line, body), content_type, headers), Question(*asked) if asked else None
 
 
-def _read(parse: Callable[[Raw], Inbound], raw: Raw) -> tuple[list[bytes], bytes]:
+def _answered(kind: Any, raw: Raw, question: Question | None) -> tuple[list[bytes], bytes]:
     """The bytes of the files, and an Answer without them."""
     try:
-        inbound = parse(raw)
+        if question is not None:
+            return [], _ANSWERS.dump_json(Answer(seals=kind.verify(raw, question.about, question.keys)))
+        inbound = kind.parse(raw)
         blobs = [file.data for file in inbound.files]
         bare = replace(inbound, files=tuple(replace(file, data=b"") for file in inbound.files))
         return blobs, _ANSWERS.dump_json(Answer(bare, tuple(map(len, blobs))))

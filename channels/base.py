@@ -13,6 +13,7 @@ from enum import IntEnum, StrEnum
 from typing import Any, BinaryIO, ClassVar, Protocol, runtime_checkable
 
 from channels.reports import Report
+from channels.seals import Seals
 
 
 class Strength(IntEnum):
@@ -422,8 +423,16 @@ class LogsInWithTokens(Protocol):
 class Authenticates(Protocol):
     """A channel whose messages can be checked for where they really come from."""
 
-    def authenticate(self, raw: Raw, inbound: Inbound) -> Inbound:
-        """The message with its authenticity and the strength that follows. May ask the network; never raises."""
+    @staticmethod
+    def verify(raw: Raw, question: str, keys: Mapping[str, str | None]) -> Seals:
+        """Judge "signatures" or the "chain" of seals by these keys. Pure, and as heavy as a stranger makes it."""
+        ...
+
+    def authenticate(self, raw: Raw, inbound: Inbound, verify: Callable[..., Seals]) -> Inbound:
+        """The message with its authenticity and the strength that follows. May ask the network; never raises.
+
+        `verify` is the method above, wherever that is safe.
+        """
         ...
 
 

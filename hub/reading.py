@@ -13,12 +13,15 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from channels.apart import HELLO, Answer, Caps, NotBegun, ask
+from channels.apart import HELLO, Answer, Caps, NotBegun, Question, ask
 from channels.base import Channel, Inbound, Raw, ReadsApart, Unreadable
+from channels.seals import Seals
 from config import Settings
 from storage.outages import Outage
 
@@ -29,6 +32,7 @@ START_SECONDS = 60.0  # a nursery on a busy machine
 PATIENCE_SECONDS = 120.0  # for a reader to be free
 HIRES = 8  # readers that may be found dead before one begins
 SLACK_SECONDS = 30.0  # beyond the reader's own clock, which ends it: only a stopped process reaches this
+IN_DOUBT = Seals(signatures=(("", "temperror"),))
 # No settings and no secrets go to whom strangers' bytes are given.
 ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE")
 
@@ -60,6 +64,19 @@ class Reading:
             return channel.parse(raw)
         languages = self._settings.languages
         return readers.read(replace(raw, headers={**raw.headers, "languages": languages}) if languages else raw)
+
+    def verify(self, channel: Any, raw: Raw, about: str, keys: Mapping[str, str | None]) -> Seals:
+        """What the signatures on it amount to (`Authenticates.verify`), in doubt where a reader was stopped over it.
+
+        Raises ReadersDown.
+        """
+        readers = self._for(channel)
+        try:
+            found: Seals = readers.verify(raw, Question(about, keys)) if readers else channel.verify(raw, about, keys)
+        except (ReadingStopped, ReadingFailed) as error:
+            logger.warning("channel %s: a mail's %s could not be verified: %s", channel.name, about, error)
+            return IN_DOUBT
+        return found
 
     def ready(self, channel: Channel) -> None:
         """Make sure that reading is possible before a try at it is counted. Raises ReadersDown."""
@@ -106,12 +123,22 @@ class Readers:
 
     def read(self, raw: Raw) -> Inbound:
         """One thing, by a reader of its own meanwhile. Raises Unreadable, ReadingStopped or ReadersDown."""
+        return self._understood(self._answer(raw, None))
+
+    def verify(self, raw: Raw, question: Question) -> Seals:
+        """The signatures on it, likewise. Raises ReadingStopped, ReadingFailed or ReadersDown."""
+        answer = self._answer(raw, question)
+        if answer.seals is None:
+            raise self._failed(answer)
+        return answer.seals
+
+    def _answer(self, raw: Raw, question: Question | None) -> Answer:
         if not self._seats.acquire(timeout=PATIENCE_SECONDS):
             raise ReadersDown("all readers are busy; try again in a few minutes")
         try:
             for _ in range(HIRES):
                 with suppress(NotBegun):
-                    return self._understood(self._asked(self._take(), raw))
+                    return self._asked(self._take(), raw, question)
             raise self._stopped()
         finally:
             self._seats.release()
@@ -129,9 +156,9 @@ class Readers:
         with self._hiring:
             self._drop_nursery()
 
-    def _asked(self, line: socket.socket, raw: Raw) -> Answer:
+    def _asked(self, line: socket.socket, raw: Raw, question: Question | None) -> Answer:
         try:
-            answer, last = ask(line, raw)
+            answer, last = ask(line, raw, question)
         except (OSError, EOFError, ValueError) as error:
             line.close()
             raise self._stopped() from error
@@ -155,9 +182,12 @@ class Readers:
         if answer.unreadable:
             raise Unreadable(answer.unreadable)
         if answer.inbound is None:
-            logger.error("a reader failed: %s", answer.error)
-            raise ReadingFailed(answer.error.strip().rpartition("\n")[2])
+            raise self._failed(answer)
         return answer.inbound
+
+    def _failed(self, answer: Answer) -> ReadingFailed:
+        logger.error("a reader failed: %s", answer.error)
+        return ReadingFailed(answer.error.strip().rpartition("\n")[2])
 
     def _take(self) -> socket.socket:
         while True:

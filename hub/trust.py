@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from channels.base import Authenticates, Inbound, Raw
 from channels.mail.lookalikes import looks_like, names_of
@@ -37,7 +38,7 @@ def weighed(hub: Hub, opened: Opened, raw: Raw, inbound: Inbound) -> Inbound:
     # The kind is asked first: asking a protocol costs as much as reading a text message.
     channel: object = opened.channel
     if opened.account.kind == "email" and isinstance(channel, Authenticates) and (came := as_it_came(raw)):
-        inbound = channel.authenticate(came, inbound)
+        inbound = channel.authenticate(came, inbound, partial(hub.reading.verify, channel))
     return _flagged(hub, traced(tokens, inbound))
 
 

@@ -16,13 +16,15 @@ import psutil
 import pytest
 
 from channels import KINDS
-from channels.apart import Caps
+from channels.apart import Caps, Question
 from channels.base import Raw, Unreadable
 from channels.mail import EmailChannel
+from channels.seals import Seals
+from config import Settings
 from hub import intake
 from hub.intake import retry_receipt
 from hub.mailboxes import file_left_over
-from hub.reading import Readers, ReadersDown, ReadingFailed, ReadingStopped
+from hub.reading import IN_DOUBT, Readers, ReadersDown, Reading, ReadingFailed, ReadingStopped
 from hub.receipts import note_receipt
 from storage.access import SYSTEM
 from storage.receipts import Receipt
@@ -30,7 +32,7 @@ from tests.clock import Clock
 from tests.desk import Desk, open_desk
 from tests.processes import until
 from tests.support.mails import mail
-from tests.support.misbehaving import EVILS
+from tests.support.misbehaving import EVILS, Misbehaving
 
 PLACE = "tests.support.misbehaving:Misbehaving"
 CAPS = Caps(seconds=3, cpu_seconds=1, memory=300 << 20)
@@ -63,6 +65,25 @@ def test_what_kills_a_reader_harms_nobody_else(readers: Readers, evil: str) -> N
         readers.read(saying(evil))
     assert time.monotonic() - started < CAPS.seconds + 5
     assert readers.read(saying("the next")).subject == "the next"
+
+
+@pytest.mark.parametrize("evil", [*EVILS, "bug"])
+def test_what_kills_a_reader_that_verifies_harms_nobody_else(readers: Readers, evil: str) -> None:
+    about = Question("signatures", {})
+    with pytest.raises(ReadingFailed if evil == "bug" else ReadingStopped):
+        readers.verify(saying(evil), about)
+    assert readers.verify(saying("the next"), about) == Seals()
+
+
+def test_a_mail_over_whose_signature_a_reader_dies_is_left_in_doubt() -> None:
+    channel = Misbehaving(name="m", address="m@shop.example", settings={"imap_host": "x", "smtp_host": "x",
+                                                                        "username": "u", "password": "p"})  # fmt: skip
+    reading = Reading(Settings(secret_key="for tests only", reading_seconds=2))
+    try:
+        assert reading.verify(channel, saying("crash"), "signatures", {}) == IN_DOUBT
+        assert reading.verify(channel, saying("the next"), "signatures", {}) == Seals()
+    finally:
+        reading.close()
 
 
 def test_a_bug_and_an_unreadable_mail_are_told_apart_from_a_death(readers: Readers) -> None:

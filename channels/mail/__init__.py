@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from email.utils import localtime
 from typing import TYPE_CHECKING, ClassVar
@@ -20,6 +20,7 @@ from channels.mail.sentfolder import file_copy
 from channels.mail.settings import explain, read_settings
 from channels.mail.signing import signed
 from channels.mail.submit import TOTAL_SECONDS, Mail, submit
+from channels.seals import Seals
 
 if TYPE_CHECKING:
     from channels.mail.acknowledgement import Acknowledgement
@@ -81,7 +82,14 @@ class EmailChannel:
 
         rehearse()
 
-    def authenticate(self, raw: Raw, inbound: Inbound) -> Inbound:
+    @staticmethod
+    def verify(raw: Raw, question: str, keys: Mapping[str, str | None]) -> Seals:
+        """What a mail's signatures amount to, given their keys. Pure."""
+        from channels.mail.seals import verified
+
+        return verified(raw, question, keys)
+
+    def authenticate(self, raw: Raw, inbound: Inbound, verify: Callable[..., Seals]) -> Inbound:
         """The mail with what is known of where it really comes from. May ask the DNS; never raises."""
         from channels.mail.authentic import Trusted, authenticated  # what it stands on is loaded where mail is judged
         from channels.mail.lookups import Lookups
@@ -90,7 +98,7 @@ class EmailChannel:
             self._lookups = Lookups(self._settings.dns_server)
         known = self._settings
         trusted = Trusted(known.trusted_authserv_ids, known.trusted_relays, known.trusted_sealers)
-        return authenticated(raw, inbound, trusted, self._lookups)
+        return authenticated(raw, inbound, trusted, self._lookups, verify)
 
     def send(self, message: Outbound) -> Accepted:
         """Hand it to the SMTP server once, for all or for those in `only`. Raises SendFailed or SendUncertain."""

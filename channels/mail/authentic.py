@@ -6,19 +6,17 @@ Anybody can write an Authentication-Results field. Only the topmost one with a t
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
-from typing import Any
-
-import dkim
 
 from channels.base import Authenticity, Inbound, Raw, Strength
-from channels.mail.bounded import MAX_HEAD, MAX_KEY, verifiable
+from channels.mail.bounded import MAX_KEY, head_of
 from channels.mail.lookalikes import registrable
 from channels.mail.lookups import Lookups, Unanswered
 from channels.mail.relays import NO_RELAYS, Client, Relays, client_of
+from channels.mail.seals import Keys, key_names, seal_names, verified
 from channels.mail.spf import check_host
+from channels.seals import Seals
 
 RESULTS = ("pass", "fail", "none", "temperror", "permerror")
 SAME = {"softfail": "fail", "hardfail": "fail", "neutral": "none", "policy": "fail", "bestguesspass": "none"}
@@ -26,8 +24,8 @@ COMMENT = re.compile(r"\([^()]{0,1000}\)")
 METHOD = re.compile(r"\s*(?:x-)?(spf|dkim|dmarc|arc)\s*=\s*([a-z]+)", re.I)
 PROPERTY = re.compile(r"([a-z]+\.[a-z_\-]+)\s*=\s*\"?([^\s;\"]+)", re.I)
 TAG = re.compile(r"([A-Za-z]{1,10})\s*=\s*([^;\s]*)")
-MAX_SIGNATURES, MAX_SEALS = 5, 10
 MAX_SILENT = 2  # name servers that are waited for: a mail with many slow ones would hold up those behind it
+Verify = Callable[[Raw, str, Keys], Seals]  # somebody's look at the bytes, when their keys are there
 STRENGTHS = {"pass": Strength.MAIL_PROVED, "fail": Strength.DOUBTED}
 
 
@@ -40,20 +38,26 @@ class Trusted:
     sealers: frozenset[str] = frozenset()
 
 
-def authenticated(raw: Raw, inbound: Inbound, trusted: Trusted, lookups: Lookups | None) -> Inbound:
-    """The mail with what is known of its origin. Without `lookups` only trusted servers are believed."""
+def authenticated(
+    raw: Raw, inbound: Inbound, trusted: Trusted, lookups: Lookups | None, verify: Verify = verified
+) -> Inbound:
+    """The mail with what is known of its origin. Without `lookups` only trusted servers are believed.
+
+    Records are looked up here; what a stranger's bytes cost to verify is up to `verify`.
+    """
     point = next((each for each in inbound.sender.points if each.kind == "email"), None)
     if point is None or point.strength != Strength.MAIL:
         return inbound  # nobody named himself in From: nothing can be proved about him
     domain = point.value.rpartition("@")[2]
     found = read_results(inbound.results, trusted.servers, domain)
+    lookups = lookups and lookups.for_one_mail()
     if found is None and lookups is not None:
-        found = _looked_at(raw.body, domain, trusted.relays, lookups)
+        found = _looked_at(raw, domain, trusted.relays, lookups, verify)
     found = found or Authenticity()
     if "multi_from" in inbound.flags:
         found = replace(found, verdict="fail", dmarc="fail")
     elif found.verdict != "pass" and trusted.sealers and lookups is not None:
-        found = sealed(found, raw.body, domain, trusted.sealers, lookups)
+        found = sealed(found, raw, domain, trusted.sealers, lookups, verify)
     points = (replace(point, strength=STRENGTHS.get(found.verdict, point.strength)), *inbound.sender.points[1:])
     return replace(inbound, authenticity=found, sender=replace(inbound.sender, points=points))
 
@@ -93,22 +97,23 @@ def _stated(statements: str, server: str, domain: str) -> Authenticity:
     return Authenticity(verdict, **values, source=server, domain=vouching or (domain if verdict == "pass" else ""))
 
 
-def _looked_at(body: bytes, domain: str, relays: Relays, lookups: Lookups) -> Authenticity | None:
+def _looked_at(raw: Raw, domain: str, relays: Relays, lookups: Lookups, verify: Verify) -> Authenticity | None:
     """Our own look, where there is anything to look at: a signature, or a client whom our own servers wrote down."""
-    client = client_of(_head(body), relays) if relays.names else None
+    client = client_of(head_of(raw.body), relays) if relays.names else None
     known = client is not None and client.mail_from is not None
-    if not known and not _has(body, b"dkim-signature"):
+    if not known and not _has(raw.body, b"dkim-signature"):
         return None
-    return evaluated(body, domain, lookups, client if known else None)
+    return _evaluated(raw, domain, lookups, verify, client if known else None)
 
 
-def evaluated(body: bytes, domain: str, lookups: Lookups, client: Client | None = None) -> Authenticity:
+def _evaluated(raw: Raw, domain: str, lookups: Lookups, verify: Verify, client: Client | None) -> Authenticity:
     """DMARC as the domain in From asks for it (RFC 7489), by the signatures and, where a client is known, by SPF.
 
     Without a client a mail that no signature speaks for is left open, unless a signature of its own domain is broken.
     """
     results: dict[str, str] = {}
-    for signer, result in _signatures(body, lookups):
+    names = key_names(raw.body)
+    for signer, result in verify(raw, "signatures", _keys(names, lookups)).signatures if names else ():
         if results.get(signer) != "pass":
             results[signer] = result
     own = next((result for signer, result in results.items() if aligned(signer, domain)), "none")
@@ -142,38 +147,26 @@ def _spf(client: Client | None, lookups: Lookups) -> tuple[str, str]:
     return SAME.get(result, result), (client.mail_from.rpartition("@")[2] or client.helo).lower().rstrip(".")
 
 
-def sealed(found: Authenticity, body: bytes, domain: str, sealers: frozenset[str], lookups: Lookups) -> Authenticity:
+def sealed(
+    found: Authenticity, raw: Raw, domain: str, sealers: frozenset[str], lookups: Lookups, verify: Verify
+) -> Authenticity:
     """What a forwarder says that it saw before it changed the mail (ARC, RFC 8617), if we trust it.
 
     Its word counts where the chain holds and everybody who sealed after it is trusted as well.
     """
-    if not _has(body, b"arc-seal") or not verifiable(body):
+    names = seal_names(raw.body)
+    if not names:
         return found
-    holds, sets = _chain(body, lookups)
-    if not holds:
-        return replace(found, arc="fail")
-    found = replace(found, arc="pass")
-    for each in sets:  # the newest first
-        sealer = each["as-domain"].decode("ascii", "replace").lower()
+    chain = verify(raw, "chain", _keys(names, lookups))
+    found = replace(found, arc=chain.chain)
+    for sealer, results in chain.seen:  # the newest first
         if sealer not in sealers:
             return found
-        statements = _without_comments(each["aar-value"].decode("utf-8", "replace")).partition(";")[2]
+        statements = _without_comments(results).partition(";")[2]
         seen = _stated(statements.partition(";")[2], sealer, domain)
         if seen.verdict == "pass":
             return replace(found, verdict="pass", source=found.source or "own", domain=seen.domain, sealer=sealer)
     return found
-
-
-def _chain(body: bytes, lookups: Lookups) -> tuple[bool, list[dict[str, Any]]]:
-    """Whether every seal and the newest signature hold, and the sets; whatever the library stumbles over does not."""
-    try:
-        chain = dkim.ARC(body, timeout=5)
-        if chain.sorted_arc_headers()[0] > MAX_SEALS:
-            return False, []
-        result, sets, _ = chain.verify(dnsfunc=_Answers(lookups))
-    except Exception:  # a stranger's bytes in a library that raises what it likes
-        return False, []
-    return result == dkim.CV_Pass, sets
 
 
 def aligned(one: str, other: str) -> bool:
@@ -182,47 +175,19 @@ def aligned(one: str, other: str) -> bool:
     return bool(one and other) and (one == other or registrable(one) == registrable(other) != "")
 
 
-def _head(body: bytes) -> bytes:
-    return body[:MAX_HEAD].replace(b"\r\n", b"\n").partition(b"\n\n")[0]
-
-
 def _has(body: bytes, field: bytes) -> bool:
-    return re.search(rb"(?im)^" + field + rb"[ \t]*:", _head(body)) is not None
+    return re.search(rb"(?im)^" + field + rb"[ \t]*:", head_of(body)) is not None
 
 
-class _Answers:
-    """TXT records as the library asks for them; `away` are names that nobody answered for."""
-
-    def __init__(self, lookups: Lookups):
-        self._lookups = lookups
-        self.away: list[str] = []
-
-    def __call__(self, name: bytes, timeout: int = 5) -> bytes | None:
-        asked = name.decode("ascii", "replace")
+def _keys(names: Sequence[str], lookups: Lookups) -> dict[str, str | None]:
+    """Their records; None for those that nobody answered for, and for the rest once too many have not."""
+    found: dict[str, str | None] = {}
+    for name in dict.fromkeys(names):
         try:
-            return self._lookups.text(asked).encode()[:MAX_KEY] or None
+            silent = sum(each is None for each in found.values())
+            found[name] = lookups.text(name)[:MAX_KEY] if silent < MAX_SILENT else None
         except Unanswered:
-            self.away.append(asked)
-            return None
-
-
-def _signatures(body: bytes, lookups: Lookups) -> list[tuple[str, str]]:
-    """The signing domain and result of each signature; whatever the library stumbles over is a permerror."""
-    found = []
-    count = len(re.findall(rb"(?im)^dkim-signature[ \t]*:", body[:MAX_HEAD])) if verifiable(body) else 0
-    for index in islice(range(count), MAX_SIGNATURES):
-        signature, answers = dkim.DKIM(body, timeout=5), _Answers(lookups)
-        try:
-            holds = signature.verify(index, dnsfunc=answers)
-            result = "pass" if holds else "fail"
-        except dkim.ValidationError:  # the body was changed, or there is no such key
-            result = "fail"
-        except Exception:  # a stranger's bytes in a library that raises what it likes
-            result = "permerror"
-        signer = (signature.domain or b"").decode("ascii", "replace").lower()
-        found.append((signer, "temperror" if answers.away else result))
-        if sum(each == "temperror" for _, each in found) == MAX_SILENT:
-            break
+            found[name] = None
     return found
 
 

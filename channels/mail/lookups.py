@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+from copy import copy
 from typing import Literal
 
 import dns.exception
@@ -9,6 +12,7 @@ import dns.name
 import dns.resolver
 
 SECONDS = 3.0  # for one name, all servers and tries together
+PATIENCE = 10.0  # for all names of one mail: servers that answer slowly hold up the mails behind it
 KEPT = 10_000  # names
 
 
@@ -34,6 +38,13 @@ class Lookups:
         self._resolver.lifetime = seconds
         self._resolver.timeout = seconds / 2
         self._resolver.cache = dns.resolver.LRUCache(KEPT)
+        self._until = math.inf
+
+    def for_one_mail(self, seconds: float = PATIENCE) -> Lookups:
+        """The same, as long as it does not take too long in all: then nobody answers any more."""
+        bounded = copy(self)
+        bounded._until = time.monotonic() + seconds
+        return bounded
 
     def text(self, name: str) -> str:
         """The first TXT record of a name, its strings joined; empty where there is none. Raises Unanswered."""
@@ -43,6 +54,8 @@ class Lookups:
         """Addresses, names (of mail servers the preferred first) or texts. Raises Unanswered."""
         if not possible(name):
             return []
+        if time.monotonic() >= self._until:
+            raise Unanswered(name)
         try:
             answer = self._resolver.resolve(name.rstrip("."), kind, search=False)
         except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from channels.base import Raw
 from channels.mail.parse import parse
+from channels.mail.seals import verified
 
 MAIL = b"""\
 From: =?utf-8?q?M=C3=A5ra?= <mara@example.com>
@@ -20,5 +21,7 @@ Content-Type: text/html; charset=utf-8
 
 
 def rehearse() -> None:
-    """Read it."""
-    parse(Raw("rehearsal", MAIL, "message/rfc822"))
+    """Read it, and look for signatures."""
+    raw = Raw("rehearsal", MAIL, "message/rfc822")
+    parse(raw)
+    verified(raw, "signatures", {})
