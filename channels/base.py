@@ -423,15 +423,11 @@ class LogsInWithTokens(Protocol):
 class Authenticates(Protocol):
     """A channel whose messages can be checked for where they really come from."""
 
-    @staticmethod
-    def verify(raw: Raw, question: str, keys: Mapping[str, str | None]) -> Seals:
-        """Judge "signatures" or the "chain" of seals by these keys. Pure, and as heavy as a stranger makes it."""
-        ...
-
     def authenticate(self, raw: Raw, inbound: Inbound, verify: Callable[..., Seals]) -> Inbound:
         """The message with its authenticity and the strength that follows. May ask the network; never raises.
 
-        `verify` is the method above, wherever that is safe.
+        `verify(raw, question, keys)` judges "signatures" or the "chain" of seals by these keys, where that is safe: it
+        is as heavy as a stranger makes it. A kind that needs it has a static method of that name.
         """
         ...
 

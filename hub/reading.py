@@ -66,7 +66,7 @@ class Reading:
         return readers.read(replace(raw, headers={**raw.headers, "languages": languages}) if languages else raw)
 
     def verify(self, channel: Any, raw: Raw, about: str, keys: Mapping[str, str | None]) -> Seals:
-        """What the signatures on it amount to (`Authenticates.verify`), in doubt where a reader was stopped over it.
+        """What the signatures on it amount to (`verify` of its kind), in doubt where a reader was stopped over it.
 
         Raises ReadersDown.
         """

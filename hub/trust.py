@@ -11,7 +11,7 @@ from hub.bounces import traced
 from hub.hub import Hub, Opened
 from hub.identity import Known
 from hub.ours import LOOKS_LIKE_CONTACT, LOOKS_LIKE_CUSTOMER, SPOOFED_COLLEAGUE
-from hub.recipients import untagged
+from hub.recipients import MAIL_KINDS, untagged
 from hub.redaction import as_it_came
 from storage import Tx
 
@@ -37,7 +37,7 @@ def weighed(hub: Hub, opened: Opened, raw: Raw, inbound: Inbound) -> Inbound:
         return replace(inbound, automatic="own", report=None)
     # The kind is asked first: asking a protocol costs as much as reading a text message.
     channel: object = opened.channel
-    if opened.account.kind == "email" and isinstance(channel, Authenticates) and (came := as_it_came(raw)):
+    if opened.account.kind in MAIL_KINDS and isinstance(channel, Authenticates) and (came := as_it_came(raw)):
         inbound = channel.authenticate(came, inbound, partial(hub.reading.verify, channel))
     return _flagged(hub, traced(tokens, inbound))
 

@@ -70,9 +70,10 @@ class SendGrid:
         der = self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         return base64.b64encode(der).decode()
 
-    def raw(self, mail: bytes, to: str, now: datetime) -> Post:
-        """ "POST the raw, full MIME message"."""
-        return self.signed(multipart({"email": mail, "envelope": json.dumps({"to": [to]}).encode()}), now)
+    def raw(self, mail: bytes, to: str, now: datetime, **found: str) -> Post:
+        """ "POST the raw, full MIME message"; `found` is what it knows of the sender (dkim, SPF)."""
+        fields = {"email": mail, "envelope": json.dumps({"to": [to]}).encode()}
+        return self.signed(multipart(fields | {name: said.encode() for name, said in found.items()}), now)
 
     def told(self, mail: bytes, to: str, now: datetime) -> Post:
         """The parsed form: header block, texts, files."""
@@ -193,10 +194,14 @@ class AmazonSns:
     def url(self) -> str:
         return self._wire.url
 
-    def mail(self, mail: bytes, to: str, *, encoding: str = "BASE64", version: str = "1") -> Post:
-        """What SES received, by a receipt rule's SNS action."""
+    def mail(
+        self, mail: bytes, to: str, *, encoding: str = "BASE64", version: str = "1",
+        verdicts: Mapping[str, str] | None = None,
+    ) -> Post:  # fmt: skip
+        """What SES received, by a receipt rule's SNS action; `verdicts` on the sender by method."""
         content = base64.b64encode(mail).decode() if encoding == "BASE64" else mail.decode()
-        receipt = {"recipients": [to], "action": {"type": "SNS", "encoding": encoding}}
+        receipt: dict[str, Any] = {"recipients": [to], "action": {"type": "SNS", "encoding": encoding}}
+        receipt |= {f"{name}Verdict": {"status": status} for name, status in (verdicts or {}).items()}
         told = {"notificationType": "Received", "mail": {}, "receipt": receipt, "content": content}
         return self.notification(json.dumps(told), version=version)
 

@@ -15,7 +15,17 @@ from typing import Any
 import pytest
 from sqlmodel import col, select
 
-from channels.base import NotAuthentic, NotConfigured, Outbound, Raw, SendFailed, SignedRequest, Unreadable
+from channels.base import (
+    Authenticity,
+    NotAuthentic,
+    NotConfigured,
+    Outbound,
+    Raw,
+    SendFailed,
+    SignedRequest,
+    Unreadable,
+)
+from channels.mail import EmailChannel
 from channels.mailhook import MailhookChannel
 from hub import Hub
 from hub.hub import Opened
@@ -224,6 +234,34 @@ def test_a_channel_that_only_receives_is_no_way_to_answer(hub: Hub, door: Client
         only.send(Outbound("1", ("mara.lindqvist@example.com",), "hello"))
 
 
+# -- what the provider found out about the sender
+
+
+def judged(mail: bytes, provider: str, sent: Post, clock: Clock) -> Authenticity:
+    (raw,) = heard(provider, sent, clock)
+    inbound = MailhookChannel.parse(raw)
+    return channel(provider).authenticate(raw, inbound, EmailChannel.verify).authenticity
+
+
+@pytest.mark.parametrize(
+    ("told", "verdict", "domain"),
+    [
+        ({"dkim": "{@example.com : pass}", "SPF": "pass"}, "pass", "example.com"),
+        ({"dkim": "{@relay.example.net : fail, @mail.example.com : pass}", "SPF": "fail"}, "pass", "mail.example.com"),
+        ({"dkim": "{@elsewhere.net : pass}", "SPF": "pass"}, "none", ""),
+        ({"dkim": "none", "SPF": "softfail"}, "none", ""),
+        ({}, "none", ""),
+    ],
+)
+def test_a_sender_is_proved_by_what_sendgrid_found_out(
+    clock: Clock, told: dict[str, str], verdict: str, domain: str
+) -> None:
+    for mail in (letter(), b"Authentication-Results: sendgrid; dmarc=pass header.from=example.com\r\n" + letter()):
+        sent = SENDGRID.raw(mail, US, clock(), **told)
+        found = judged(mail, "sendgrid", sent, clock)
+        assert (found.verdict, found.domain, found.source) == (verdict, domain, "sendgrid" if told else "")
+
+
 # -- reading again, long after the proof has run out
 
 
@@ -320,6 +358,20 @@ def test_what_ses_received_is_read_again_when_its_certificate_has_run_out(
     assert (replay(hub, SYSTEM, Filter()).to_read, file_left_over(hub, 0)) == (1, 1)
     (message,) = messages(hub)
     assert is_our_letter(message) and message.receipt_id == number
+
+
+def test_a_mail_that_amazon_found_to_be_forged_enters_no_conversation(
+    amazon: tuple[Hub, Client], sns: AmazonSns
+) -> None:
+    hub, door = amazon
+    assert post(door, "ses", sns.mail(letter(), US, verdicts={"spf": "PASS", "dkim": "PASS", "dmarc": "PASS"})) == 200
+    for number, verdict in enumerate(("FAIL", "GRAY")):
+        answer = letter(f"And number {number}?").replace(b"<lamp-1@", f"<lamp-{number + 2}@".encode())
+        answer = b"In-Reply-To: <lamp-1@customer.example>\r\n" + answer
+        assert post(door, "ses", sns.mail(answer, US, verdicts={"dmarc": verdict})) == 200
+    first, forged, open_ = messages(hub)
+    assert [each.authenticity.get("verdict") for each in (first, forged, open_)] == ["pass", "fail", "none"]
+    assert open_.conversation_id == first.conversation_id != forged.conversation_id
 
 
 def test_a_subscription_is_confirmed_by_itself(amazon: tuple[Hub, Client], sns: AmazonSns) -> None:

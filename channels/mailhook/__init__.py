@@ -29,6 +29,7 @@ from channels.mail.oauth import OAuthClient
 from channels.mailhook.bodies import READERS, Arrived, mails_in, retold_header
 from channels.mailhook.sns import Topic
 from channels.mailhook.trust import CHECKS, Proof, public_key
+from channels.seals import Seals
 from channels.settings import checked
 
 NEEDS = {
@@ -113,12 +114,22 @@ class MailhookChannel:
         envelope = retold_header(("Delivered-To", each) for each in arrived.recipients[:20])
         if not arrived.mail.strip():
             raise Unreadable("The mail is empty: not even a header arrived. Ask the sender to send it again.")
-        return parse_mail(replace(raw, body=envelope + arrived.mail, content_type="message/rfc822"))
+        read = parse_mail(replace(raw, body=envelope + arrived.mail, content_type="message/rfc822"))
+        return replace(read, results=(arrived.results,) if arrived.results else ())  # anybody can write the mail's own
 
     @staticmethod
     def rehearse() -> None:
         """Load everything that reading a mail needs."""
         EmailChannel.rehearse()
+
+    def authenticate(self, raw: Raw, inbound: Inbound, verify: Callable[..., Seals]) -> Inbound:
+        """The mail with what its provider, whose request is proved, found out about where it really comes from.
+
+        Nothing is verified here: most providers tell a mail anew, and no signature survives that.
+        """
+        from channels.mail.authentic import Trusted, authenticated  # what it stands on is loaded where mail is judged
+
+        return authenticated(raw, inbound, Trusted((self.provider,)), None, verify)
 
     def hear(self, request: SignedRequest) -> list[Raw | DeliveryUpdate]:
         """Verify, then one Raw for each mail: the whole request, under the mail's own digest.

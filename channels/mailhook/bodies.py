@@ -25,6 +25,9 @@ from channels.multipart import parts, urlencoded
 
 MOST_FIELDS = 2000
 REWRITTEN = ("content-type", "content-transfer-encoding", "content-disposition", "content-id", "mime-version")
+SIGNERS = re.compile(r"@([\w.\-]{1,253})\s*:\s*([a-z]{1,10})")  # SendGrid's "{@example.com : pass}"
+WORD = re.compile(r"[a-z]{1,10}")
+VERDICTS = {"PASS": "pass", "FAIL": "fail", "PROCESSING_FAILED": "temperror"}
 _BREAKS = re.compile(rb"[\r\n\x00]+[ \t]*")
 
 Headers = Iterable[tuple[str, str]]
@@ -32,10 +35,14 @@ Headers = Iterable[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """One mail and the envelope's recipients, as far as the provider tells them."""
+    """One mail and the envelope's recipients, as far as the provider tells them.
+
+    `results` is what it found out about the sender, written like an Authentication-Results field (RFC 8601).
+    """
 
     mail: bytes = field(repr=False)
     recipients: tuple[str, ...] = ()
+    results: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +78,11 @@ def _sendgrid(content_type: str, body: bytes) -> list[Arrived]:
     """twilio.com/docs/sendgrid/for-developers/parsing-email/setting-up-the-inbound-parse-webhook"""
     form = read_form(content_type, body)
     recipients = _strings(_object(form.text("envelope")).get("to"))
+    found = [f"dkim={result} header.d={domain}" for domain, result in SIGNERS.findall(form.text("dkim"))]
+    found += [f"spf={result}" for result in WORD.findall(form.text("SPF"))[:1]]
+    results = "; ".join(["sendgrid", *found]) if found else ""
     if "email" in form.fields:  # "POST the raw, full MIME message" is ticked
-        return [Arrived(form.fields["email"], recipients)]
+        return [Arrived(form.fields["email"], recipients, results)]
     charsets = _object(form.text("charsets"))
     header = form.fields.get("headers") or retold_header(
         (name, form.text(name.lower(), charsets.get(name.lower()))) for name in ("From", "To", "Cc", "Subject")
@@ -80,7 +90,7 @@ def _sendgrid(content_type: str, body: bytes) -> list[Arrived]:
     told = _object(form.text("attachment-info"))
     named = {name: str(about.get("content-id", "")) for name, about in told.items() if isinstance(about, dict)}
     texts = (form.text("text", charsets.get("text")), form.text("html", charsets.get("html")))
-    return [Arrived(retold(header, *texts, _with_ids(form.files, named)), recipients)]
+    return [Arrived(retold(header, *texts, _with_ids(form.files, named)), recipients, results)]
 
 
 def _mailgun(content_type: str, body: bytes) -> list[Arrived]:
@@ -172,7 +182,9 @@ def _ses(_content_type: str, body: bytes) -> list[Arrived]:
         )
     content = str(told["content"])
     whole = base64.b64decode(content) if str(action.get("encoding", "")).upper() == "BASE64" else content.encode()
-    return [Arrived(whole, _strings(receipt.get("recipients")))]
+    found = {name: (receipt.get(f"{name}Verdict") or {}).get("status") for name in ("spf", "dkim", "dmarc")}
+    results = "; ".join(["ses", *(f"{name}={VERDICTS.get(each, 'none')}" for name, each in found.items() if each)])
+    return [Arrived(whole, _strings(receipt.get("recipients")), results if any(found.values()) else "")]
 
 
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
