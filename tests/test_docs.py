@@ -37,6 +37,20 @@ def test_what_the_readme_links_to_is_there() -> None:
         assert (ROOT / target).exists(), target
 
 
+def test_every_proof_that_the_guarantees_name_exists() -> None:
+    written = (ROOT / "docs" / "mail-guarantees.md").read_text("utf-8")
+    named = set(re.findall(r"`(test_\w+)`", written))
+    tests = {
+        name
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"def (test_\w+)\(", file.read_text("utf-8"))
+    }
+    assert len(named) > 60
+    assert named <= tests
+    rows = [line for line in written.splitlines() if line.startswith("| ") and not line.startswith("| statement")]
+    assert [line for line in rows if "`test_" not in line] == []
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
