@@ -13,7 +13,7 @@ from enum import IntEnum, StrEnum
 from typing import Any, BinaryIO, ClassVar, Protocol, runtime_checkable
 
 from channels.reports import Report
-from channels.seals import Seals
+from channels.seals import Authenticity, Seals
 
 
 class Strength(IntEnum):
@@ -80,25 +80,6 @@ class Raw:
     file: BinaryIO | None = field(default=None, repr=False, compare=False)
     file_size: int = 0
     original: bytes | None = field(default=None, repr=False, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Authenticity:
-    """What the sender's domain says about a mail: pass, fail, none, temperror or permerror for each method.
-
-    `source` is whose word that is: a mail server that the account trusts, "own" for what we found out ourselves, or
-    nothing. `domain` is the domain that vouches for it. `verdict` sums it up for the domain in the From field; where
-    it rests on what a trusted forwarder saw (ARC), `sealer` is that forwarder's domain.
-    """
-
-    verdict: str = "none"
-    spf: str = "none"
-    dkim: str = "none"
-    dmarc: str = "none"
-    arc: str = "none"
-    source: str = ""
-    domain: str = ""
-    sealer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 
 from channels.base import (
-    Authenticity,
     ContactPoint,
     DeliveryUpdate,
     Ignored,
@@ -21,6 +20,7 @@ from channels.base import (
     Strength,
     Unreadable,
 )
+from channels.seals import Authenticity
 from channels.text import storable
 from hub.arrivals import arrival_of
 from hub.attached import StoredFile, attach_file, store_files

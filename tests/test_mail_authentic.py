@@ -14,13 +14,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from dkim.canonicalization import Relaxed as Original
 
-from channels.base import Authenticity, Inbound, Raw, Strength
+from channels.base import Inbound, Raw, Strength
 from channels.mail.authentic import Trusted, authenticated, read_results
 from channels.mail.bounded import Relaxed
 from channels.mail.lookups import Lookups, Unanswered
 from channels.mail.parse import parse
 from channels.mail.relays import read_relays
 from channels.mail.seals import key_names, verified
+from channels.seals import Authenticity
 from inbox.mailwords import proof
 from storage.people import identities_of
 from tests.desk import MARA_MAIL, Desk

@@ -16,7 +16,6 @@ import pytest
 from sqlmodel import col, select
 
 from channels.base import (
-    Authenticity,
     NotAuthentic,
     NotConfigured,
     Outbound,
@@ -27,6 +26,7 @@ from channels.base import (
 )
 from channels.mail import EmailChannel
 from channels.mailhook import MailhookChannel
+from channels.seals import Authenticity
 from hub import Hub
 from hub.hub import Opened
 from hub.intake import retry_receipt, take_in

@@ -9,14 +9,14 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from channels.base import Authenticity, Inbound, Raw, Strength
+from channels.base import Inbound, Raw, Strength
 from channels.mail.bounded import MAX_KEY, head_of
 from channels.mail.lookalikes import registrable
 from channels.mail.lookups import Lookups, Unanswered
 from channels.mail.relays import NO_RELAYS, Client, Relays, client_of
 from channels.mail.seals import Keys, key_names, seal_names, verified
 from channels.mail.spf import check_host
-from channels.seals import Seals
+from channels.seals import Authenticity, Seals
 
 RESULTS = ("pass", "fail", "none", "temperror", "permerror")
 SAME = {"softfail": "fail", "hardfail": "fail", "neutral": "none", "policy": "fail", "bestguesspass": "none"}
