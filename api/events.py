@@ -15,6 +15,7 @@ from hub.feed import TYPES, event
 from hub.hub import Hub
 from hub.pump import Happened, latest_fact
 from hub.web import hub_here
+from storage import accountfacts
 from storage.access import Actor, visible
 from storage.conversations import Conversation
 from storage.facts import FactRow
@@ -60,6 +61,7 @@ def _after(hub: Hub, actor: Actor, after: int, limit: int) -> tuple[list[Happene
     with hub.store.read() as tx:
         newest = latest_fact(tx)
         query = select(FactRow).where(col(FactRow.id) > after, col(FactRow.id) <= newest)
+        query = query.where(col(FactRow.name).not_in(accountfacts.NAMES))
         if not actor.sees_all:
             query = query.join(Conversation, col(Conversation.id) == col(FactRow.conversation_id)).where(visible(actor))
         rows = list(tx.exec(query.order_by(col(FactRow.id)).limit(limit)))

@@ -26,7 +26,7 @@ from storage import Tx
 from storage.access import NotFound
 from storage.accountfacts import AgentInvited, PasswordResetAsked
 from storage.deliveries import Delivery
-from storage.doors import AccessLink
+from storage.doors import END_LINKS, AccessLink
 from storage.people import Agent, agent_by_email
 
 RESET, INVITATION = "reset", "invitation"
@@ -102,10 +102,9 @@ def choose_password(hub: Hub, token: str, password: str) -> Agent:
     """Use a link up: its agent has this password and is signed out everywhere. Raises NotFound and ValueError."""
     with hub.store.write() as tx:
         agent, link = agent_of(hub, tx, token)
-        set_password(tx, agent, password, f"agent:{agent.id}", link.kind)
-        used = tx.sql("UPDATE access_link SET used_at = ? WHERE agent_id = ? AND used_at IS NULL", tx.now, agent.id)
-        if not used.rowcount:  # somebody else was faster with the same link
+        if not tx.sql(END_LINKS, tx.now, agent.id).rowcount:  # somebody else was faster with the same link
             raise NotFound(ENDED)
+        set_password(tx, agent, password, f"agent:{agent.id}", link.kind)
         forgive(tx, email=agent.email, link=agent.email)
         return agent
 
@@ -139,7 +138,7 @@ def _send_link(tx: Tx, account: Opened, agent: Agent, kind: str, by: str) -> Non
 
 def _made(tx: Tx, agent: Agent, kind: str, by: str) -> AccessLink:
     """A new link; it takes the place of those before."""
-    tx.sql("UPDATE access_link SET used_at = ? WHERE agent_id = ? AND used_at IS NULL", tx.now, agent.id)
+    tx.sql(END_LINKS, tx.now, agent.id)
     link = AccessLink(
         agent_id=agent.id or 0, kind=kind, nonce=secrets.token_hex(16), uuid=str(uuid4()), by=by, created_at=tx.now,
         expires_at=tx.now + LASTS[kind],

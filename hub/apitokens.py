@@ -52,7 +52,7 @@ def make_token(tx: Tx, actor: Actor, *, name: str, role: str, days: int | None, 
         raise FieldRefused("role", "Choose one of the roles.")
     if days is not None and not 1 <= days <= MOST_DAYS:
         raise FieldRefused("days", f"Choose from 1 to {MOST_DAYS} days.")
-    actor.may_grant(permissions_of(tx, role))
+    actor.may_grant(permissions_of(tx, role), terms_of(tx, role)[1])
     return create_token(tx, name=name, role=role, days=days, agent_id=actor.agent_id if own else None, by=actor.by)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from sqlmodel import SQLModel, col, select
 
-from hub.deskaccess import may_change_people, must_know_roles, roles_in, roles_out, sign_in_in, sign_in_out
+from hub.deskaccess import may_apply, must_know_roles, roles_in, roles_out, sign_in_in, sign_in_out
 from hub.deskchange import Change
 from hub.deskentries import (
     ActionEntry,
@@ -79,7 +79,7 @@ def apply(tx: Tx, actor: Actor, document: Mapping[str, Any], *, private: bool = 
         _must_not_miss_skills(tx)
     if file.calendars is not None:
         _must_not_miss_calendars(tx)
-    may_change_people(actor, changes)
+    may_apply(actor, changes)
     for queue in closing:
         changes += [] if queue.active else _move_out(tx, actor, queue)
     if changes:

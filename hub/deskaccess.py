@@ -1,4 +1,4 @@
-"""Roles and the rules of signing in, as the desk's file has them, and who may change people by a file."""
+"""Roles and the rules of signing in, as the desk's file has them, and who may apply which file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from storage.accountfacts import RoleChanged, SignInRulesChanged
 from storage.doors import sign_in_rules
 from storage.people import Agent, AgentQueue, ApiToken, Role
 
-ABOUT_PEOPLE = ("agent ", "role ", "sign_in")
+# A channel's settings may name a file or a variable of this process, and its address is where their values are sent.
+ADMINS_OWN = ("agent ", "role ", "sign_in", "channel ", "webhook ")
 
 
 def roles_in(tx: Tx, entries: Sequence[RoleEntry], queues: Mapping[str, int], by: str) -> list[Change]:
@@ -85,8 +86,10 @@ def must_know_roles(tx: Tx) -> None:
             raise DeskError(f"roles leaves out {token.role!r}, which the API token {token.name!r} has: revoke it first")
 
 
-def may_change_people(actor: Actor, changes: Sequence[Change]) -> None:
-    """A file may make anybody anything, so who changes people by one may do everything. Raises Forbidden."""
-    about = next((change.what for change in changes if change.what.startswith(ABOUT_PEOPLE)), "")
+def may_apply(actor: Actor, changes: Sequence[Change]) -> None:
+    """A file may make anybody anything and send anything anywhere: who does may do everything. Raises Forbidden."""
+    about = next((change.what for change in changes if change.what.startswith(ADMINS_OWN)), "")
     if about and actor.permissions < EVERYTHING:
-        raise Forbidden(f"Only an admin applies a file that changes people, roles or signing in ({about}).")
+        raise Forbidden(
+            f"Only an admin applies a file that changes people, roles, signing in, channels or webhooks ({about})."
+        )

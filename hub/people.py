@@ -16,6 +16,7 @@ from storage import Tx
 from storage.access import Conflict, NotFound, known_roles
 from storage.accountfacts import PasswordChanged
 from storage.desk import Queue, Skill, touch_desk
+from storage.doors import END_LINKS
 from storage.facts import DeskChanged
 from storage.people import Agent, AgentQueue, AgentSkill, end_sign_ins
 
@@ -95,9 +96,13 @@ def create_agent(
 
 
 def set_password(tx: Tx, agent: Agent, password: str, by: str = "system", how: str = "by hand") -> None:
-    """Give an agent a new password and sign every browser out. Raises ValueError when it is too short or too long."""
+    """Give an agent a new password, end the links for one, and sign every browser out.
+
+    Raises ValueError when it is too short or too long.
+    """
     agent.password_hash = hashed(password)
     tx.add(agent)
+    tx.sql(END_LINKS, tx.now, agent.id)
     end_sign_ins(tx, agent.id or 0, "password changed", by)
     tx.emit(PasswordChanged(agent.id or 0, how, by))
 

@@ -59,11 +59,12 @@ def save_role(tx: Tx, actor: Actor, role_id: int | None, wanted: RoleForm) -> st
     permissions = completed(wanted.permissions & PERMISSIONS.keys())
     if not permissions:
         raise FieldRefused("permissions", "Choose at least one thing that it allows.")
-    actor.may_grant(permissions | frozenset(row.permissions))
+    ids = dict(tx.exec(select(Queue.name, Queue.id).where(col(Queue.name).in_(wanted.queues))).all())
+    seen = sorted(number or 0 for number in ids.values())
+    actor.may_grant(permissions | frozenset(row.permissions), {*seen, *row.queue_ids})
     if ANSWER not in permissions and (who := _serving(tx, row.name)):
         raise FieldRefused("permissions", f"{who} has this role and serves queues, so it must allow to answer.")
-    ids = dict(tx.exec(select(Queue.name, Queue.id).where(col(Queue.name).in_(wanted.queues))).all())
-    before, kept = row.name, (sorted(permissions), sorted(number or 0 for number in ids.values()))
+    before, kept = row.name, (sorted(permissions), seen)
     if row.id is not None and (row.name, row.permissions, row.queue_ids) == (name, *kept):
         return name
     row.name, (row.permissions, row.queue_ids) = name, kept

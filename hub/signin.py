@@ -50,7 +50,7 @@ def passed(store: Store, email: str, password: str, *, ip: str) -> Agent:
         store.submit(lambda tx: note_try(tx, "password", number, email=email, ip=ip))
         raise SignInRefused("This address and password don't belong together. Check both and try again.")
     if hasher().check_needs_rehash(agent.password_hash):
-        renewed = hashed(password)
+        agent.password_hash = renewed = hashed(password)
         store.submit(lambda tx: tx.sql("UPDATE agent SET password_hash = ? WHERE id = ?", renewed, agent.id).rowcount)
     return agent
 

@@ -17,11 +17,11 @@ from hub.refusals import FieldRefused
 from routing.locks import hold_agents
 from routing.retire import hold_all, retire_agent
 from storage import Tx
-from storage.access import ANSWER, PEOPLE, Actor, Conflict, NotFound, known_roles, permissions_of
+from storage.access import ANSWER, PEOPLE, Actor, Conflict, NotFound, known_roles, permissions_of, terms_of
 from storage.accountfacts import AgentChanged, AgentSwitched
 from storage.deliveries import Delivery
 from storage.desk import Queue, Skill, touch_desk
-from storage.doors import AccessLink, SecondStep
+from storage.doors import END_LINKS, AccessLink, SecondStep
 from storage.people import Agent, AgentQueue, AgentSkill, SignIn, admins_who_sign_in, end_sign_ins, one_change_of_admins
 
 LEVELS = range(1, 6)
@@ -110,7 +110,7 @@ def add_person(hub: Hub, tx: Tx, actor: Actor, wanted: Person) -> tuple[Agent, s
     """
     actor.must(PEOPLE)
     capacity = _checked(tx, wanted, None)
-    actor.may_grant(permissions_of(tx, wanted.role))
+    _may_give(tx, actor, wanted.role, wanted.queues)
     try:
         agent = create_agent(
             tx, name=storable(wanted.name), email=wanted.email, role=wanted.role, capacity=capacity,
@@ -126,7 +126,8 @@ def change_person(tx: Tx, actor: Actor, agent_id: int, wanted: Person) -> list[s
     one_change_of_admins(tx)
     agent, before = person(tx, actor, agent_id)
     capacity = _checked(tx, wanted, agent)
-    actor.may_grant(permissions_of(tx, agent.role) | permissions_of(tx, wanted.role))
+    actor.may_grant(permissions_of(tx, agent.role))
+    _may_give(tx, actor, wanted.role, wanted.queues - before.queues)
     hold_agents(tx, [agent_id])
     if wanted.role != "admin":
         _must_leave_an_admin(tx, agent)
@@ -138,7 +139,7 @@ def change_person(tx: Tx, actor: Actor, agent_id: int, wanted: Person) -> list[s
     tx.add(agent)
     tx.flush()
     if "email" in what:  # what was sent to the address before is no longer theirs
-        tx.sql("UPDATE access_link SET used_at = ? WHERE agent_id = ? AND used_at IS NULL", tx.now, agent_id)
+        tx.sql(END_LINKS, tx.now, agent_id)
     if wanted.queues != before.queues:
         _relink(tx, "agent_queue", "queue", agent_id, dict.fromkeys(wanted.queues))
         what.append("queues")
@@ -149,6 +150,12 @@ def change_person(tx: Tx, actor: Actor, agent_id: int, wanted: Person) -> list[s
         touch_desk(tx)
         tx.emit(AgentChanged(agent_id, tuple(what), actor.by))
     return what
+
+
+def _may_give(tx: Tx, actor: Actor, role: str, queues: set[str]) -> None:
+    """Raises Forbidden unless the actor may and sees as much."""
+    numbers = tx.exec(select(Queue.id).where(col(Queue.name).in_(queues)))
+    actor.may_grant(permissions_of(tx, role), {*terms_of(tx, role)[1], *(number or 0 for number in numbers)})
 
 
 def switch_person(tx: Tx, actor: Actor, agent_id: int, on: bool) -> None:

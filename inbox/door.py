@@ -13,7 +13,7 @@ from hub.oidc import Attempt, ProviderTrouble
 from hub.secondstep import prove
 from hub.signin import BY_PASSWORD, BY_PROVIDER, let_in, passed, sign_out
 from hub.throttle import SignInRefused, must_wait, note_try
-from hub.web import hub_here
+from hub.web import client_ip, hub_here
 from inbox.session import cookie_secret, keep_cookie, viewer
 from routing import work
 from storage.access import NotFound, actor_for
@@ -48,7 +48,7 @@ def sign_in_form() -> ResponseReturnValue:
     """Check the password and set the cookie, or ask for the second step; a wrong one keeps the address."""
     hub, email = hub_here(), request.form.get("email", "")
     try:
-        agent = passed(hub.store, email, request.form.get("password", ""), ip=request.remote_addr or "")
+        agent = passed(hub.store, email, request.form.get("password", ""), ip=client_ip())
     except SignInRefused as refused:
         return _sign_in_page(email=email, problem=str(refused), status=429 if refused.wait else 403)
     with hub.store.read() as tx:
@@ -73,9 +73,7 @@ def second_step_form() -> ResponseReturnValue:
     if agent is None:
         return _sign_in_page(problem="That took too long, or the password was changed. Sign in again.", status=403)
     try:
-        how = prove(
-            hub.store, hub.envelope, agent.id or 0, request.form.get("code", "")[:100], ip=request.remote_addr or ""
-        )
+        how = prove(hub.store, hub.envelope, agent.id or 0, request.form.get("code", "")[:100], ip=client_ip())
     except SignInRefused as refused:
         page = render_template("inbox/second_step.html", next=going_to(), problem=str(refused))
         return page, 429 if refused.wait else 403
@@ -100,15 +98,16 @@ def oidc_begin() -> ResponseReturnValue:
 def oidc_back() -> ResponseReturnValue:
     """Back from the identity provider: check what it says and let its person in, who is known by their address."""
     hub, kept = hub_here(), session.pop(ATTEMPT, None)
-    provider, ip = hub.provider, request.remote_addr or ""
+    provider, ip = hub.provider, client_ip()
     if provider is None:
         raise NotFound("This desk has no single sign-on.")
     with hub.store.read() as tx:
         if waiting := must_wait(tx, ip=ip):
             return _sign_in_page(problem=waiting, status=429)
+    if not isinstance(kept, list) or len(kept) != 5 or kept[3] < hub.store.clock().timestamp():
+        # Not counted: any page could send a browser here, and nothing can be guessed.
+        return _sign_in_page(problem="That took too long, or began in another browser. Begin again.", status=403)
     try:
-        if not isinstance(kept, list) or len(kept) != 5 or kept[3] < hub.store.clock().timestamp():
-            raise SignInRefused("That took too long, or began in another browser. Begin again.")
         email = provider.finish(Attempt(*kept[:3]), request.args)
         with hub.store.read() as tx:
             agent = agent_by_email(tx, email)
@@ -149,7 +148,7 @@ def open_sign_in(agent: Agent, how: str) -> str:
     """A new sign-in of this browser; the secret for its cookie."""
     hub = hub_here()
     return let_in(
-        hub.store, agent, how, ip=request.remote_addr or "", user_agent=request.user_agent.string,
+        hub.store, agent, how, ip=client_ip(), user_agent=request.user_agent.string,
         hours=hub.settings.session_hours,
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from hub.accesslinks import agent_of, ask_reset, choose_password
 from hub.notices import mail_account
 from hub.throttle import SignInRefused
-from hub.web import hub_here
+from hub.web import client_ip, hub_here
 from storage.access import NotFound
 
 
@@ -30,7 +30,7 @@ def forgot_form() -> ResponseReturnValue:
     """Send the link, or seem to."""
     email = request.form.get("email", "")[:320]
     try:
-        ask_reset(hub_here(), email, ip=request.remote_addr or "")
+        ask_reset(hub_here(), email, ip=client_ip())
     except SignInRefused as refused:
         return _forgot(email=email, problem=str(refused), status=429)
     return _forgot(email=email, sent=True)

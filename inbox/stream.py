@@ -116,4 +116,4 @@ def _sight(hub: Hub) -> Sight:
 def _actor(hub: Hub, secret: str) -> Actor | None:
     with hub.store.read() as tx:
         session = session_agent(tx, secret)
-        return None if session is None else actor_for(tx, session.agent)
+        return None if session is None or session.step_missing else actor_for(tx, session.agent)

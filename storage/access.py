@@ -33,8 +33,9 @@ PERMISSIONS = {
     TOKENS: "Make and revoke API tokens",
     AUDIT: "Read the audit log",
 }
-# What makes no sense without another: the floor and the ledger show everybody's matters.
-IMPLIED = {SUPERVISE: SEE_ALL, RECEIPTS: SEE_ALL, SETTINGS: LAB}
+# What makes no sense without another: the floor, the ledger, trials on what came in and webhooks show everybody's
+# matters.
+IMPLIED = {SUPERVISE: SEE_ALL, RECEIPTS: SEE_ALL, LAB: SEE_ALL, WEBHOOKS: SEE_ALL, SETTINGS: LAB}
 EVERYTHING = frozenset(PERMISSIONS)
 BUILT_IN = {
     "agent": frozenset({ANSWER, CONTACTS}),
@@ -47,7 +48,9 @@ ROLES = tuple(BUILT_IN)
 def completed(permissions: Iterable[str]) -> frozenset[str]:
     """With what each of them makes no sense without."""
     chosen = set(permissions)
-    return frozenset(chosen | {IMPLIED[each] for each in chosen if each in IMPLIED})
+    while more := {IMPLIED[each] for each in chosen if each in IMPLIED} - chosen:
+        chosen |= more
+    return frozenset(chosen)
 
 
 class Forbidden(Exception):
@@ -106,10 +109,12 @@ class Actor:
                 f"{self.role}."
             )
 
-    def may_grant(self, permissions: frozenset[str]) -> None:
-        """Raises Forbidden unless the actor may do all that: nobody makes somebody who may more than they do."""
+    def may_grant(self, permissions: frozenset[str], queue_ids: Iterable[int] = ()) -> None:
+        """Raises Forbidden unless the actor may do and see all that: nobody makes somebody who may more."""
         if more := permissions - self.permissions:
             raise Forbidden(f"You can't give what you don't have yourself: {', '.join(sorted(more))}.")
+        if not self.sees_all and not self.queue_ids.issuperset(queue_ids):
+            raise Forbidden("You can't show somebody a queue that you don't see yourself.")
 
 
 SYSTEM = Actor(by="system", role="system")

@@ -133,3 +133,6 @@ class SignInRulesChanged(Fact):
 
     second_step_required: bool
     by: str
+
+
+NAMES = frozenset(name for name, kind in Fact.kinds.items() if kind.__module__ == __name__)

@@ -41,6 +41,9 @@ class RecoveryCode(SQLModel, table=True):
     used_at: datetime | None = utc(nullable=True)
 
 
+END_LINKS = "UPDATE access_link SET used_at = ? WHERE agent_id = ? AND used_at IS NULL"
+
+
 class AccessLink(SQLModel, table=True):
     """A link by mail with which an agent chooses a password, once. `kind` is reset or invitation.
 

@@ -17,7 +17,7 @@ from sqlmodel import select
 from hub.accesslinks import choose_password, send
 from hub.delivery import Courier
 from hub.outbound import reconcile_message
-from hub.people import check_password
+from hub.people import check_password, set_password
 from storage.access import NotFound
 from storage.deliveries import Delivery
 from storage.doors import AccessLink
@@ -174,3 +174,12 @@ def test_a_desk_without_mail_says_so(app: Flask) -> None:
 def test_a_form_of_another_site_asks_for_nothing(app: Flask, room: Mailroom) -> None:
     assert Browser(app).post(FORGOT, email="jonas@desk.example").status_code == 403
     assert letters(room) == []
+
+
+def test_a_new_password_ends_the_links_that_were_sent_before(app: Flask, desk: Desk, room: Mailroom) -> None:
+    asked(Browser(app))
+    link = link_in(letters(room)[0])
+    with desk.hub.store.write() as tx:
+        set_password(tx, tx.get_one(Agent, desk.jonas.agent_id), NEW)
+    with pytest.raises(NotFound):
+        choose_password(desk.hub, link.rpartition("/")[2], "somebody else's")

@@ -65,7 +65,7 @@ INBOX: dict[str, str] = {
     **dict.fromkeys(
         ("mine", "view_page", "account", "own_password", "own_step", "own_step_begin", "own_step_codes",
          "own_step_confirm", "own_step_off", "own_sign_in_end", "own_sign_ins_end", "conversation_page", "draft",
-         "merge_preview", "people", "read_form", "attachment", "live", "mail_html", "message_raw", "mail_notices",
+         "merge_preview", "people", "read_form", "unread_form", "attachment", "live", "mail_html", "message_raw", "mail_notices",
          "preferences", "raw", "status", "stream", "unreadable", "sign_out_form", "suggest", "draft_elsewhere", "saved",
          "saved_new", "saved_create", "saved_preview", "saved_one", "saved_change", "saved_delete",
          "saved_delete_form", "macros", "macro", "macro_preview", "undo_macro", "here", "watching"), ANY),
@@ -395,7 +395,7 @@ def test_roles_are_kept_in_the_desk_file(desk: Desk, noor: Agent) -> None:
         text = export(tx)
         assert apply(tx, SYSTEM, read(text)) == []
     document = read(text)
-    assert document["roles"] == [{"name": "Probe", "permissions": ["answer", "lab"], "queues": ["Billing"]}]
+    assert document["roles"] == [{"name": "Probe", "permissions": ["answer", "lab", "see_all"], "queues": ["Billing"]}]
     assert document["sign_in"] == {"second_step": "optional"}
     document["roles"][0]["permissions"] = ["answer", "supervise"]
     document["sign_in"] = {"second_step": "required"}

@@ -20,7 +20,7 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError
 from channels.base import SendFailed
 from config.settings import SettingsError, resolve_secret
 from hub.delivery import SendResult, deliver
-from hub.feed import type_of
+from hub.feed import TYPES, type_of
 from hub.hub import Hub
 from hub.outside import Answer, NotAllowed, Unanswered, post
 from hub.pump import Happened
@@ -52,6 +52,8 @@ def follow(hub: Hub, tx: Tx, facts: Sequence[Happened]) -> None:
         return
     for fact in facts:
         kind = type_of(fact.name)
+        if kind not in TYPES:
+            continue
         payload = {"type": kind, "timestamp": fact.at.isoformat(), "sequence": fact.id, "data": fact.data}
         for subscriber in subscribers:
             if not subscriber.events or kind in subscriber.events:
