@@ -69,7 +69,8 @@ INBOX: dict[str, str] = {
          "mail_notices",
          "preferences", "raw", "status", "stream", "unreadable", "sign_out_form", "suggest", "draft_elsewhere", "saved",
          "saved_new", "saved_create", "saved_preview", "saved_one", "saved_change", "saved_delete",
-         "saved_delete_form", "macros", "macro", "macro_preview", "undo_macro", "here", "watching"), ANY),
+         "saved_delete_form", "macros", "macro", "macro_preview", "undo_macro", "here", "watching",
+         "unread_form"), ANY),
     **dict.fromkeys(
         ("attach", "claim_form", "reopen_form", "resolve_form", "send", "snooze_form", "wake_form", "try_again", "undo",
          "take_next", "accept", "decline", "run_macro", "tag_form", "untag_form", "now"), ANSWER),
