@@ -16,10 +16,12 @@ from api.tokens import actor_here
 from hub.web import hub_here
 from routing import commands
 from routing.presence import drain, set_status, undrain
+from routing.wrapups import end_wrap_up
 from storage import Tx
 from storage.access import Actor, NotFound
 from storage.desk import Queue
 from storage.people import Agent
+from storage.work import parked_by, wraps_until
 
 part = Part("supervision", "Supervision")
 
@@ -63,7 +65,8 @@ class StatusIn(ReasonIn):
 
 
 class AgentState(BaseModel):
-    """An agent as work sees them. Since `drained_at` nothing new comes."""
+    """An agent as work sees them. Since `drained_at` nothing new comes. So many are `parked`, as the customer has the
+    word, and the last of what is wrapped up ends at `wraps_until`."""
 
     id: int
     name: str
@@ -72,6 +75,8 @@ class AgentState(BaseModel):
     drained_at: datetime | None
     load: int
     capacity: int
+    parked: int
+    wraps_until: datetime | None
 
 
 class QueueState(BaseModel):
@@ -162,6 +167,12 @@ def undrain_agent(agent_id: int, asked: ReasonIn) -> dict[str, Any]:
     return _agent(agent_id, lambda tx, actor: undrain(tx, actor, agent_id, commands.told(asked.reason)))
 
 
+@part.post("/agents/<int:agent_id>/wrap-up/end", body=ReasonIn, gives=AgentState, refuses=(403,))
+def end_agent_wrap_up(agent_id: int, asked: ReasonIn) -> dict[str, Any]:
+    """Say that an agent is done with all they wrap up; somebody else's is a supervisor's business."""
+    return _agent(agent_id, lambda tx, actor: end_wrap_up(tx, actor, agent_id, commands.told(asked.reason)))
+
+
 @part.post("/queues/<int:queue_id>/pause", body=WhyIn, gives=QueueState, refuses=(403, 409))
 def pause_queue(queue_id: int, asked: WhyIn) -> dict[str, Any]:
     """Hand nothing out from a queue until it goes on; its work may be claimed."""
@@ -182,7 +193,8 @@ def _agent(agent_id: int, verb: Callable[[Tx, Actor], object]) -> dict[str, Any]
         if agent is None:
             raise NotFound(f"There is no agent {agent_id}.")
         tx.refresh(agent)
-        return agent.model_dump()
+        shown = {"parked": len(parked_by(tx, agent_id)), "wraps_until": wraps_until(tx, agent_id)}
+        return agent.model_dump() | shown
 
 
 def _queue(queue_id: int, verb: Callable[[Tx, Actor], object]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from hub.recipients import MAIL_KINDS
 from hub.suppression import suppress
 from hub.tokens import Tokens
 from routing.locks import held
+from routing.parking import follow_parking
 from routing.sla import follow_conversation
 from routing.work import assign
 from storage import Tx
@@ -179,6 +180,7 @@ def _bring_back(tx: Tx, sent: Sent, why: str) -> None:
     tx.flush()
     tx.sql(WAITS_AGAIN, tx.now, tx.now, sent.conversation_id)
     follow_conversation(tx, sent.conversation_id)
+    follow_parking(tx, sent.conversation_id)
 
 
 def _told(failure: Failure, address: str) -> str:

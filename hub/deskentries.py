@@ -7,7 +7,16 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from channels import KINDS
-from hub.deskhandout import LastAgentEntry, OrderEntry, RateEntry, ReserveEntry, ServingEntry
+from hub.deskhandout import (
+    LastAgentEntry,
+    OrderEntry,
+    ParkEntry,
+    RateEntry,
+    ReserveEntry,
+    ServingEntry,
+    WrapUpEntry,
+    short,
+)
 from hub.deskvalues import (
     UNITS,
     Channel,
@@ -233,6 +242,8 @@ class QueueEntry(Entry):
     missed_limit: int | None = Field(default=None, ge=1, le=100)
     offers: int = Field(default=1, ge=1, le=50)  # at so many agents a chat rings at once
     last_agent: Annotated[LastAgentEntry | Literal["off"], BeforeValidator(off)] = LastAgentEntry()
+    wrap_up: Annotated[WrapUpEntry | None, short("time")] = None
+    park: Annotated[ParkEntry | None, short("after")] = None
     paused: bool = False
     default: bool = False
 
@@ -245,6 +256,7 @@ class QueueEntry(Entry):
             said["last_agent"] = {"wait": 0}
         elif kept := self.last_agent.model_dump(exclude_defaults=True):
             said["last_agent"] = kept
+        said |= {name: one.said for name in ("wrap_up", "park") if (one := getattr(self, name)) is not None}
         return said | (
             {"reserve": {name: one.model_dump() for name, one in self.reserve.items()}} if self.reserve else {}
         )

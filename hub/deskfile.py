@@ -33,7 +33,15 @@ from hub.deskentries import (
     TargetsEntry,
     WebhookEntry,
 )
-from hub.deskhandout import LastAgentEntry, OrderEntry, RateEntry, ReserveEntry, ServingEntry
+from hub.deskhandout import (
+    LastAgentEntry,
+    OrderEntry,
+    ParkEntry,
+    RateEntry,
+    ReserveEntry,
+    ServingEntry,
+    WrapUpEntry,
+)
 from hub.deskvalues import Entry
 from hub.deskwords import MacroEntry, ReplyEntry
 from hub.outside import NotAllowed, check_address
@@ -177,7 +185,7 @@ def _keys(steps: tuple[int | str, ...]) -> list[str]:
         "then": Placing, "holidays": HolidaysEntry, "sla": SlaEntry, "channels": TargetsEntry,
         "escalate": EscalateEntry, "out_of_hours": ClosedEntry, "on_warning": ActionEntry, "on_breach": ActionEntry,
         "order": OrderEntry, "ladder": StepEntry, "limits": LimitsEntry, "last_agent": LastAgentEntry,
-        "reserve": ReserveEntry, "rate": RateEntry, "queues": ServingEntry,
+        "reserve": ReserveEntry, "rate": RateEntry, "queues": ServingEntry, "wrap_up": WrapUpEntry, "park": ParkEntry,
     }  # fmt: skip
     inside = next((nested[str(step)] for step in reversed(steps[1:-1]) if step in nested), None)
     entry = DeskFile if len(steps) == 1 else inside or entries[str(steps[0])]

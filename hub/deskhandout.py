@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from hub.deskvalues import UNITS, Entry, Span, among, seconds_of, span
+from hub.deskvalues import UNITS, Channel, Entry, Span, among, off, seconds_of, span
 from routing.demand import AGENT_ORDERS, WORK_ORDERS
 from routing.returning import WAIT, WITHIN
 from storage.desk import Queue, RoutingProfile
@@ -35,6 +35,57 @@ class LastAgentEntry(Entry):
     new: bool = False  # new conversations of known customers, too
 
 
+OrOff = Annotated[Span | Literal["off"], BeforeValidator(off)]
+
+
+class WrapUpEntry(Entry):
+    """So long an agent keeps the room, or `keep` per cent of it, of what is resolved; `transfers`: or handed on."""
+
+    time: Span | None = None
+    keep: int = Field(default=100, ge=1, le=100)
+    channels: dict[Channel, OrOff] = {}
+    transfers: bool = False
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What differs from none, as the database keeps it."""
+        return self.model_dump(exclude_defaults=True, exclude={"channels"}) | _by_channel(self.channels)
+
+    @model_validator(mode="after")
+    def _is_some(self) -> WrapUpEntry:
+        if self.time is None and not self.channels:
+            raise ValueError("must have a time, or channels with their times")
+        return self
+
+
+class ParkEntry(Entry):
+    """After so long without a word of the customer a conversation takes `keep` per cent of its weight, none without."""
+
+    after: Span | None = None
+    keep: int = Field(default=0, ge=0, le=99)
+    channels: dict[Channel, OrOff] = {}
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What differs from none, as the database keeps it."""
+        return self.model_dump(exclude_defaults=True, exclude={"channels"}) | _by_channel(self.channels)
+
+    @model_validator(mode="after")
+    def _is_some(self) -> ParkEntry:
+        if self.after is None and not self.channels:
+            raise ValueError("must have an after, or channels with theirs")
+        return self
+
+
+def _by_channel(channels: Mapping[str, Any]) -> dict[str, Any]:
+    return {"channels": {name: 0 if each == "off" else each for name, each in channels.items()}} if channels else {}
+
+
+def short(name: str) -> BeforeValidator:
+    """A span alone stands for an entry that says nothing else."""
+    return BeforeValidator(lambda value: {name: value} if isinstance(value, str | int) else value)
+
+
 class ServingEntry(Entry):
     """How agents of a profile serve a queue: a lower rank first, and only work older than the delay."""
 
@@ -60,6 +111,12 @@ def handout_out(queue: Queue) -> dict[str, Any]:
     if last := said.get("last_agent"):
         kept = {name: span(last[name]) for name in ("wait", "within") if name in last}
         rest["last_agent"] = kept | ({"new": True} if last.get("new") else {}) if last.get("wait", 1) else "off"
+    for name, first in (("wrap_up", "time"), ("park", "after")):
+        if one := said.get(name):
+            channels = {each: span(seconds) if seconds else "off" for each, seconds in one.get("channels", {}).items()}
+            first_of = {first: span(one[first])} if first in one else {}
+            others = {other: one[other] for other in ("keep", "transfers") if other in one}
+            rest[name] = first_of | others | ({"channels": channels} if channels else {})
     return ({"order": order} if order else {}) | spans | rest
 
 

@@ -39,6 +39,7 @@ from hub.redaction import redacted, redacted_message
 from hub.suppression import lift_for_now
 from hub.threads import BEGAN, Thread, thread
 from hub.trust import beside_namesakes, compared, weighed
+from routing.parking import follow_parking
 from routing.sla import follow_conversation
 from routing.work import enqueue
 from storage import Interleaved, Tx, outages
@@ -469,4 +470,5 @@ def _hear(tx: Tx, found: Thread | None, conversation_id: int, message_id: int, i
     under_way = bool(asked.fetchone()[0])
     if under_way and (found.state == "snoozed" or not found.waits):
         follow_conversation(tx, conversation_id)
+        follow_parking(tx, conversation_id)
     return under_way

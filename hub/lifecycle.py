@@ -8,8 +8,10 @@ from sqlmodel import col, select
 
 from hub.arrivals import arrival_again
 from routing.locks import held, hold
+from routing.parking import follow_parking
 from routing.sla import follow_conversation
 from routing.work import close, enqueue
+from routing.wrapups import end_wrap_up_of
 from storage import Tx
 from storage.access import ANSWER, SYSTEM, Actor, Conflict
 from storage.conversations import Conversation
@@ -31,6 +33,7 @@ def snooze(tx: Tx, actor: Actor, conversation_id: int, until: datetime | None) -
     tx.add(conversation)
     tx.emit(ConversationSnoozed(conversation_id, until.isoformat() if until else "", by=actor.by))
     follow_conversation(tx, conversation_id)
+    follow_parking(tx, conversation_id)
     tx.refresh(conversation)
     return conversation
 
@@ -44,6 +47,7 @@ def wake(tx: Tx, actor: Actor, conversation_id: int, why: str = "woken by hand")
         tx.add(conversation)
         tx.emit(ConversationWoken(conversation_id, why, by=actor.by))
         follow_conversation(tx, conversation_id)
+        follow_parking(tx, conversation_id)
         tx.refresh(conversation)
     return conversation
 
@@ -83,6 +87,7 @@ def reopen(tx: Tx, actor: Actor, conversation_id: int, why: str = "reopened by h
     conversation.state = "open"
     tx.add(conversation)
     tx.emit(ConversationReopened(conversation_id, why, by=actor.by))
+    end_wrap_up_of(tx, conversation_id, actor.by)
     enqueue(tx, arrival_again(tx, conversation))
     tx.refresh(conversation)
     return conversation

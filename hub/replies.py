@@ -23,6 +23,7 @@ from hub.recipients import MAIL_KINDS, checked, reply_all
 from hub.suppression import refusal
 from hub.tokens import Tokens
 from routing.locks import held
+from routing.parking import follow_parking
 from routing.work import answered, claim, unanswered
 from storage import Tx
 from storage.access import ANSWER, SUPERVISE, Actor, Conflict, Forbidden, NotFound
@@ -208,6 +209,8 @@ def undo(tx: Tx, actor: Actor, message_id: int) -> Message:
     if conversation.waiting_since is None and not waited:
         conversation.waiting_since = _waited_since(tx, conversation.id or 0, message_id)
         tx.add(conversation)
+        tx.flush()
+    follow_parking(tx, message.conversation_id)
     tx.emit(ReplyUndone(message.conversation_id, message_id, by=actor.by))
     return message
 

@@ -27,6 +27,7 @@ from inbox.thread import note_reading
 from inbox.when import NotUnderstood, moment_of
 from inbox.wording import first_name, full
 from routing import work
+from routing.wrapups import end_wrap_up
 from storage import Tx
 from storage.access import Conflict, NotFound, conversation_for
 from storage.conversations import Conversation
@@ -45,6 +46,7 @@ def register(blueprint: Blueprint) -> None:
     blueprint.add_url_rule("/inbox/offers/<int:number>/decline", view_func=decline, methods=["POST"])
     blueprint.add_url_rule("/inbox/next", view_func=take_next, methods=["POST"])
     blueprint.add_url_rule("/inbox/status", view_func=status, methods=["POST"])
+    blueprint.add_url_rule("/inbox/wrap-up/end", view_func=wrapped_up, methods=["POST"])
     blueprint.add_url_rule("/inbox/preferences", view_func=preferences, methods=["POST"])
     blueprint.add_url_rule("/inbox/mail-notices", view_func=mail_notices, methods=["POST"])
     blueprint.add_app_template_global(lambda: bool(hub_here().settings.notices_by), "mail_notices_offered")
@@ -268,6 +270,15 @@ def status() -> ResponseReturnValue:
     }
     _renew(who)
     return changed(here().open_id, Toast(said.get(wanted, wanted)))
+
+
+def wrapped_up() -> ResponseReturnValue:
+    """Done with everything that was still to be written down."""
+    who = viewer()
+    with hub_here().store.write() as tx:
+        end_wrap_up(tx, who.actor, who.id)
+    _renew(who)
+    return changed(here().open_id, Toast("Wrapped up: your room is free again."))
 
 
 def mail_notices() -> ResponseReturnValue:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 
@@ -22,12 +22,13 @@ from routing import commands, work
 from routing.overview import AgentLine, QueueLine, WaitingLine, agent_lines, queue_lines, waiting_lines
 from routing.presence import drain, undrain
 from routing.work import why_waiting
+from routing.wrapups import end_wrap_up
 from storage import Tx
 from storage.access import SUPERVISE, Actor, Conflict, Forbidden, NotFound, conversation_for
 from storage.conversations import Conversation
 from storage.desk import Queue
 from storage.people import Agent
-from storage.work import WorkItem, live_item
+from storage.work import WorkItem, live_item, parked_by, wraps_until
 
 SEEN = 12  # conversations of an agent that are listed
 
@@ -70,7 +71,14 @@ class Floor:
 
     @property
     def agent_rows(self) -> list[str]:
-        return [_agent_row(agent, span(self.now - agent.since) if agent.since else "") for agent in self.agents]
+        return [
+            _agent_row(
+                agent,
+                span(self.now - agent.since) if agent.since else "",
+                span(agent.wraps_until - self.now) if agent.wraps_until else "",
+            )
+            for agent in self.agents
+        ]
 
     @property
     def waiting_rows(self) -> list[str]:
@@ -100,6 +108,8 @@ class Sheet:
     queues: list[Queue] | None = None
     agent: Agent | None = None
     has: list[tuple[Conversation, str]] | None = None
+    parked: set[int] = field(default_factory=set)  # which of these
+    wraps_until: datetime | None = None
     queue: Queue | None = None
 
 
@@ -173,7 +183,10 @@ def agent_sheet(tx: Tx, who: Viewer, number: int) -> Sheet:
     )
     rows = list(tx.exec(owned))
     names = names_of(tx, {row.contact_id for row in rows})
-    return Sheet("agents", tx.now, agent=agent, has=[(row, names[row.contact_id]) for row in rows])
+    has = [(row, names[row.contact_id]) for row in rows]
+    return Sheet(
+        "agents", tx.now, agent=agent, has=has, parked=parked_by(tx, number), wraps_until=wraps_until(tx, number)
+    )
 
 
 def queue_sheet(tx: Tx, who: Viewer, number: int) -> Sheet:
@@ -243,6 +256,9 @@ def _about_agent(tx: Tx, actor: Actor, number: int, what: str, reason: str) -> T
     if what == "undrain":
         undrain(tx, actor, number, reason)
         return Toast(f"Work comes to {_first(tx, number)} again.", undo=undo, values={"do": "drain"})
+    if what == "wrapped":
+        end_wrap_up(tx, actor, number, reason)
+        return Toast(f"{_first(tx, number)} has done with wrapping up.")
     if what not in ("available", "away", "offline"):
         raise NotFound(f"There is no command {what!r}.")
     give_back = None if what == "available" else request.form.get("give_back") == "on"
@@ -310,9 +326,9 @@ def _waiting_row(one: Waits, pill: Pill | None, waits: str) -> str:
 
 
 @lru_cache(maxsize=2000)
-def _agent_row(agent: AgentLine, since: str) -> str:
+def _agent_row(agent: AgentLine, since: str, wraps: str) -> str:
     """One agent as HTML: of hundreds only a few differ from a second ago."""
-    return Markup(render_template("inbox/_floor_agent.html", agent=agent, since=since))
+    return Markup(render_template("inbox/_floor_agent.html", agent=agent, since=since, wraps=wraps))
 
 
 def _supervisor() -> Viewer:

@@ -18,7 +18,7 @@ from storage.desk import Queue
 from storage.participants import Participant
 from storage.people import Agent, Contact, Identity, Merge, identities_of
 from storage.tags import all_tags, tags_of
-from storage.work import latest_labels
+from storage.work import latest_labels, open_assignment
 
 EARLIER = 6
 
@@ -37,6 +37,7 @@ class Panel:
     why: list[str]
     waiting: list[str]
     labels: list[str]
+    parked: bool
     earlier: list[Conversation]
     earlier_count: int
     merges: list[Merge] = field(default_factory=list)
@@ -68,7 +69,7 @@ def panel(tx: Tx, who: Viewer, conversation: Conversation, name: str) -> Panel:
     others = _conversations_of(tx, who, person.id or 0, conversation.id or 0)
     assigned = conversation.assignee_id is not None
     number = conversation.id or 0
-    identities = identities_of(tx, person.id or 0)
+    identities, owned = identities_of(tx, person.id or 0), open_assignment(tx, number)
     merges = select(Merge).where(Merge.survivor_id == person.id, col(Merge.undone_at).is_(None))
     return Panel(
         person=person,
@@ -81,6 +82,7 @@ def panel(tx: Tx, who: Viewer, conversation: Conversation, name: str) -> Panel:
         why=list(work.why_assigned(tx, number)) if assigned or conversation.state == "resolved" else [],
         waiting=list(work.why_waiting(tx, number)) if not assigned and conversation.state != "resolved" else [],
         labels=latest_labels(tx, number),
+        parked=owned is not None and owned.parked_at is not None,
         earlier=others[:EARLIER],
         earlier_count=len(others),
         merges=list(tx.exec(merges.order_by(col(Merge.id).desc()).limit(3))),

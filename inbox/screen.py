@@ -36,7 +36,7 @@ from storage.macros import Macro
 from storage.participants import Participant
 from storage.people import Agent, Identity
 from storage.search import parse_query, search
-from storage.work import Offer, live_offers
+from storage.work import Offer, live_offers, wraps_until
 
 MORNING = time(8)
 
@@ -152,6 +152,7 @@ class Screen:
     place: Place
     counts: Counts
     rings: list[Ring]
+    wraps_until: datetime | None  # the last of what this agent wraps up
     listing: Listing | None
     open: Open | None
     fact_id: int
@@ -191,6 +192,7 @@ def screen(hub: Hub, tx: Tx, who: Viewer, where: Place, *, composer: Composer | 
         place=where,
         counts=counts(tx, who),
         rings=rings(tx, who),
+        wraps_until=wraps_until(tx, who.id),
         listing=list_for(tx, who, where),
         open=opened,
         fact_id=latest_fact(tx),

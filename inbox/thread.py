@@ -65,6 +65,7 @@ TOLD = (
     "ConversationEscalated",
     "ConversationPrioritised",
     "ConversationLabelled",
+    "ConversationUnparked",
     "ConversationPinned",
     "ConversationUnpinned",
     "TransferQuestioned",
@@ -354,6 +355,8 @@ def _event(row: FactRow, who: Viewer, agents: dict[int, str], traces: dict[int |
         case "ConversationLabelled":
             labels = f"labelled it {', '.join(data['labels'])}" if data["labels"] else "took its labels away"
             return event("tag", by, f"{labels}{_said(data)}")
+        case "ConversationUnparked" if data["over_capacity_by"]:
+            return event("user", agent, f"took it up again, {data['over_capacity_by']} over capacity")
         case "ConversationPinned" if data["agent_id"]:
             kept = full(datetime.fromisoformat(data["until"]), who.zone)
             return event("pin", by, f"pinned it to {'you' if agent == 'You' else agent} until {kept}{_said(data)}")

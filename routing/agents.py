@@ -26,14 +26,15 @@ def give_load(tx: Tx, agent_id: int, weight: int, *, worked: bool = False) -> No
 
 
 def load_drift(tx: Tx) -> dict[int, tuple[int, int]]:
-    """Agents whose load differs from the weight of their live offers and open assignments: (load, expected).
+    """Agents whose load differs from the weight of live offers, open assignments and wrap-ups: (load, expected).
 
     Empty unless something is wrong; tests and metrics ask.
     """
     expected: dict[int, int] = defaultdict(int)
     for agent_id, weight in tx.sql(
         "SELECT agent_id, sum(weight) FROM offer WHERE state = 'offered' GROUP BY agent_id UNION ALL "
-        "SELECT agent_id, sum(weight) FROM assignment WHERE ended_at IS NULL GROUP BY agent_id"
+        "SELECT agent_id, sum(weight) FROM assignment WHERE ended_at IS NULL GROUP BY agent_id UNION ALL "
+        "SELECT agent_id, sum(weight) FROM assignment WHERE wrap_until IS NOT NULL GROUP BY agent_id"
     ).fetchall():
         expected[agent_id] += int(weight)
     loads = tx.sql("SELECT id, load FROM agent").fetchall()

@@ -175,6 +175,12 @@ class Engine:
         takers = self._staff.takers(line, item, now)
         return Verdict(takers.bit_count(), self._staff.rejected(line, item, takers, now))
 
+    def those(self, item: Waiting, why: str, now: float) -> list[int]:
+        """Who serves the item's queue with the skills, and can't take it for this reason of `routing.supply`."""
+        line = self._line(item.kind, now)
+        bits = line.agents & line.gate_for(item, now).bits.get(why, 0)
+        return sorted(place.now.id for place in self._staff.each(bits))
+
     def ranking(self, agent_id: int, now: float, most: int = 50) -> list[Waiting]:
         """The first of every line that this agent may take from by hand, what he would be given first before."""
         heads = self._heads(self._staff.places[agent_id], now, by_hand=True)

@@ -18,13 +18,18 @@ from storage.store import Tx
 
 log = logging.getLogger(__name__)
 
-# What an agent has, by channel and labels; the marks are filled in by `_among`.
+# What an agent has that is not parked, or wraps up, by channel and labels; the marks are filled in by `_among`.
 _OPEN = (
-    "SELECT offer.agent_id, work_item.channel, work_item.labels, count(*) FROM offer "
+    "SELECT offer.agent_id, work_item.channel, work_item.labels, count(*), 0, 0 FROM offer "
     "JOIN work_item ON work_item.id = offer.work_item_id WHERE offer.state = 'offered'{ringing} "
     "GROUP BY offer.agent_id, work_item.channel, work_item.labels UNION ALL "
-    "SELECT assignment.agent_id, work_item.channel, work_item.labels, count(*) FROM assignment "
-    "JOIN work_item ON work_item.id = assignment.work_item_id WHERE assignment.ended_at IS NULL{owned} "
+    "SELECT assignment.agent_id, work_item.channel, work_item.labels, count(*), 0, 0 FROM assignment "
+    "JOIN work_item ON work_item.id = assignment.work_item_id "
+    "WHERE assignment.ended_at IS NULL AND assignment.parked_at IS NULL{owned} "
+    "GROUP BY assignment.agent_id, work_item.channel, work_item.labels UNION ALL "
+    "SELECT assignment.agent_id, work_item.channel, work_item.labels, count(*), count(*), sum(assignment.weight) "
+    "FROM assignment JOIN work_item ON work_item.id = assignment.work_item_id "
+    "WHERE assignment.wrap_until IS NOT NULL{owned} "
     "GROUP BY assignment.agent_id, work_item.channel, work_item.labels"
 )
 STATUS = "CASE WHEN status = 'available' AND drained_at IS NOT NULL THEN 'draining' ELSE status END"
@@ -61,9 +66,14 @@ def roster(tx: Tx, book: RuleBook, only: Collection[int] | None = None) -> list[
         queues[agent_id].append(queue_id)
     opened: dict[int, Counter[str]] = defaultdict(Counter)
     labelled: dict[int, Counter[str]] = defaultdict(Counter)
+    wrapped: dict[int, Counter[str]] = defaultdict(Counter)
+    wrapping: Counter[int] = Counter()
     statement = _OPEN.format(ringing=_among("offer.agent_id", only)[0], owned=_among("assignment.agent_id", only)[0])
-    for agent_id, channel, labels, number in tx.sql(statement, *ids, *ids).fetchall():
+    for agent_id, channel, labels, number, done, weight in tx.sql(statement, *ids, *ids, *ids).fetchall():
         opened[agent_id][channel] += number
+        if done:
+            wrapped[agent_id][channel] += done
+            wrapping[agent_id] += int(weight)
         for label in read_labels(labels):
             labelled[agent_id][label] += number
     among, ids = _among("id", only)
@@ -80,7 +90,7 @@ def roster(tx: Tx, book: RuleBook, only: Collection[int] | None = None) -> list[
             Candidate(
                 agent_id, status, skills[agent_id], serving, profile.limits_of(capacity), load, seconds(idle),
                 seconds(last), opened[agent_id], labelled[agent_id], recent.get(agent_id, ()),
-                rings=profile.rings,
+                wrapping[agent_id], wrapped[agent_id], rings=profile.rings,
             )
         )  # fmt: skip
     return found

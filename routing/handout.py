@@ -36,9 +36,9 @@ NO_PROFILE = Profile()
 
 
 def read_terms(queue: Queue) -> Terms:
-    """`handout`: {work, agent, reserve: {channel: {leave, until}}, boost, max_wait, offers, paused};
-    seconds, and until in
-    per cent of the target."""
+    """`handout`: {work, agent, reserve: {channel: {leave, until}}, boost, max_wait, offers, paused}; seconds, and until
+    in per cent of the target. What else it says is in `routing.rules.QueueTerms`.
+    """
     said = queue.handout
     return Terms(
         int(queue.id or 0),

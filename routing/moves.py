@@ -11,8 +11,9 @@ from sqlmodel import SQLModel
 from routing.agents import give_load
 from routing.handout import COOLDOWN
 from routing.rules import rule_book
+from routing.shares import Share
 from routing.steps import go_on, rest
-from storage.facts import ConversationAssigned, ConversationReleased, OfferEnded, OfferMade
+from storage.facts import ConversationAssigned, ConversationReleased, OfferEnded, OfferMade, WrapUpStarted
 from storage.store import Tx
 
 INSERT_OFFER = (
@@ -21,7 +22,7 @@ INSERT_OFFER = (
 )
 INSERT_ASSIGNMENT = (
     "INSERT INTO assignment(conversation_id, work_item_id, agent_id, weight, via, over_capacity_by, by, started_at, "
-    "ended_why, explanation) VALUES(?, ?, ?, ?, ?, ?, ?, ?, '', ?)"
+    "ended_why, park_at, explanation) VALUES(?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?)"
 )
 # What the router does for many at once is in routing/settling.py.
 OFFER_ITEM = "UPDATE work_item SET state = 'offered', agent_id = ?, version = version + 1 WHERE id = ?"
@@ -97,27 +98,45 @@ def own(
     """Open an assignment; its weight counts already. Answers its id. What was pinned has come where it should."""
     tx.sql(OWN_ITEM, agent_id, item_id)
     rest(tx, item_id)
+    queue_id, channel = tx.sql("SELECT queue_id, channel FROM work_item WHERE id = ?", item_id).fetchone()
     row = tx.sql(
-        f"{INSERT_ASSIGNMENT} RETURNING id", conversation_id, item_id, agent_id, weight, via, over, by, tx.now, why
-    ).fetchone()
+        f"{INSERT_ASSIGNMENT} RETURNING id",
+        conversation_id, item_id, agent_id, weight, via, over, by, tx.now, park_at(tx, queue_id, channel), why,
+    ).fetchone()  # fmt: skip
     tx.sql(OWN_CONVERSATION, agent_id, conversation_id)
     tx.sql("UPDATE agent SET idle_since = ?, last_offer_at = ? WHERE id = ?", tx.now, tx.now, agent_id)
     tx.emit(ConversationAssigned(conversation_id, item_id, agent_id, via, over, by, reason))
     return int(row[0])
 
 
-def disown(tx: Tx, conversation_id: int, why: str, by: str) -> int | None:
-    """Close the open assignment and free its weight. Answers who had it; None when nobody did."""
+def park_at(tx: Tx, queue_id: int, channel: str) -> datetime | None:
+    """When work of a queue that somebody gets now may be parked at the earliest."""
+    queue = rule_book(tx).queues.get(queue_id)
+    share = queue.park.on(channel) if queue else None
+    return None if share is None else tx.now + timedelta(seconds=share.seconds)
+
+
+def disown(tx: Tx, conversation_id: int, why: str, by: str, wrap_up: Share | None = None) -> int | None:
+    """Close the open assignment and free its weight, but for what is kept to `wrap_up` what was not parked.
+
+    Answers who had it; None when nobody did.
+    """
     row = tx.sql(
-        "UPDATE assignment SET ended_at = ?, ended_why = ? WHERE conversation_id = ? AND ended_at IS NULL "
-        "RETURNING agent_id, weight",
+        "UPDATE assignment SET ended_at = ?, ended_why = ?, park_at = NULL WHERE conversation_id = ? "
+        "AND ended_at IS NULL RETURNING id, agent_id, weight, parked_at",
         tx.now, why, conversation_id,
     ).fetchone()  # fmt: skip
     if row is None:
         return None
-    give_load(tx, row[0], row[1], worked=True)
-    tx.emit(ConversationReleased(conversation_id, row[0], why, by))
-    return int(row[0])
+    assignment_id, agent_id, weight, parked_at = row
+    kept = 0 if wrap_up is None or parked_at is not None else wrap_up.of(weight)
+    give_load(tx, agent_id, weight - kept, worked=not kept)
+    tx.emit(ConversationReleased(conversation_id, agent_id, why, by))
+    if kept and wrap_up is not None:
+        until = tx.now + timedelta(seconds=wrap_up.seconds)
+        tx.sql("UPDATE assignment SET weight = ?, wrap_until = ? WHERE id = ?", kept, until, assignment_id)
+        tx.emit(WrapUpStarted(conversation_id, agent_id, kept, until.isoformat(), by))
+    return int(agent_id)
 
 
 def requeue(tx: Tx, item_id: int, conversation_id: int) -> None:

@@ -49,8 +49,14 @@ _AGENTS = (
     "AND (load > 0 OR EXISTS (SELECT 1 FROM agent_queue WHERE agent_queue.agent_id = agent.id))"
 )
 _HAVE = (
-    "SELECT assignment.agent_id, work_item.channel, work_item.labels, count(*) FROM assignment "
+    "SELECT assignment.agent_id, work_item.channel, work_item.labels, count(*), "
+    "sum(CASE WHEN assignment.parked_at IS NULL THEN 0 ELSE 1 END) FROM assignment "
     "JOIN work_item ON work_item.id = assignment.work_item_id WHERE assignment.ended_at IS NULL "
+    "GROUP BY assignment.agent_id, work_item.channel, work_item.labels"
+)
+_WRAPS = (
+    "SELECT assignment.agent_id, work_item.channel, work_item.labels, count(*), max(assignment.wrap_until) "
+    "FROM assignment JOIN work_item ON work_item.id = assignment.work_item_id WHERE wrap_until IS NOT NULL "
     "GROUP BY assignment.agent_id, work_item.channel, work_item.labels"
 )
 _RINGING = "SELECT agent_id, count(*) FROM offer WHERE state = 'offered' GROUP BY agent_id"
@@ -86,7 +92,8 @@ class QueueLine:
 @dataclass(frozen=True, slots=True)
 class AgentLine:
     """An agent now. `has` counts conversations by kind of channel, `rings` those that ring. `labels` counts those with
-    each label, and `full` names the channels and labels of which he has as many as his profile allows."""
+    each label, and `full` names the channels and labels of which he has as many as his profile allows. `parked` of what
+    he has waits for the customer, and he wraps up `wraps` more, the last until `wraps_until`."""
 
     id: int
     name: str
@@ -99,6 +106,9 @@ class AgentLine:
     rings: int
     labels: tuple[tuple[str, int], ...] = ()
     full: tuple[str, ...] = ()
+    parked: int = 0
+    wraps: int = 0
+    wraps_until: datetime | None = None
 
     @property
     def number(self) -> int:
@@ -162,16 +172,24 @@ def agent_lines(tx: Tx) -> list[AgentLine]:
     """Everybody who serves a queue or has work: who is there first, then by name."""
     has: dict[int, Counter[str]] = defaultdict(Counter)
     labels: dict[int, Counter[str]] = defaultdict(Counter)
-    for agent_id, channel, named, number in tx.sql(_HAVE).fetchall():
+    counted: dict[int, Counter[str]] = defaultdict(Counter)  # against the limits of channels and labels
+    parked, wraps = Counter[int](), Counter[int]()
+    until: dict[int, datetime] = {}
+    for agent_id, channel, named, number, resting in tx.sql(_HAVE).fetchall():
         has[agent_id][channel] += number
-        for label in read_labels(named):
-            labels[agent_id][label] += number
+        parked[agent_id] += int(resting)
+        labels[agent_id].update(dict.fromkeys(read_labels(named), number))
+        counted[agent_id].update(dict.fromkeys([channel, *_named(named)], number - int(resting)))
+    for agent_id, channel, named, number, last in tx.sql(_WRAPS).fetchall():
+        wraps[agent_id] += number
+        until[agent_id] = max(until.get(agent_id, tx.now), moment(last) or tx.now)
+        counted[agent_id].update(dict.fromkeys([channel, *_named(named)], number))
     rings, book = dict(tx.sql(_RINGING).fetchall()), rule_book(tx)
     lines = [
         AgentLine(
             agent_id, name, status, moment(since), drained is not None, load, capacity,
             tuple(sorted(has[agent_id].items())), rings.get(agent_id, 0), tuple(sorted(labels[agent_id].items())),
-            _full(book.profile(profile_id), has[agent_id], labels[agent_id]),
+            _full(book.profile(profile_id), counted[agent_id]), parked[agent_id], wraps[agent_id], until.get(agent_id),
         )
         for agent_id, name, status, since, drained, load, capacity, profile_id in tx.sql(_AGENTS).fetchall()
     ]  # fmt: skip
@@ -193,10 +211,15 @@ def waiting_lines(tx: Tx, queue_id: int | None = None, most: int = MOST) -> list
     return [_waiting(row) for row in rows]
 
 
-def _full(profile: Profile, has: Mapping[str, int], labels: Mapping[str, int]) -> tuple[str, ...]:
+def _full(profile: Profile, counted: Mapping[str, int]) -> tuple[str, ...]:
     limits = profile.limits_of(0)
-    full = [name for name, most in limits.channels.items() if has.get(name, 0) >= most]
-    return (*sorted(full), *sorted(name for name, most in limits.labels.items() if labels.get(name, 0) >= most))
+    full = [name for name, most in limits.channels.items() if counted.get(name, 0) >= most]
+    return (*sorted(full), *sorted(name for name, most in limits.labels.items() if counted.get(f"#{name}", 0) >= most))
+
+
+def _named(document: Any) -> list[str]:
+    """Labels, told apart from channels of the same name."""
+    return [f"#{label}" for label in read_labels(document)]
 
 
 def _waiting(row: Any) -> WaitingLine:

@@ -41,6 +41,7 @@ _SOONER = (
 )
 _HINDERS = {
     "room": "you have no room",
+    "wrap_up": "you are wrapping up; say that you are done first",
     "channel": "you have as many of this channel as your profile allows",
     "label": "you have as many of its kind as your profile allows",
     "blocked": "what you have open must not be interrupted by it",

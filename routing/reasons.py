@@ -15,13 +15,15 @@ from routing.live import Stand
 from routing.rules import QueueTerms, rule_book, terms_now
 from routing.staff import THERE
 from routing.steps import standing_of
+from storage.columns import moment
 from storage.conversations import Conversation
 from storage.desk import Queue
 from storage.people import Agent, ApiToken
 from storage.store import Tx
-from storage.work import Assignment, Offer, WorkItem
+from storage.work import Assignment, Offer, WorkItem, open_assignment
 
 Explanation = list[str]  # sentences for people, the most telling first
+FEW = 3  # people who are named one by one
 
 _REJECTED = {
     "away": ("is away", "are away"),
@@ -29,6 +31,7 @@ _REJECTED = {
     "draining": ("finishes work and gets nothing new", "finish work and get nothing new"),
     "skill": ("lacks the skill", "lack the skill"),
     "room": ("is full", "are full"),
+    "wrap_up": ("is wrapping up", "are wrapping up"),
     "pull": ("takes such work by hand only", "take such work by hand only"),
     "channel": ("has as many of this channel as allowed", "have as many of this channel as allowed"),
     "label": ("has as many with its labels as allowed", "have as many with its labels as allowed"),
@@ -87,7 +90,8 @@ def why_waiting(tx: Tx, conversation_id: int) -> Explanation:
     if item is None or conversation is None:
         return ["It was never put into a queue."]
     if item.state == "assigned" and item.agent_id is not None:
-        return [f"It does not wait: {agent_names(tx, [item.agent_id])[item.agent_id]} has it."]
+        name = agent_names(tx, [item.agent_id])[item.agent_id]
+        return [f"It does not wait: {name} has it.", *_about_parking(tx, conversation, name)]
     if item.state in ("closed", "cancelled"):
         return ["It does not wait: it is resolved."]
     if item.state == "offered" and item.agent_id is not None:
@@ -103,6 +107,29 @@ def why_waiting(tx: Tx, conversation_id: int) -> Explanation:
         return [*hours, waited, "Until then it is offered to nobody, but anybody may claim it."]
     about = [*_about_candidates(tx, item, queue), *_about_keeping(tx, item), *_about_ladder(tx, item)]
     return [*hours, waited, *_about_pin(tx, item), *about]
+
+
+def _about_parking(tx: Tx, conversation: Conversation, name: str) -> list[str]:
+    owned = open_assignment(tx, conversation.id or 0)
+    if owned is None or owned.parked_at is None:
+        return []
+    until = "it wakes" if conversation.state == "snoozed" else "the customer answers"
+    takes = f"{owned.weight} of {name}'s capacity" if owned.weight else f"nothing of {name}'s capacity"
+    return [f"It has been parked for {_duration(tx.now - owned.parked_at)}: it takes {takes} until {until}."]
+
+
+def _about_wrapping(tx: Tx, agent_ids: list[int], terms: QueueTerms) -> list[str]:
+    """Who of those wraps up until when, whoever is free first before."""
+    marks = ",".join("?" * len(agent_ids))
+    rows = tx.sql(
+        "SELECT agent.name, min(assignment.wrap_until) FROM assignment JOIN agent ON agent.id = assignment.agent_id "
+        f"WHERE assignment.wrap_until IS NOT NULL AND agent.id IN ({marks}) GROUP BY agent.id, agent.name "
+        f"ORDER BY 2, 1 LIMIT {FEW}",
+        *agent_ids,
+    ).fetchall()  # fmt: skip
+    zone = terms.calendar.zone
+    moments = [(name, (moment(until) or tx.now).astimezone(zone)) for name, until in rows]
+    return [f"{name} is wrapping up until {until:%H:%M} ({zone})." for name, until in moments]
 
 
 def _about_pin(tx: Tx, item: WorkItem) -> list[str]:
@@ -269,6 +296,8 @@ def _about_candidates(tx: Tx, item: WorkItem, queue: Queue) -> list[str]:
             f"Nobody in {queue.name} has {_skills(item.skills)}: give somebody the skill or transfer the conversation."
         ]
     sentences = [f"{skilled} agent{'s' if skilled > 1 else ''} in {queue.name}{needed}: {_counts(others)}."]
+    if "wrap_up" in others:
+        sentences += _about_wrapping(tx, engine.those(wanted, "wrap_up", now), terms_now(tx, item.queue_id))
     if "label" in others:
         sentences.append(f"It is labelled {' and '.join(wanted.labels)}: of such work one has only so much at once.")
     if "cooldown" in others:

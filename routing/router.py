@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
+from routing import parking
 from routing.climb import BATCH as STEPS
 from routing.climb import climb, is_due, mistimed, retime
 from routing.engine import Decision
@@ -16,6 +17,7 @@ from routing.live import LiveFloor
 from routing.presence import expire_offers, rings_too_long
 from routing.settling import settle
 from routing.targets import is_overdue, note_overdue
+from routing.wrapups import end_over, is_over
 from storage import Store, Tx
 from storage.checks import note_check
 from storage.desk import desk_version
@@ -51,6 +53,7 @@ class Router:
         self._renew_at: datetime | None = None
         self._floor = LiveFloor()
         self._timed: int | None = None  # the state of the desk by which the next steps of ladders are written down
+        self._parked: int | None = None  # and the moments at which parking is looked at
         self._check_at = store.clock() + CHECK_EVERY
 
     def run_once(self) -> int:
@@ -97,6 +100,23 @@ class Router:
         self._timed = version
         return self.store.submit(climb) if due or wrong else 0
 
+    def park_once(self) -> int:
+        """Park what rests long enough and unpark what the customer came back to; how many that were."""
+        with self.store.read() as tx:
+            version, due = desk_version(tx), parking.is_due(tx)
+            wrong = [] if version == self._parked else parking.mistimed(tx)
+        for some in range(0, len(wrong), STEPS):
+            self.store.submit(partial(parking.retime, wrong=wrong[some : some + STEPS]))
+        self._parked = version
+        return self.store.submit(parking.park) if due or wrong else 0
+
+    def wrap_up_once(self) -> int:
+        """End wrapping up that has had its time; how much that was."""
+        with self.store.read() as tx:
+            if not is_over(tx):
+                return 0
+        return self.store.submit(end_over)
+
     def check_once(self) -> int:
         """Compare what is kept in memory with the database, and write down what differs; how much did.
 
@@ -120,6 +140,8 @@ class Router:
         self.expire_once()
         self.breach_once()
         self.climb_once()
+        self.wrap_up_once()
+        self.park_once()
         if self.store.clock() >= self._check_at:
             self.check_once()
 

@@ -22,6 +22,7 @@ from routing.limits import NONE, Limits, read_limits
 from routing.lookups import is_looked_up
 from routing.promises import FIRST_REPLY, KINDS, Promises, promised
 from routing.returning import USUALLY, LastAgent, read_last_agent
+from routing.shares import NONE_KEPT, Shares, read_parking, read_wrap_up
 from storage.access import Conflict
 from storage.calendars import CalendarPlan
 from storage.desk import Queue, RoutingProfile, RoutingRule, changes_desk, default_queue, desk_version
@@ -54,6 +55,8 @@ class QueueTerms:
     ladder: Ladder = ()
     limits: Limits = NONE
     last_agent: LastAgent = USUALLY
+    wrap_up: Shares = NONE_KEPT
+    park: Shares = NONE_KEPT
 
     def holds(self, now: datetime) -> bool:
         """Whether work waits here for the opening instead of an agent."""
@@ -121,6 +124,8 @@ class RuleBook:
         self.lookups = tuple(sorted(name for name in asked if is_looked_up(name)))
         self._ladders = {rule.id: rule.ladder for rule in self.rules if rule.ladder}
         self.has_ladders = bool(self._ladders) or any(queue.ladder for queue in self.queues.values())
+        self.wraps_up = any(queue.wrap_up.exist for queue in self.queues.values())
+        self.parks = any(queue.park.exist for queue in self.queues.values())
         self.queues_by_name = {queue.name: queue for queue in self.queues.values()}
         self._unmatched = None if self.default is None else self._by_default(self.default)
 
@@ -298,6 +303,8 @@ def _terms(queue: Queue, calendar: Calendar) -> QueueTerms:
         _ladder(f"queue {queue.name}", queue.ladder),
         read_limits(queue.limits),
         read_last_agent(said.get("last_agent", {})),
+        read_wrap_up(said.get("wrap_up", {})),
+        read_parking(said.get("park", {})),
     )
 
 

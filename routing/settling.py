@@ -11,7 +11,7 @@ from routing.engine import Decision
 from routing.floor import STATUS
 from routing.handout import RING_SECONDS
 from routing.locks import held_rows
-from routing.moves import INSERT_ASSIGNMENT, INSERT_OFFER, OFFER_ITEM, OWN_CONVERSATION, OWN_ITEM
+from routing.moves import INSERT_ASSIGNMENT, INSERT_OFFER, OFFER_ITEM, OWN_CONVERSATION, OWN_ITEM, park_at
 from routing.rules import rule_book
 from routing.steps import rest
 from storage.facts import ConversationAssigned, OfferMade
@@ -56,7 +56,10 @@ def settle(tx: Tx, decisions: Sequence[Decision]) -> int:
         else:
             # Accepted without ringing: so every match has an offer.
             offers.append((item.id, item.conversation_id, agent_id, "accepted", item.weight, now, now, now, why))
-            assignments.append((item.conversation_id, item.id, agent_id, item.weight, "auto", 0, "system", now, why))
+            assignments.append((
+                item.conversation_id, item.id, agent_id, item.weight, "auto", 0, "system", now,
+                park_at(tx, item.queue_id, item.channel), why,
+            ))  # fmt: skip
             owners.append((agent_id, item.conversation_id))
             for other in agent_ids[1:]:  # an agent whom the decision took for one to be asked
                 holding.give_back(other, item.weight)

@@ -37,7 +37,8 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """An agent as he is now. `open` and `labelled` count what he has by channel and by label, and `recent` are the
-    moments at which work came, as far as the rate needs them. `refuses` are channels that his status leaves out;
+    moments at which work came, as far as the rate needs them. What he wraps up counts in all of these, too; `wrapping`
+    is its part of the load, `wrapped` its numbers by channel. `refuses` are channels that his status leaves out;
     `rings` are those whose work he is asked for before it is his, None being all.
     """
 
@@ -52,6 +53,8 @@ class Candidate:
     open: Mapping[str, int] = field(default_factory=dict)
     labelled: Mapping[str, int] = field(default_factory=dict)
     recent: tuple[float, ...] = ()
+    wrapping: int = 0
+    wrapped: Mapping[str, int] = field(default_factory=dict)
     refuses: frozenset[str] = frozenset()
     rings: frozenset[str] | None = None
 
@@ -86,9 +89,9 @@ def objection(
     if slot.channel in limits.pull:
         return "pull"
     if load + slot.weight > limits.capacity:
-        return "room"
-    if opened.get(slot.channel, 0) >= limits.channels.get(slot.channel, 1_000_000):
-        return "channel"
+        return "room" if load + slot.weight - one.wrapping > limits.capacity else "wrap_up"
+    if opened.get(slot.channel, 0) >= (most := limits.channels.get(slot.channel, 1_000_000)):
+        return "channel" if opened[slot.channel] - one.wrapped.get(slot.channel, 0) >= most else "wrap_up"
     if slot.labels and any(labelled.get(label, 0) >= limits.labels.get(label, 1_000_000) for label in slot.labels):
         return "label"
     if limits.blocks and any(opened.get(busy, 0) and slot.channel in limits.blocks[busy] for busy in limits.blocks):

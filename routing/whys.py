@@ -17,7 +17,7 @@ from routing.moves import ringing_at
 from routing.reasons import told_decision, told_ownership, told_path, told_rejected, why_waiting
 from routing.supply import Candidate
 from storage.store import Tx
-from storage.work import Assignment, Offer, WorkItem
+from storage.work import Assignment, Offer, WorkItem, open_assignment
 
 LATEST = 50  # offers and assignments that are told
 
@@ -83,12 +83,15 @@ def _engine(tx: Tx, item: WorkItem) -> tuple[Engine, Waiting | None]:
     stand, now = Stand.read(tx), tx.now.timestamp()
     book, engine = stand.book, stand.new_engine()
     having = {item.agent_id, *ringing_at(tx, [item.conversation_id])} if item.state in ("offered", "assigned") else ()
+    owned = open_assignment(tx, item.conversation_id)
     for one in roster(tx, book):
-        engine.put_agent(_without(one, item) if one.id in having else one, now)
+        engine.put_agent(_without(one, item, owned) if one.id in having else one, now)
     return engine, one_waiting(tx, book, int(item.id or 0))
 
 
-def _without(one: Candidate, item: WorkItem) -> Candidate:
+def _without(one: Candidate, item: WorkItem, owned: Assignment | None) -> Candidate:
+    if owned is not None and owned.parked_at is not None:
+        return replace(one, load=max(0, one.load - owned.weight))
     left = {**one.open, item.channel: one.open.get(item.channel, 1) - 1}
     labelled = {name: number - (name in item.labels) for name, number in one.labelled.items()}
     return replace(one, load=max(0, one.load - item.weight), open=left, labelled=labelled)

@@ -16,19 +16,22 @@ from routing.locks import hold, hold_agents
 from routing.lookups import looked_up
 from routing.moves import cool_down, disown, end_offers, own, refresh, requeue, ring_on, ringing_at
 from routing.onward import may_go_on, pass_on, way_in
+from routing.parking import follow_parking
 from routing.presence import acting_agent, set_status
 from routing.pull import choices, hindrance, why_chosen, why_next
 from routing.reasons import Explanation, why_assigned, why_waiting
 from routing.returning import kept_for
 from routing.rules import Placement, RuleBook, rule_book
+from routing.shares import Share
 from routing.sla import end_episode, first_due, record_answer, start_episode, take_answer_back
 from routing.steps import first_step_at
+from routing.wrapups import cut_short, wrap_up_of
 from storage.access import ANSWER, SUPERVISE, Actor, Conflict, Forbidden, NotFound, conversation_for
 from storage.conversations import Conversation
 from storage.facts import ConversationQueued
 from storage.people import Agent
 from storage.store import Tx
-from storage.work import Assignment, Offer, WorkItem, live_item, open_assignment
+from storage.work import Assignment, Offer, WorkItem, live_item, open_assignment, wrap_ups
 
 __all__ = [
     "Arrival",
@@ -103,10 +106,10 @@ def enqueue(tx: Tx, arrival: Arrival) -> int:
         values.update(found)
     place = _with_room(tx, book, book.served_place(book.open_place(book.place(values), tx.now)))
     due_at = first_due(place.queue, arrival.channel, tx.now)
-    kept = kept_for(
-        tx, place.queue, arrival.conversation_id, arrival.contact_id, place.skills,
-        bool(arrival.more.get("item.reopened")),
-    )  # fmt: skip
+    reopened = bool(arrival.more.get("item.reopened"))
+    kept = kept_for(tx, place.queue, arrival.conversation_id, arrival.contact_id, place.skills, reopened)
+    if reopened:
+        cut_short(tx, arrival.conversation_id)
     row = tx.insert(
         _INSERT_ITEM,
         arrival.conversation_id, place.queue.id, arrival.channel, book.weight(arrival.channel), place.skills,
@@ -241,7 +244,7 @@ def assign(tx: Tx, actor: Actor, conversation_id: int, agent_id: int, reason: st
         raise Conflict(f"{target.name} finishes work and gets nothing new: choose somebody else.")
     if not _make_room(tx, item, agent_id, actor, may_exceed=may_exceed):
         raise Conflict(_no_room(tx, agent_id, item.weight, f"{target.name} has"))
-    disown(tx, conversation_id, "transfer", actor.by)
+    disown(tx, conversation_id, "transfer", actor.by, _handed_on(tx, actor, item, owned))
     load, capacity = tx.sql("SELECT load, capacity FROM agent WHERE id = ?", agent_id).fetchone()
     via = "assign" if owned is None else "take_over" if actor.agent_id == agent_id else "transfer"
     why = {"reason": reason} if reason else {}
@@ -267,7 +270,7 @@ def transfer(tx: Tx, actor: Actor, conversation_id: int, queue_id: int, reason: 
     _may_hand_over(tx, actor, owned)
     if not may_go_on(tx, actor, item, queue):
         return False
-    _set_free(tx, actor, item, "transfer")
+    _set_free(tx, actor, item, "transfer", _handed_on(tx, actor, item, owned))
     pass_on(tx, item, queue, "transfer", actor.by, Climb(0, tx.now, 0), reason=reason)
     _reread(tx, conversation_id, item.agent_id)
     return True
@@ -289,7 +292,8 @@ def release(tx: Tx, actor: Actor, conversation_id: int, reason: str = "") -> Non
 
 
 def close(tx: Tx, by: str, conversation_id: int, why: str) -> None:
-    """End the episode under way: what rings is cancelled, the owner's room is free. Closing twice changes nothing.
+    """End the episode under way: what rings is cancelled, the owner's room is free, at once or after wrapping up.
+    Closing twice changes nothing.
 
     The conversation keeps its last owner, so that resolved ones are found under the agent who resolved them.
     """
@@ -299,7 +303,8 @@ def close(tx: Tx, by: str, conversation_id: int, why: str) -> None:
         return
     tx.refresh(item)
     end_offers(tx, int(item.id or 0), "cancelled", by)
-    owner = disown(tx, conversation_id, why, by)
+    mine = by == f"agent:{item.agent_id}" or by.startswith("token:")  # what somebody else ends, the owner has not done
+    owner = disown(tx, conversation_id, why, by, wrap_up_of(tx, item) if mine else None)
     tx.sql(
         "UPDATE work_item SET state = ?, closed_at = ?, step_at = NULL, version = version + 1 WHERE id = ?",
         "cancelled" if owner is None else "closed", tx.now, item.id,
@@ -312,6 +317,7 @@ def close(tx: Tx, by: str, conversation_id: int, why: str) -> None:
 def answered(tx: Tx, conversation_id: int, agent_id: int | None) -> None:
     """The customer got an answer: reply clocks end, that of the resolution rests. None when a program answered."""
     record_answer(tx, conversation_id, agent_id)
+    follow_parking(tx, conversation_id)
     refresh(tx, Conversation, conversation_id)
 
 
@@ -379,10 +385,15 @@ def _owned(
     return tx.get_one(Assignment, assignment_id)
 
 
-def _set_free(tx: Tx, actor: Actor, item: WorkItem, why: str) -> None:
+def _handed_on(tx: Tx, actor: Actor, item: WorkItem, owned: Assignment | None) -> Share | None:
+    """What an agent may keep for wrapping up who hands on what is his."""
+    return wrap_up_of(tx, item, handed_on=True) if owned and owned.agent_id == actor.agent_id else None
+
+
+def _set_free(tx: Tx, actor: Actor, item: WorkItem, why: str, wrap_up: Share | None = None) -> None:
     """Back to queued, without owner or ring."""
     end_offers(tx, int(item.id or 0), "rescinded", actor.by)
-    owner = disown(tx, item.conversation_id, why, actor.by)
+    owner = disown(tx, item.conversation_id, why, actor.by, wrap_up)
     if owner is not None:
         cool_down(tx, int(item.id or 0), owner)
     requeue(tx, int(item.id or 0), item.conversation_id)
@@ -415,7 +426,9 @@ def _what_became_of(tx: Tx, offer: Offer) -> str:
 
 def _no_room(tx: Tx, agent_id: int, weight: int, who_has: str) -> str:
     load, capacity = tx.sql("SELECT load, capacity FROM agent WHERE id = ?", agent_id).fetchone()
-    return f"{who_has} no room: {load} of {capacity} in use, and this takes {weight}."
+    wrapping = sum(one.weight for one in wrap_ups(tx, agent_id))
+    wraps = f" Of that {wrapping} is wrap-up, which ends by itself or when it is said to be done." if wrapping else ""
+    return f"{who_has} no room: {load} of {capacity} in use, and this takes {weight}.{wraps}"
 
 
 def _name(tx: Tx, agent_id: int) -> str:

@@ -8,6 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from storage import accountfacts as accountfacts
+from storage.capacityfacts import ConversationParked as ConversationParked
+from storage.capacityfacts import ConversationUnparked as ConversationUnparked
+from storage.capacityfacts import WrapUpEnded as WrapUpEnded
+from storage.capacityfacts import WrapUpStarted as WrapUpStarted
 from storage.factrows import Fact as Fact
 from storage.factrows import FactRow as FactRow
 from storage.teamfacts import AgentMentioned as AgentMentioned

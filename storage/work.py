@@ -18,6 +18,8 @@ _PINNED_SQL = text("pinned_at IS NOT NULL")
 _OFFERED_SQL = text("state = 'offered'")
 _OPEN_SQL = text("ended_at IS NULL")
 _STEP_SQL = text("step_at IS NOT NULL")
+_WRAPS_SQL = text("wrap_until IS NOT NULL")
+_PARKS_SQL = text("park_at IS NOT NULL")
 
 
 class WorkItem(SQLModel, table=True):
@@ -129,11 +131,18 @@ class Offer(SQLModel, table=True):
 
 
 class Assignment(SQLModel, table=True):
-    """A period of ownership; at most one of a conversation is open. `via` is that of ConversationAssigned."""
+    """A period of ownership; at most one of a conversation is open. `via` is that of ConversationAssigned.
+
+    `weight` is what it takes of the agent's capacity now: all that the work weighs, less of it while it is parked
+    (since `parked_at`), and after the end, up to `wrap_until`, what is kept for wrapping up. `park_at` is the moment at
+    which parking is looked at next.
+    """
 
     __table_args__ = (
         Index("uq_assignment_open", "conversation_id", unique=True, sqlite_where=_OPEN_SQL, postgresql_where=_OPEN_SQL),
         Index("ix_assignment_agent", "agent_id", "ended_at"),
+        Index("ix_assignment_wrap", "agent_id", "wrap_until", sqlite_where=_WRAPS_SQL, postgresql_where=_WRAPS_SQL),
+        Index("ix_assignment_park", "park_at", sqlite_where=_PARKS_SQL, postgresql_where=_PARKS_SQL),
     )
 
     id: int | None = key()
@@ -147,6 +156,9 @@ class Assignment(SQLModel, table=True):
     started_at: datetime = utc()
     ended_at: datetime | None = utc(nullable=True)
     ended_why: str = ""
+    wrap_until: datetime | None = utc(nullable=True)
+    parked_at: datetime | None = utc(nullable=True)
+    park_at: datetime | None = utc(nullable=True)
     explanation: dict[str, Any] = json()
 
 
@@ -170,6 +182,23 @@ def open_assignment(tx: Tx, conversation_id: int) -> Assignment | None:
     """Who owns the conversation now."""
     query = select(Assignment).where(Assignment.conversation_id == conversation_id, col(Assignment.ended_at).is_(None))
     return tx.exec(query).first()
+
+
+def wrap_ups(tx: Tx, agent_id: int) -> list[Assignment]:
+    """What an agent is done with and wraps up, what ends first before."""
+    query = select(Assignment).where(Assignment.agent_id == agent_id, col(Assignment.wrap_until).is_not(None))
+    return list(tx.exec(query.order_by(col(Assignment.wrap_until), col(Assignment.id))))
+
+
+def wraps_until(tx: Tx, agent_id: int) -> datetime | None:
+    """When the last of what an agent wraps up ends; None when there is nothing."""
+    return max((one.wrap_until for one in wrap_ups(tx, agent_id) if one.wrap_until is not None), default=None)
+
+
+def parked_by(tx: Tx, agent_id: int) -> set[int]:
+    """The conversations of an agent that are parked."""
+    mine = select(Assignment.conversation_id).where(Assignment.agent_id == agent_id)
+    return set(tx.exec(mine.where(col(Assignment.ended_at).is_(None), col(Assignment.parked_at).is_not(None))))
 
 
 def latest_labels(tx: Tx, conversation_id: int) -> list[str]:

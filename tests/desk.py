@@ -113,6 +113,8 @@ class Desk:
         router = Router(self.hub.store, "test")
         router.expire_once()
         router.breach_once()
+        router.wrap_up_once()
+        router.park_once()
         return router.run_once()
 
     def conversations(self) -> list[Conversation]:

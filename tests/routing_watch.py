@@ -24,6 +24,8 @@ IGNORED = {
         "id", "name", "email", "role", "password_hash", "status_since", "missed_offers", "slack_user_id",
         "preferences", "mail_notices", "signature", "created_at",
     },
+    # Of a wrapping up it counts that it ends, not when.
+    "assignment": {"id", "via", "over_capacity_by", "by", "ended_why", "explanation", "park_at", "wrap_until"},
 }  # fmt: skip
 CONVERSATION_OF_ITEM = "(SELECT conversation_id FROM work_item WHERE id = NEW.work_item_id)"
 
@@ -78,7 +80,13 @@ def _script(connection: sqlite3.Connection) -> str:
         told = f"INSERT INTO touched VALUES('{noun}', {number}, '{what}')"
         parts.append(f"CREATE TRIGGER watch_{name} AFTER {when} BEGIN {told}; END;")
 
-    for table, noun, number in (("work_item", "conversation", "conversation_id"), ("agent", "agent", "id")):
+    trigger(
+        "wrap_up_ends", "UPDATE OF wrap_until ON assignment WHEN (OLD.wrap_until IS NULL) <> (NEW.wrap_until IS NULL)",
+        "agent", "NEW.agent_id", "a wrap-up",
+    )  # fmt: skip
+    for table, noun, number in (
+        ("work_item", "conversation", "conversation_id"), ("agent", "agent", "id"), ("assignment", "agent", "agent_id"),
+    ):  # fmt: skip
         for _, column, *_ in connection.execute(f"PRAGMA table_info({table})").fetchall():
             if column not in IGNORED[table]:
                 waits = " AND 'queued' IN (OLD.state, NEW.state)" if table == "work_item" else ""
@@ -91,7 +99,6 @@ def _script(connection: sqlite3.Connection) -> str:
     for when in ("INSERT", "UPDATE"):
         trigger(f"cooldown_{when}", f"{when} ON cooldown", "conversation", CONVERSATION_OF_ITEM, "cooldown")
         trigger(f"offer_{when}", f"{when} ON offer", "agent", "NEW.agent_id", "offer")
-        trigger(f"assignment_{when}", f"{when} ON assignment", "agent", "NEW.agent_id", "assignment")
         for table in ("agent_skill", "agent_queue"):
             trigger(f"{table}_{when}", f"{when} ON {table}", "desk", "0", table)
     for table in ("agent_skill", "agent_queue"):

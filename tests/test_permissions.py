@@ -70,7 +70,8 @@ INBOX: dict[str, str] = {
          "preferences", "raw", "status", "stream", "unreadable", "sign_out_form", "suggest", "draft_elsewhere", "saved",
          "saved_new", "saved_create", "saved_preview", "saved_one", "saved_change", "saved_delete",
          "saved_delete_form", "macros", "macro", "macro_preview", "undo_macro", "here", "watching",
-         "unread_form"), ANY),
+         "unread_form",
+         "wrapped_up"), ANY),
     **dict.fromkeys(
         ("attach", "claim_form", "reopen_form", "resolve_form", "send", "snooze_form", "wake_form", "try_again", "undo",
          "take_next", "accept", "decline", "run_macro", "tag_form", "untag_form", "now"), ANSWER),
@@ -107,7 +108,8 @@ API: dict[str, str] = {
         ("assign_conversation", "release_conversation", "transfer_conversation", "label_conversation"), EITHER),
     **dict.fromkeys(("add_contact_identity", "allow_identity", "merge_contacts", "undo_merge"), CONTACTS),
     **dict.fromkeys(
-        ("drain_agent", "undrain_agent", "set_agent_status", "pin_conversation", "unpin_conversation",
+        ("drain_agent", "undrain_agent", "set_agent_status", "end_agent_wrap_up", "pin_conversation",
+         "unpin_conversation",
          "prioritise_conversation", "take_over_conversation", "pause_queue", "resume_queue"), SUPERVISE),
     **dict.fromkeys(("leave_one", "retry_one", "replay_receipts"), RECEIPTS),
     **dict.fromkeys(("list_rules", "get_rule", "try_rule"), LAB),

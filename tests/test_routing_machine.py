@@ -13,9 +13,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy import event
 from sqlmodel import select
 
+from routing import parking
 from routing.climb import mistimed
 from routing.commands import label
 from routing.live import LiveFloor
+from routing.parking import follow_parking
 from routing.work import (
     Arrival,
     accept,
@@ -29,11 +31,12 @@ from routing.work import (
     set_status,
     transfer,
 )
-from storage import Store
+from routing.wrapups import end_wrap_up
+from storage import Store, Tx
 from storage.access import Conflict, Forbidden, NotFound
 from storage.conversations import Conversation
 from storage.desk import Queue, RoutingProfile, RoutingRule, touch_desk
-from storage.facts import ConversationResolved
+from storage.facts import ConversationResolved, ConversationSnoozed, ConversationWoken
 from storage.people import Agent
 from tests.clock import Clock
 from tests.routing_desk import Desk
@@ -46,7 +49,8 @@ ANY = st.integers(0, 100)
 IDLE_BESIDE_WORK = """
 WITH had AS (
     SELECT work_item_id, agent_id FROM offer WHERE state = 'offered' UNION ALL
-    SELECT work_item_id, agent_id FROM assignment WHERE ended_at IS NULL
+    SELECT work_item_id, agent_id FROM assignment
+    WHERE (ended_at IS NULL AND parked_at IS NULL) OR wrap_until IS NOT NULL
 )
 SELECT item.id, agent.id FROM work_item AS item
 JOIN conversation ON conversation.id = item.conversation_id AND conversation.state = 'open'
@@ -69,14 +73,22 @@ AND NOT EXISTS (
 
 
 def random_desk(store: Store) -> Desk:
-    """A desk with a ladder in Shipping, chats that ring at two in Support, and Amara, who may have two orders."""
+    """A desk with a ladder and parking in Shipping, chats that ring at two in Support, wrapping up in both, and Amara,
+    who may have two orders.
+    """
     desk = Desk(store)
     with store.write() as tx:
         tx.get_one(Queue, desk.queues["Shipping"]).ladder = [
             {"after": 30, "relax": {"order": 0}, "join": [desk.queues["Billing"]], "age_credit": 60},
             {"after": 300, "queue_id": desk.queues["Support"], "priority": 2},
         ]
-        tx.get_one(Queue, desk.queues["Support"]).handout = {"offers": 2}
+        tx.get_one(Queue, desk.queues["Support"]).handout = {
+            "offers": 2, "wrap_up": {"time": 60, "keep": 50, "channels": {"email": 600}, "transfers": True},
+        }  # fmt: skip
+        tx.get_one(Queue, desk.queues["Shipping"]).handout = {
+            "wrap_up": {"time": 20},
+            "park": {"after": 40, "keep": 25},
+        }
         tx.exec(select(RoutingRule).where(RoutingRule.name == "Order keywords")).one().labels = ["order"]
         careful = RoutingProfile(name="Careful", limits={"labels": {"order": 2}})
         tx.add(careful)
@@ -180,14 +192,55 @@ class Floor(RuleBasedStateMachine):
     @rule(number=ANY)
     def somebody_answers(self, number: int) -> None:
         with self.store.write() as tx:
-            answered(tx, self.one(number), self.desk.agents["Jonas"])
             tx.get_one(Conversation, self.one(number)).waiting_since = None
+            tx.flush()
+            answered(tx, self.one(number), self.desk.agents["Jonas"])
+
+    @precondition(lambda self: self.conversations)
+    @rule(number=ANY)
+    def the_customer_writes_again(self, number: int) -> None:
+        with self.store.write() as tx:
+            conversation = tx.get_one(Conversation, self.one(number))
+            if conversation.state != "resolved":
+                conversation.waiting_since = conversation.waiting_since or tx.now
+                self._opened(tx, conversation)
+
+    @precondition(lambda self: self.conversations)
+    @rule(number=ANY)
+    def it_sleeps(self, number: int) -> None:
+        with self.store.write() as tx:
+            conversation = tx.get_one(Conversation, self.one(number))
+            if conversation.state == "open":
+                conversation.state = "snoozed"
+                tx.emit(ConversationSnoozed(self.one(number), "", "system"))
+                tx.flush()
+                follow_parking(tx, self.one(number))
+
+    @precondition(lambda self: self.conversations)
+    @rule(number=ANY)
+    def it_wakes(self, number: int) -> None:
+        with self.store.write() as tx:
+            conversation = tx.get_one(Conversation, self.one(number))
+            if conversation.state == "snoozed":
+                self._opened(tx, conversation)
+
+    def _opened(self, tx: Tx, conversation: Conversation) -> None:
+        if conversation.state == "snoozed":
+            conversation.state = "open"
+            tx.emit(ConversationWoken(conversation.id or 0, "woken"))
+        tx.flush()
+        follow_parking(tx, conversation.id or 0)
+
+    @rule(who=PEOPLE, whose=AGENTS)
+    def somebody_has_done_with_it(self, who: str, whose: str) -> None:
+        self.someone_tries(end_wrap_up, who, self.desk.agents[whose])
 
     @precondition(lambda self: self.conversations)
     @rule(number=ANY)
     def somebody_resolves(self, number: int) -> None:
         with self.store.write() as tx:
-            close(tx, "system", self.one(number), "resolve")
+            owner = tx.get_one(Conversation, self.one(number)).assignee_id
+            close(tx, f"agent:{owner}", self.one(number), "resolve")
             tx.get_one(Conversation, self.one(number)).state = "resolved"
             tx.emit(ConversationResolved(self.one(number), "system"))
 
@@ -198,6 +251,11 @@ class Floor(RuleBasedStateMachine):
         self.router.breach_once()
         self.router.climb_once()
         assert self.router.climb_once() == 0, "what is due is taken at once"
+        self.router.wrap_up_once()
+        self.router.park_once()
+        with self.store.read() as tx:
+            left = tx.sql("SELECT count(*) FROM assignment WHERE wrap_until <= ? OR park_at <= ?", tx.now, tx.now)
+            assert left.fetchone()[0] == 0, "what has had its time ends, and what rests is parked"
 
     @rule()
     def the_router_runs(self) -> None:
@@ -221,6 +279,13 @@ class Floor(RuleBasedStateMachine):
             assert mistimed(tx) == []
             late = tx.sql("SELECT id FROM work_item WHERE step_at IS NOT NULL AND state NOT IN ('queued','offered')")
             assert late.fetchall() == []
+
+    @invariant()
+    def parking_is_looked_at_when_there_is_something_to_see(self) -> None:
+        with self.store.read() as tx:
+            assert parking.mistimed(tx) == []
+            odd = tx.sql("SELECT id FROM assignment WHERE ended_at IS NOT NULL AND park_at IS NOT NULL")
+            assert odd.fetchall() == []
 
     @precondition(lambda self: self.conversations)
     @rule(number=ANY)

@@ -1,0 +1,49 @@
+"""Facts about the room that work takes: wrapped up, parked, taken up again. Others stand in storage/facts.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from storage.factrows import Fact
+
+
+@dataclass(frozen=True, slots=True)
+class WrapUpStarted(Fact):
+    """Whoever was done with a conversation keeps `weight` of its room for a while, up to `until` (ISO 8601)."""
+
+    conversation_id: int
+    agent_id: int
+    weight: int
+    until: str
+    by: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class WrapUpEnded(Fact):
+    """The room is free. `why` is time, hand or reopened."""
+
+    conversation_id: int
+    agent_id: int
+    why: str
+    by: str = "system"
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationParked(Fact):
+    """The customer has the word, or it sleeps: it takes `weight` of its agent's capacity until that changes."""
+
+    conversation_id: int
+    agent_id: int
+    weight: int
+    by: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationUnparked(Fact):
+    """It takes its agent's capacity again, also above what that is."""
+
+    conversation_id: int
+    agent_id: int
+    over_capacity_by: int = 0
+    by: str = "system"
