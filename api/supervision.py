@@ -72,6 +72,7 @@ class AgentState(BaseModel):
     name: str
     status: Literal["available", "away", "offline"]
     status_since: datetime | None
+    status_why: str
     drained_at: datetime | None
     load: int
     capacity: int

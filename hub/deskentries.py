@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 
 from channels import KINDS
 from hub.deskhandout import (
+    Grace,
     LastAgentEntry,
     OrderEntry,
     ParkEntry,
@@ -15,6 +16,7 @@ from hub.deskhandout import (
     ReserveEntry,
     ServingEntry,
     WrapUpEntry,
+    graces_in,
     short,
 )
 from hub.deskvalues import (
@@ -303,12 +305,15 @@ class ProfileEntry(Entry):
     push: list[Channel] = []  # comes by itself only; what is in neither does both
     rings: list[Channel] = sorted(RINGS)
     rate: RateEntry | None = None
+    disconnect: Annotated[dict[Channel, Grace] | Literal["off"], BeforeValidator(off)] = {}
     queues: dict[Name, ServingEntry] = {}
 
     @property
     def limits(self) -> dict[str, Any]:
         """What differs from the usual limits, as the database keeps it."""
         said = self.model_dump(include={"channels", "labels", "blocks", "pull", "push", "rings"}, exclude_defaults=True)
+        graces = graces_in(self.disconnect)
+        said |= {"disconnect": graces} if graces else {}
         return said | ({"rate": self.rate.most, "window": self.rate.per} if self.rate else {})
 
     @model_validator(mode="after")

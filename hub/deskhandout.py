@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from hub.deskvalues import UNITS, Channel, Entry, Span, among, off, seconds_of, span
 from routing.demand import AGENT_ORDERS, WORK_ORDERS
+from routing.handout import GRACES
 from routing.returning import WAIT, WITHIN
 from storage.desk import Queue, RoutingProfile
+
+SHORTEST_GRACE = 30
 
 
 class ReserveEntry(Entry):
@@ -86,6 +89,23 @@ def short(name: str) -> BeforeValidator:
     return BeforeValidator(lambda value: {name: value} if isinstance(value, str | int) else value)
 
 
+def _not_too_short(value: Any) -> Any:
+    if value != "off" and value < SHORTEST_GRACE:
+        raise ValueError(f"must be at least {SHORTEST_GRACE}s: a page that is loaded anew is gone for a moment, too")
+    return value
+
+
+# How long a lost connection may last before what an agent has of a channel goes to somebody else.
+Grace = Annotated[Span | Literal["off"], BeforeValidator(off), AfterValidator(_not_too_short)]
+
+
+def graces_in(said: Mapping[str, Any] | Literal["off"]) -> dict[str, int]:
+    """`disconnect` of a profile as the database keeps it."""
+    if said == "off":
+        return dict.fromkeys(GRACES, 0)
+    return {channel: 0 if each == "off" else each for channel, each in said.items()}
+
+
 class ServingEntry(Entry):
     """How agents of a profile serve a queue: a lower rank first, and only work older than the delay."""
 
@@ -123,10 +143,12 @@ def handout_out(queue: Queue) -> dict[str, Any]:
 def profile_out(row: RoutingProfile, queues: Mapping[int | None, str]) -> dict[str, Any]:
     """A profile as the file has it."""
     said = dict(row.limits)
+    graces = {name: span(each) if each else "off" for name, each in said.pop("disconnect", {}).items()}
     rate = {"rate": {"most": said.pop("rate"), "per": span(said.pop("window"))}} if "rate" in said else {}
     serving = {
         queues[int(number)]: {"rank": how["rank"]} | ({"delay": span(how["delay"])} if how["delay"] else {})
         for number, how in row.serving.items()
         if int(number) in queues
     }
-    return {"name": row.name, **said, **rate} | ({"queues": serving} if serving else {})
+    lost = {"disconnect": graces} if graces else {}
+    return {"name": row.name, **said, **rate, **lost} | ({"queues": serving} if serving else {})

@@ -24,6 +24,7 @@ from typing import Any
 from flask import Request, Response
 
 from hub.onlookers import Watch
+from routing.disconnect import note_seen
 from storage import Store, Tx
 from storage.columns import moment
 
@@ -33,6 +34,8 @@ ENDLESS = str(1 << 50)  # a length, or gunicorn would frame the stream in chunks
 BUFFER_BYTES = 256 * 1024  # a slower reader is cut; it comes back with Last-Event-ID
 PING_SECONDS = 15
 POLL_SECONDS = 1.0
+BEAT_SECONDS = 10
+SILENT_SECONDS = 20
 REPLAY = 500  # facts read at once
 REPLAY_MOST = 5000  # who has missed more is told that there is a gap, and reads its page anew
 SKIPPED = "FactsSkipped"  # the name of that gap; nothing in the database is called so
@@ -81,12 +84,12 @@ def latest_fact(tx: Tx) -> int:
 
 
 class _Stream:
-    """An open browser: where it is and what it has not taken yet."""
+    """An open browser: whose it is, where it is and what it has not taken yet."""
 
-    def __init__(self, wants: Wants, after: int, company: bool = False):
+    def __init__(self, wants: Wants, after: int, agent_id: int | None = None):
         self.wants = wants
         self.after = after
-        self.company = company
+        self.agent_id = agent_id
         self.waiting = bytearray()
 
     def take(self, facts: list[Happened]) -> bytes:
@@ -108,14 +111,14 @@ class _Stream:
 
 
 class _SocketStream(_Stream):
-    def __init__(self, wants: Wants, after: int, company: bool, connection: socket.socket):
-        super().__init__(wants, after, company)
+    def __init__(self, wants: Wants, after: int, agent_id: int | None, connection: socket.socket):
+        super().__init__(wants, after, agent_id)
         self.connection = connection
 
 
 class _QueueStream(_Stream):
-    def __init__(self, wants: Wants, after: int, company: bool = False):
-        super().__init__(wants, after, company)
+    def __init__(self, wants: Wants, after: int, agent_id: int | None = None):
+        super().__init__(wants, after, agent_id)
         self.frames: queue.Queue[bytes | None] = queue.Queue(1000)
 
 
@@ -130,6 +133,7 @@ class Pump:
         self._lock = threading.Lock()
         self._stopping = False
         self._watch, self._looked = Watch(), 0.0
+        self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -140,6 +144,12 @@ class Pump:
         """How many browsers are listening."""
         return len(self._streams) + len(self._generators)
 
+    @property
+    def agents(self) -> set[int]:
+        """Whose browsers are listening."""
+        everyone: list[_Stream] = [*self._streams.copy().values(), *self._generators.copy()]
+        return {stream.agent_id for stream in everyone if stream.agent_id is not None}
+
     def start(self) -> None:
         """Begin to feed streams; called in the process that serves, after any fork. Starting twice is harmless."""
         with self._lock:
@@ -148,6 +158,7 @@ class Pump:
             self._threads = [
                 threading.Thread(target=self._ring_on_commit, name="pump-bell", daemon=True),
                 threading.Thread(target=self._loop, name="pump", daemon=True),
+                threading.Thread(target=self._beat, name="pump-presence", daemon=True),
             ]
             for thread in self._threads:
                 thread.start()
@@ -155,15 +166,19 @@ class Pump:
     def stop(self) -> None:
         """Close every stream; browsers reconnect by themselves."""
         self._stopping = True
+        self._stopped.set()
         self._store.bell.ring()
         self._poke()
         for thread in self._threads:
             thread.join(5)
 
-    def response(self, request: Request, wants: Wants, after: int | None = None, *, company: bool = False) -> Response:
+    def response(
+        self, request: Request, wants: Wants, after: int | None = None, *, agent_id: int | None = None
+    ) -> Response:
         """The answer of a view that streams. `Last-Event-ID` (or `after`) replays what was missed first.
 
-        With `company` it is also told who looks at what: values named PRESENCE with no id, since nobody resumes them.
+        While an agent's is open, `agent_id` is noted as connected, and it is also told who looks at what: values named
+        PRESENCE with no id, since nobody resumes them.
         """
         self.start()
         resume = request.headers.get("Last-Event-ID", "") or request.args.get("after", "")
@@ -175,21 +190,24 @@ class Pump:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         connection = request.environ.get("gunicorn.socket")
         if connection is None or (request.environ.get("wsgi.url_scheme") == "https" and _is_tls(connection)):
-            return self._generated(wants, after, company, headers)
-        stream = _SocketStream(wants, after, company, connection)
+            return self._generated(wants, after, headers, agent_id)
+        stream = _SocketStream(wants, after, agent_id, connection)
         headers |= {"Connection": "close", "Content-Length": ENDLESS}
         return Response(self._hand_over(stream), mimetype="text/event-stream", headers=headers)
 
     def _hand_over(self, stream: _SocketStream) -> Iterator[bytes]:
         yield b"retry: 1000\n: open\n\n"  # once this is out, the headers are, and the socket is ours
         stream.connection = socket.socket(fileno=os.dup(stream.connection.fileno()))
+        if hasattr(socket, "TCP_USER_TIMEOUT") and stream.connection.family != socket.AF_UNIX:
+            # A laptop that was shut says nothing: what is not acknowledged for so long has nobody at the other end.
+            stream.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_SECONDS * 1000)
         self._new.append(stream)
         self._poke()
 
-    def _generated(self, wants: Wants, after: int, company: bool, headers: dict[str, str]) -> Response:
+    def _generated(self, wants: Wants, after: int, headers: dict[str, str], agent_id: int | None) -> Response:
         if len(self._generators) >= MAX_GENERATORS:
             return Response("too many live streams; try again later\n", 503, {"Retry-After": "10"})
-        stream = _QueueStream(wants, after, company)
+        stream = _QueueStream(wants, after, agent_id)
 
         def frames() -> Iterator[bytes]:
             with self._lock:
@@ -217,6 +235,15 @@ class Pump:
             os.write(self._wake_write, b"x")
         except BlockingIOError:
             return  # it is awake already
+
+    def _beat(self) -> None:
+        """Note who is connected, every few seconds: other processes count from that when somebody is gone."""
+        while not self._stopped.wait(BEAT_SECONDS):
+            if agents := self.agents:
+                try:
+                    self._store.submit(partial(note_seen, agent_ids=agents))
+                except Exception:
+                    logger.exception("who is connected could not be noted; the next try is in a moment")
 
     def _ring_on_commit(self) -> None:
         seen = self._store.bell.rung
@@ -266,14 +293,14 @@ class Pump:
                 near = [stream for stream in behind if gap.id - REPLAY <= stream.after < gap.id]
                 far = [stream for stream in behind if gap.id - REPLAY_MOST <= stream.after < gap.id - REPLAY]
                 pages = [(part, facts_after(tx, min(s.after for s in part))) for part in (near, far) if part]
-                came = self._came(tx) if any(stream.company for stream in everyone) else []
+                came = self._came(tx) if any(stream.agent_id is not None for stream in everyone) else []
         except Exception:  # the database is away: streams stay open and catch up when it is back
             return
         for part, facts in pages:
             for stream in part:
                 self._give(poller, stream, partial(stream.take, facts))
         for stream in everyone if came else []:
-            if stream.company:
+            if stream.agent_id is not None:
                 self._give(poller, stream, partial(stream.hear, came))
         for stream in lost:
             self._give(poller, stream, partial(stream.skip, gap))

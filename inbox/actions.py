@@ -27,6 +27,7 @@ from inbox.thread import note_reading
 from inbox.when import NotUnderstood, moment_of
 from inbox.wording import first_name, full
 from routing import work
+from routing.disconnect import note_seen
 from routing.wrapups import end_wrap_up
 from storage import Tx
 from storage.access import Conflict, NotFound, conversation_for
@@ -263,6 +264,8 @@ def status() -> ResponseReturnValue:
     who, wanted = viewer(), request.form.get("status", "")
     with hub_here().store.write() as tx:
         work.set_status(tx, who.actor, who.id, wanted, "switched by hand")
+        if wants_fragment():  # a page with scripts, which stays connected
+            note_seen(tx, [who.id])
     said = {
         "available": "You are available: new work may come.",
         "away": "You are away: no new work comes, yours stays.",
@@ -307,7 +310,7 @@ def _renew(who: Viewer) -> None:
     """The viewer's row was changed past the one that was read when the request began."""
     with hub_here().store.read() as tx:
         fresh = tx.get_one(Agent, who.id)
-        who.agent.status, who.agent.load = fresh.status, fresh.load
+        who.agent.status, who.agent.load, who.agent.status_why = fresh.status, fresh.load, fresh.status_why
         who.agent.mail_notices = fresh.mail_notices
 
 

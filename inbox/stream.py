@@ -13,6 +13,7 @@ from hub.pump import PRESENCE, SKIPPED, Happened, Wants, frame
 from hub.signin import session_agent
 from hub.web import hub_here
 from inbox.session import cookie_secret, viewer
+from routing.disconnect import come_back
 from storage.access import Actor, actor_for
 from storage.store import Store
 
@@ -60,8 +61,11 @@ def register(blueprint: Blueprint) -> None:
 
 def stream() -> ResponseReturnValue:
     """Server-sent events named `fact`; resumes after Last-Event-ID."""
-    hub = hub_here()
-    return hub.pump.response(request, wants(hub, viewer().actor, cookie_secret()), company=True)
+    hub, who = hub_here(), viewer()
+    response = hub.pump.response(request, wants(hub, who.actor, cookie_secret()), agent_id=who.id)
+    if response.status_code == 200:
+        hub.store.submit(lambda tx: come_back(tx, who.id))
+    return response
 
 
 def wants(hub: Hub, actor: Actor, secret: str) -> Wants:

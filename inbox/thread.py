@@ -315,6 +315,8 @@ def _event(row: FactRow, who: Viewer, agents: dict[int, str], traces: dict[int |
         return Event(f"f{row.id}", row.at, icon, subject, text, alarm)
 
     match row.name:
+        case "ConversationQueued" if data["why"] == "disconnect":
+            return None
         case "ConversationQueued":
             return event("route", "", _routed(data, traces.get(data.get("work_item_id"), []), by))
         case "ConversationAssigned" if data["via"] in VIA:
@@ -323,6 +325,8 @@ def _event(row: FactRow, who: Viewer, agents: dict[int, str], traces: dict[int |
             return event("user", by, _given(data, "you" if data["agent_id"] == who.id else agent))
         case "ConversationReleased" if data["why"] in ("resolve", "transfer"):
             return None  # told by what happened beside it
+        case "ConversationReleased" if data["why"] == "disconnect":
+            return event("user", agent, "lost the connection, and it went back to the queue")
         case "ConversationReleased":
             if data.get("by") != f"agent:{data['agent_id']}":
                 return event("user", by, f"took it from {'you' if agent == 'You' else agent} and gave it back")

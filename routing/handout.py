@@ -15,6 +15,7 @@ RINGS = frozenset({"chat"})  # unless a profile says otherwise, every other kind
 COOLDOWN = 60  # seconds for which who declined or missed an item is not asked for it again
 RING_SECONDS = 30  # where the queue is not known any more
 MISSED_LIMIT = 3  # unanswered offers in a row after which an agent is taken to be away
+GRACES = {"chat": 60}  # on other channels work waits for its agent, unless a profile says otherwise
 USUAL = Serving()
 
 
@@ -26,6 +27,7 @@ class Profile:
     serving: Mapping[int, Serving] = field(default_factory=dict)
     rings: frozenset[str] = RINGS
     push: frozenset[str] = frozenset()  # channels whose work is not to be chosen: it comes by itself only
+    graces: Mapping[str, int] = field(default_factory=lambda: GRACES)  # seconds a lost connection may last, by channel
 
     def limits_of(self, capacity: int) -> Limits:
         """The limits of an agent who has this capacity."""
@@ -53,7 +55,9 @@ def read_terms(queue: Queue) -> Terms:
 
 
 def read_profile(row: RoutingProfile) -> Profile:
-    """`limits`: {channels, blocks, pull, push, rate, window, rings}; `serving`: {queue: {rank, delay}}."""
+    """`limits`: {channels, labels, blocks, pull, push, rate, window, rings, disconnect}; `serving`: {queue: {rank,
+    delay}}. `disconnect` has seconds by channel, 0 for never.
+    """
     said = dict(row.limits)
     rings, push = frozenset(said.pop("rings", RINGS)), frozenset(said.pop("push", ()))
     if "pull" in said:
@@ -61,4 +65,5 @@ def read_profile(row: RoutingProfile) -> Profile:
     if "blocks" in said:
         said["blocks"] = {channel: frozenset(others) for channel, others in said["blocks"].items()}
     serving = {int(queue_id): Serving(**how) for queue_id, how in row.serving.items()}
-    return Profile(said, serving, rings, push)
+    graces = {channel: seconds for channel, seconds in (GRACES | said.pop("disconnect", {})).items() if seconds}
+    return Profile(said, serving, rings, push, graces)

@@ -45,7 +45,7 @@ _SERVING = (
     "FROM agent_queue JOIN agent ON agent.id = agent_queue.agent_id AND agent.active GROUP BY agent_queue.queue_id"
 )
 _AGENTS = (
-    "SELECT id, name, status, status_since, drained_at, load, capacity, profile_id FROM agent WHERE active "
+    "SELECT id, name, status, status_since, drained_at, load, capacity, profile_id, status_why FROM agent WHERE active "
     "AND (load > 0 OR EXISTS (SELECT 1 FROM agent_queue WHERE agent_queue.agent_id = agent.id))"
 )
 _HAVE = (
@@ -109,6 +109,7 @@ class AgentLine:
     parked: int = 0
     wraps: int = 0
     wraps_until: datetime | None = None
+    why: str = ""  # what was said or found when the status changed
 
     @property
     def number(self) -> int:
@@ -190,8 +191,9 @@ def agent_lines(tx: Tx) -> list[AgentLine]:
             agent_id, name, status, moment(since), drained is not None, load, capacity,
             tuple(sorted(has[agent_id].items())), rings.get(agent_id, 0), tuple(sorted(labels[agent_id].items())),
             _full(book.profile(profile_id), counted[agent_id]), parked[agent_id], wraps[agent_id], until.get(agent_id),
+            why,
         )
-        for agent_id, name, status, since, drained, load, capacity, profile_id in tx.sql(_AGENTS).fetchall()
+        for agent_id, name, status, since, drained, load, capacity, profile_id, why in tx.sql(_AGENTS).fetchall()
     ]  # fmt: skip
     return sorted(lines, key=lambda line: (_ORDER.get(line.status, 3), line.drained, line.name, line.id))
 

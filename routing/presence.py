@@ -30,12 +30,12 @@ def set_status(
         actor.must(SUPERVISE)
     if status not in STATUSES:
         raise Conflict(f"A status is one of {', '.join(STATUSES)}, not {status!r}.")
-    movable = _hold_with_work(tx, [agent_id])
+    movable = hold_with_work(tx, [agent_id])
     freed = ", missed_offers = 0, idle_since = ?" if status == "available" else ""
     moments = (tx.now, tx.now) if status == "available" else (tx.now,)
     changed = tx.sql(
-        f"UPDATE agent SET status = ?, status_since = ?{freed} WHERE id = ? AND active AND status <> ?",
-        status, *moments, agent_id, status,
+        f"UPDATE agent SET status = ?, status_why = ?, status_since = ?{freed} WHERE id = ? AND active AND status <> ?",
+        status, why, *moments, agent_id, status,
     )  # fmt: skip
     if changed.rowcount == 0:
         if (agent := tx.get(Agent, agent_id)) is None:
@@ -64,7 +64,7 @@ def drain(tx: Tx, actor: Actor, agent_id: int, reason: str = "") -> None:
     It holds whatever the agent's status becomes. Raises Forbidden unless the actor is a supervisor, and NotFound.
     """
     actor.must(SUPERVISE)
-    _hold_with_work(tx, [agent_id])
+    hold_with_work(tx, [agent_id])
     if _exists(tx, agent_id).drained_at is not None:
         return
     tx.sql("UPDATE agent SET drained_at = ? WHERE id = ?", tx.now, agent_id)
@@ -107,7 +107,7 @@ def expire_offers(tx: Tx) -> int:
         f"ORDER BY expires_at, id LIMIT {BATCH}",
         tx.now,
     ).fetchall()
-    _hold_with_work(tx, [row[2] for row in rows], [row[1] for row in rows])
+    hold_with_work(tx, [row[2] for row in rows], [row[1] for row in rows])
     expired = 0
     for item_id, conversation_id, agent_id in rows:
         if end_offers(tx, item_id, "expired", "system", agent_id):
@@ -118,7 +118,7 @@ def expire_offers(tx: Tx) -> int:
     return expired
 
 
-def _hold_with_work(tx: Tx, agent_ids: Iterable[int], conversation_ids: Iterable[int] = ()) -> set[int]:
+def hold_with_work(tx: Tx, agent_ids: Iterable[int], conversation_ids: Iterable[int] = ()) -> set[int]:
     """Lock agents and, before them, the conversations that a change of their status may move; answers those.
 
     Nothing new rings at an agent who is locked. What began to ring before that is locked from the start again: whoever

@@ -213,6 +213,8 @@ def _about_path(tx: Tx, item: WorkItem) -> list[str]:
             sentences.append(f"Nobody can take it in {step['unserved']}, so it went to {step['queue']}.{dropped}")
         elif step["step"] == "full":
             sentences.append(f"{step['full']} was full, so it went to {step['queue']}.{dropped}")
+        elif step["step"] == "disconnect":
+            sentences.append(f"{step['agent']} had it and lost the connection, so it went back to its queue.")
         elif step["step"] in ("transfer", "overflow"):
             who = "It was not taken in time, so it" if step["step"] == "overflow" else _who(tx, step["by"])
             said = f": {step['reason']}" if step.get("reason") else "."

@@ -12,6 +12,7 @@ from functools import partial
 from routing import parking
 from routing.climb import BATCH as STEPS
 from routing.climb import climb, is_due, mistimed, retime
+from routing.disconnect import is_lost, let_go
 from routing.engine import Decision
 from routing.live import LiveFloor
 from routing.presence import expire_offers, rings_too_long
@@ -50,6 +51,7 @@ class Router:
         self.store = store
         self.holder = holder
         self._epoch: int | None = None
+        self._since: datetime | None = None  # when this process began to lead
         self._renew_at: datetime | None = None
         self._floor = LiveFloor()
         self._timed: int | None = None  # the state of the desk by which the next steps of ladders are written down
@@ -117,6 +119,16 @@ class Router:
                 return 0
         return self.store.submit(end_over)
 
+    def let_go_once(self) -> int:
+        """Set away who has lost the connection, and give their waiting customers to others; how many that were.
+
+        While nobody led, nobody may have been served either: whoever was connected then has the time to come back.
+        """
+        with self.store.read() as tx:
+            if not is_lost(tx, self._since):
+                return 0
+        return self.store.submit(partial(let_go, since=self._since))
+
     def check_once(self) -> int:
         """Compare what is kept in memory with the database, and write down what differs; how much did.
 
@@ -142,6 +154,7 @@ class Router:
         self.climb_once()
         self.wrap_up_once()
         self.park_once()
+        self.let_go_once()
         if self.store.clock() >= self._check_at:
             self.check_once()
 
@@ -178,6 +191,7 @@ class Router:
         self._epoch = self.store.submit(lambda tx: take_lease(tx, LEASE, self.holder, LEASE_SECONDS))
         if self._epoch != before:
             self._floor.forget()
+            self._since = now
         self._renew_at = now + RENEW
         return self._epoch
 

@@ -115,6 +115,8 @@ class RuleBook:
         self.terms = tuple(read_terms(queue) for queue in queues)
         self._paused = {terms.id for terms in self.terms if terms.paused}
         self._profiles = profiles or {}
+        graces = [seconds for one in (NO_PROFILE, *self._profiles.values()) for seconds in one.graces.values()]
+        self.shortest_grace = timedelta(seconds=min(graces)) if graces else None
         self.skills = skills
         self._staff = staff or {}  # by queue the skills of each agent who serves it
         self._best = {queue_id: _best_levels(crew) for queue_id, crew in self._staff.items()}
@@ -212,6 +214,10 @@ class RuleBook:
     def profile(self, number: int | None) -> Profile:
         """An agent's profile; the usual one for those who have none."""
         return self._profiles.get(number or 0, NO_PROFILE)
+
+    def graces(self, number: int | None) -> Mapping[str, int]:
+        """For how many seconds agents of a profile may lose their connection before their work goes elsewhere."""
+        return self.profile(number).graces
 
     def _compiled(self, rule: RoutingRule) -> Rule | None:
         try:

@@ -277,7 +277,9 @@ class ConversationAssigned(Fact):
 
 @dataclass(frozen=True, slots=True)
 class ConversationReleased(Fact):
-    """The owner gave the conversation up or was taken off it. `why` is transfer, sign_out, unassign or resolve."""
+    """The owner gave the conversation up or was taken off it. `why` is transfer, sign_out, unassign, resolve or
+    disconnect.
+    """
 
     conversation_id: int
     agent_id: int

@@ -95,6 +95,7 @@ class Agent(SQLModel, table=True):
     active: bool = True
     status: str = "offline"
     status_since: datetime | None = utc(nullable=True)
+    status_why: str = Field(default="", sa_column_kwargs={"server_default": ""})
     idle_since: datetime | None = utc(nullable=True)
     load: int = 0
     capacity: int = 100
@@ -112,6 +113,15 @@ class Agent(SQLModel, table=True):
     def room(self) -> int:
         """How much weight still fits."""
         return self.capacity - self.load
+
+
+class AgentPresence(SQLModel, table=True):
+    """When an agent's browser was connected last. A table of its own: it is written all the time, beside all locks."""
+
+    __tablename__ = "agent_presence"
+
+    agent_id: int = Field(foreign_key="agent.id", primary_key=True, sa_type=BigId)
+    seen_at: datetime = utc()
 
 
 class AgentSkill(SQLModel, table=True):

@@ -21,7 +21,7 @@ IGNORED = {
         "ladder_rule_id", "ladder_used", "ladder_since", "ladder_reached", "step_at",
     },
     "agent": {
-        "id", "name", "email", "role", "password_hash", "status_since", "missed_offers", "slack_user_id",
+        "id", "name", "email", "role", "password_hash", "status_since", "status_why", "missed_offers", "slack_user_id",
         "preferences", "mail_notices", "signature", "created_at",
     },
     # Of a wrapping up it counts that it ends, not when.

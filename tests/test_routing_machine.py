@@ -16,6 +16,7 @@ from sqlmodel import select
 from routing import parking
 from routing.climb import mistimed
 from routing.commands import label
+from routing.disconnect import come_back
 from routing.live import LiveFloor
 from routing.parking import follow_parking
 from routing.work import (
@@ -231,6 +232,11 @@ class Floor(RuleBasedStateMachine):
         tx.flush()
         follow_parking(tx, conversation.id or 0)
 
+    @rule(who=AGENTS)
+    def a_browser_is_there(self, who: str) -> None:
+        with self.store.write() as tx:
+            come_back(tx, self.desk.agents[who])
+
     @rule(who=PEOPLE, whose=AGENTS)
     def somebody_has_done_with_it(self, who: str, whose: str) -> None:
         self.someone_tries(end_wrap_up, who, self.desk.agents[whose])
@@ -253,6 +259,8 @@ class Floor(RuleBasedStateMachine):
         assert self.router.climb_once() == 0, "what is due is taken at once"
         self.router.wrap_up_once()
         self.router.park_once()
+        self.router.let_go_once()
+        assert self.router.let_go_once() == 0, "who is gone is gone"
         with self.store.read() as tx:
             left = tx.sql("SELECT count(*) FROM assignment WHERE wrap_until <= ? OR park_at <= ?", tx.now, tx.now)
             assert left.fetchone()[0] == 0, "what has had its time ends, and what rests is parked"

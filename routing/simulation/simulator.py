@@ -1,7 +1,8 @@
 """A day on the floor under a virtual clock, decided by the very engine that runs live.
 
-Left out: ringing and declines, transfers, ladders and full queues. An agent with several conversations works on all
-of them, a little slower on each (`CONCURRENCY`), and slower where he is less skilled (`routing.orders.SPEED`).
+Left out: ringing and declines, transfers, ladders, full queues, wrapping up, parking and labels. An agent with several
+conversations works on all of them, a little slower on each (`CONCURRENCY`), and slower where he is less skilled
+(`routing.orders.SPEED`).
 """
 
 from __future__ import annotations
