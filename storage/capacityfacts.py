@@ -1,10 +1,23 @@
-"""Facts about the room that work takes: wrapped up, parked, taken up again. Others stand in storage/facts.py."""
+"""Facts about what counts against an agent's room and limits. Others stand in storage/facts.py."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from storage.factrows import Fact
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationLabelled(Fact):
+    """Somebody said of which kinds it is. `agent_ids` are who has it, or at whom it rings."""
+
+    conversation_id: int
+    work_item_id: int
+    agent_ids: tuple[int, ...]
+    labels: tuple[str, ...]
+    before: tuple[str, ...]
+    by: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

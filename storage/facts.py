@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from storage import accountfacts as accountfacts
+from storage.capacityfacts import ConversationLabelled as ConversationLabelled
 from storage.capacityfacts import ConversationParked as ConversationParked
 from storage.capacityfacts import ConversationUnparked as ConversationUnparked
 from storage.capacityfacts import WrapUpEnded as WrapUpEnded
@@ -197,19 +198,6 @@ class ConversationPrioritised(Fact):
     work_item_id: int
     priority: int
     before: int
-    by: str
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ConversationLabelled(Fact):
-    """Somebody said of which kinds it is. `agent_ids` are who has it, or at whom it rings."""
-
-    conversation_id: int
-    work_item_id: int
-    agent_ids: tuple[int, ...]
-    labels: tuple[str, ...]
-    before: tuple[str, ...]
     by: str
     reason: str = ""
 
