@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from flask import g, request
 
 from api.errors import Refused
 from hub.apitokens import is_stale, note_use, token_actor
 from hub.web import hub_here
 from storage.access import Actor
+from storage.writer import Busy
 
 
 def authenticate() -> None:
@@ -24,7 +27,8 @@ def authenticate() -> None:
             401, "bad_token", "This token is unknown, revoked or expired; ask an administrator for a new one."
         )
     if stale:
-        hub.store.submit(lambda tx: note_use(tx, token))
+        with suppress(Busy):  # who reads need not wait until there is room to write that down
+            hub.store.submit(lambda tx: note_use(tx, token))
     g.actor = actor
 
 

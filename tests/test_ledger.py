@@ -165,7 +165,7 @@ def test_an_agents_token_sees_the_receipts_of_its_own_matters_alone(desk: Desk, 
     for number in (lamp, ghost):
         for path in (f"/receipts/{number}", f"/receipts/{number}/raw"):
             refused(tomas.ask("GET", path), 404, "not_found")
-        refused(tomas.post(f"/receipts/{number}/retry"), 404, "not_found")
+        refused(tomas.post(f"/receipts/{number}/retry"), 403, "forbidden")
     refused(tomas.post("/receipts/replay", {}), 403, "forbidden")
     refused(tomas.post("/receipts/replay", {"dry_run": False}), 403, "forbidden")
 

@@ -36,9 +36,17 @@ from tests.test_routing_machine import IDLE_BESIDE_WORK, Floor, random_desk
 
 NODES = 4
 PATIENCE = 20.0  # seconds in which everything that can be matched has to be
-IDLE_ON_POSTGRESQL = IDLE_BESIDE_WORK.replace(
-    "json_each(item.skills) AS needed WHERE needed.value >",
-    "jsonb_each_text(item.skills) AS needed WHERE needed.value::int >",
+IDLE_ON_POSTGRESQL = (
+    IDLE_BESIDE_WORK.replace(
+        "json_each(item.skills) AS needed WHERE needed.value >",
+        "jsonb_each_text(item.skills) AS needed WHERE needed.value::int >",
+    )
+    .replace("json_each(item.labels) AS label", "jsonb_array_elements_text(item.labels) AS label(value)")
+    .replace("json_each(other.labels) AS one", "jsonb_array_elements_text(other.labels) AS one(value)")
+    .replace(
+        "json_each(routing_profile.limits, '$.labels') AS most",
+        "jsonb_each_text(routing_profile.limits->'labels') AS most",
+    )
 )
 ENDED = "SELECT id, conversation_id FROM work_item WHERE state IN ('queued','offered','assigned') ORDER BY id"
 
