@@ -43,10 +43,8 @@ IDLE_ON_POSTGRESQL = (
     )
     .replace("json_each(item.labels) AS label", "jsonb_array_elements_text(item.labels) AS label(value)")
     .replace("json_each(other.labels) AS one", "jsonb_array_elements_text(other.labels) AS one(value)")
-    .replace(
-        "json_each(routing_profile.limits, '$.labels') AS most",
-        "jsonb_each_text(routing_profile.limits->'labels') AS most",
-    )
+    .replace("json_each(routing_profile.limits, '$.labels')", "jsonb_each_text(routing_profile.limits->'labels')")
+    .replace("most.value <=", "most.value::int <=")
 )
 ENDED = "SELECT id, conversation_id FROM work_item WHERE state IN ('queued','offered','assigned') ORDER BY id"
 
