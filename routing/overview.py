@@ -26,12 +26,13 @@ _SOON = (
     "SELECT +queue_id, count(*) FROM work_item AS item WHERE state = 'queued' AND due_at > ? AND due_at <= ? "
     "AND due_at <= {soon} GROUP BY 1"
 )
-# Snoozed work stands in its queue too, but waits for nobody.
+# Snoozed work stands in its queue too, but waits for nobody. Found first: PostgreSQL, having counted the tables while
+# they were empty, would go through all conversations for each that waits.
 _ASLEEP = (
+    "WITH asleep AS MATERIALIZED (SELECT id FROM conversation WHERE state = 'snoozed') "
     "SELECT item.queue_id, count(*), sum(CASE WHEN item.due_at <= ? THEN 1 ELSE 0 END), "
-    "sum(CASE WHEN item.due_at > ? AND item.due_at <= {soon} THEN 1 ELSE 0 END) FROM conversation "
-    "JOIN work_item AS item ON item.conversation_id = conversation.id AND item.state = 'queued' "
-    "WHERE conversation.state = 'snoozed' GROUP BY item.queue_id"
+    "sum(CASE WHEN item.due_at > ? AND item.due_at <= {soon} THEN 1 ELSE 0 END) FROM asleep "
+    "JOIN work_item AS item ON item.conversation_id = asleep.id AND item.state = 'queued' GROUP BY item.queue_id"
 )
 _OLDEST_AWAKE = (
     "SELECT item.order_time FROM work_item AS item JOIN conversation ON conversation.id = item.conversation_id "
@@ -48,11 +49,11 @@ _AGENTS = (
     "SELECT id, name, status, status_since, drained_at, load, capacity, profile_id, status_why FROM agent WHERE active "
     "AND (load > 0 OR EXISTS (SELECT 1 FROM agent_queue WHERE agent_queue.agent_id = agent.id))"
 )
+# Not along the index of all that agents ever had, as with queues above.
 _HAVE = (
-    "SELECT assignment.agent_id, work_item.channel, work_item.labels, count(*), "
+    "SELECT +assignment.agent_id, work_item.channel, work_item.labels, count(*), "
     "sum(CASE WHEN assignment.parked_at IS NULL THEN 0 ELSE 1 END) FROM assignment "
-    "JOIN work_item ON work_item.id = assignment.work_item_id WHERE assignment.ended_at IS NULL "
-    "GROUP BY assignment.agent_id, work_item.channel, work_item.labels"
+    "JOIN work_item ON work_item.id = assignment.work_item_id WHERE assignment.ended_at IS NULL GROUP BY 1, 2, 3"
 )
 _WRAPS = (
     "SELECT assignment.agent_id, work_item.channel, work_item.labels, count(*), max(assignment.wrap_until) "

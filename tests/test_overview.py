@@ -117,8 +117,16 @@ def test_ten_thousand_that_wait_are_summed_by_an_index(desk: Desk) -> None:
     assert best < 0.2, f"{best * 1000:.1f} ms: an index is missing"
 
 
-def crowd(desk: Desk, waiting: int, agents: int) -> None:
-    """So much work and so many people, written past the verbs."""
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_database_that_counted_its_tables_while_they_were_empty_sums_them_too(desk: Desk) -> None:
+    crowd(desk, waiting=10_000, agents=20, counted_empty=True)
+    with desk.store.read() as tx:  # which is given eight seconds
+        assert sum(line.waiting for line in queue_lines(tx)) == 10_000
+        assert len(agent_lines(tx)) >= 20 and len(waiting_lines(tx)) == MOST
+
+
+def crowd(desk: Desk, waiting: int, agents: int, *, counted_empty: bool = False) -> None:
+    """So much work and so many people, written past the verbs; counted before they are committed, if wished."""
     queues = list(desk.queues.values())
     with desk.store.write() as tx:
         for number in range(agents):
@@ -141,3 +149,6 @@ def crowd(desk: Desk, waiting: int, agents: int) -> None:
                 row[0], queues[number % 3], at, at, at + timedelta(hours=1),
             )  # fmt: skip
         touch_desk(tx)
+        if counted_empty:
+            with desk.store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
+                other.exec_driver_sql("ANALYZE work_item, conversation, agent, agent_queue")
