@@ -18,15 +18,15 @@ from storage.store import Tx
 
 log = logging.getLogger(__name__)
 
-# What an agent has that is not parked, or wraps up, by channel and labels; the marks are filled in by `_among`.
-_OPEN = (
+# What an agent has that is not parked, or wraps up, by channel and labels; the marks are filled in by `_among`. By `+`
+# SQLite is kept from grouping along the index of all that agents ever had.
+OPEN = (
     "SELECT offer.agent_id, work_item.channel, work_item.labels, count(*), 0, 0 FROM offer "
     "JOIN work_item ON work_item.id = offer.work_item_id WHERE offer.state = 'offered'{ringing} "
     "GROUP BY offer.agent_id, work_item.channel, work_item.labels UNION ALL "
-    "SELECT assignment.agent_id, work_item.channel, work_item.labels, count(*), 0, 0 FROM assignment "
+    "SELECT +assignment.agent_id, work_item.channel, work_item.labels, count(*), 0, 0 FROM assignment "
     "JOIN work_item ON work_item.id = assignment.work_item_id "
-    "WHERE assignment.ended_at IS NULL AND assignment.parked_at IS NULL{owned} "
-    "GROUP BY assignment.agent_id, work_item.channel, work_item.labels UNION ALL "
+    "WHERE assignment.ended_at IS NULL AND assignment.parked_at IS NULL{owned} GROUP BY 1, 2, 3 UNION ALL "
     "SELECT assignment.agent_id, work_item.channel, work_item.labels, count(*), count(*), sum(assignment.weight) "
     "FROM assignment JOIN work_item ON work_item.id = assignment.work_item_id "
     "WHERE assignment.wrap_until IS NOT NULL{owned} "
@@ -68,7 +68,7 @@ def roster(tx: Tx, book: RuleBook, only: Collection[int] | None = None) -> list[
     labelled: dict[int, Counter[str]] = defaultdict(Counter)
     wrapped: dict[int, Counter[str]] = defaultdict(Counter)
     wrapping: Counter[int] = Counter()
-    statement = _OPEN.format(ringing=_among("offer.agent_id", only)[0], owned=_among("assignment.agent_id", only)[0])
+    statement = OPEN.format(ringing=_among("offer.agent_id", only)[0], owned=_among("assignment.agent_id", only)[0])
     for agent_id, channel, labels, number, done, weight in tx.sql(statement, *ids, *ids, *ids).fetchall():
         opened[agent_id][channel] += number
         if done:

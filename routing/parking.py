@@ -23,7 +23,7 @@ from storage.store import Tx
 from storage.work import Assignment
 
 BATCH = 200
-_DUE = "SELECT conversation_id FROM assignment WHERE park_at <= ? ORDER BY park_at, id LIMIT ?"
+DUE = "SELECT conversation_id FROM assignment WHERE park_at <= ? ORDER BY park_at, id LIMIT ?"
 _OPEN = (
     "SELECT assignment.id, assignment.conversation_id, assignment.agent_id, assignment.weight, assignment.parked_at, "
     "assignment.park_at, work_item.id, work_item.queue_id, work_item.channel, work_item.weight, conversation.state, "
@@ -112,7 +112,7 @@ def retime(tx: Tx, wrong: Sequence[tuple[int, int]]) -> None:
 
 def is_due(tx: Tx) -> bool:
     """Whether there is something to look at."""
-    return tx.sql(_DUE, tx.now, 1).fetchone() is not None
+    return tx.sql(DUE, tx.now, 1).fetchone() is not None
 
 
 def park(tx: Tx) -> int:
@@ -121,7 +121,7 @@ def park(tx: Tx) -> int:
     Ownership wins: what was parked goes back to its agent above their capacity as well, which is recorded. Only when
     they are offline and the customer waits does it go back to its queue, with its age.
     """
-    ours = [row[0] for row in tx.sql(_DUE, tx.now, BATCH).fetchall()]
+    ours = [row[0] for row in tx.sql(DUE, tx.now, BATCH).fetchall()]
     hold(tx, ours)
     marks = ",".join("?" * len(ours))
     due = f"{_OPEN} AND assignment.park_at <= ? AND assignment.conversation_id IN ({marks}) ORDER BY assignment.id"

@@ -16,8 +16,8 @@ from storage.store import Tx
 from storage.work import WorkItem
 
 BATCH = 200
-_OVER = "SELECT id, agent_id FROM assignment WHERE wrap_until <= ? ORDER BY wrap_until, id LIMIT ?"
-_OF_CONVERSATION = "SELECT id, agent_id FROM assignment WHERE conversation_id = ? AND wrap_until IS NOT NULL"
+OVER = "SELECT id, agent_id FROM assignment WHERE wrap_until <= ? ORDER BY wrap_until, id LIMIT ?"
+OF_CONVERSATION = "SELECT id, agent_id FROM assignment WHERE conversation_id = ? AND wrap_until IS NOT NULL"
 _OF_AGENT = "SELECT id, agent_id FROM assignment WHERE agent_id = ? AND wrap_until IS NOT NULL ORDER BY id"
 
 
@@ -33,12 +33,12 @@ def wrap_up_of(tx: Tx, item: WorkItem, *, handed_on: bool = False) -> Share | No
 
 def is_over(tx: Tx) -> bool:
     """Whether some wrapping up has had its time."""
-    return tx.sql(_OVER, tx.now, 1).fetchone() is not None
+    return tx.sql(OVER, tx.now, 1).fetchone() is not None
 
 
 def end_over(tx: Tx) -> int:
     """End what has had its time; how many that were."""
-    return _end(tx, tx.sql(_OVER, tx.now, BATCH).fetchall(), "time", "system")
+    return _end(tx, tx.sql(OVER, tx.now, BATCH).fetchall(), "time", "system")
 
 
 def end_wrap_up(tx: Tx, actor: Actor, agent_id: int, reason: str = "") -> int:
@@ -55,7 +55,7 @@ def end_wrap_up(tx: Tx, actor: Actor, agent_id: int, reason: str = "") -> int:
 
 def end_wrap_up_of(tx: Tx, conversation_id: int, by: str) -> None:
     """A conversation is opened again by hand: whoever wraps it up has its room for it."""
-    _end(tx, tx.sql(_OF_CONVERSATION, conversation_id).fetchall(), "reopened", by)
+    _end(tx, tx.sql(OF_CONVERSATION, conversation_id).fetchall(), "reopened", by)
 
 
 def cut_short(tx: Tx, conversation_id: int) -> None:

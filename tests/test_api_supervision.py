@@ -59,6 +59,8 @@ def test_agents_and_queues_are_switched_with_a_reason(desk: Desk, wall: Program)
     assert wall.post(f"/agents/{jonas}/undrain", {}).json()["drained_at"] is None
     away = wall.post(f"/agents/{jonas}/status", {"status": "away", "give_back": True, "reason": "ill"}).json()
     assert away["status"] == "away"
+    ended = wall.post(f"/agents/{jonas}/wrap-up/end", {"reason": "he forgot"}).json()
+    assert (ended["parked"], ended["wraps_until"], ended["status_why"]) == (0, None, "ill")
     paused = wall.post("/queues/2/pause", {"reason": "The shop is down"}).json()
     assert (paused["paused"], paused["paused_why"]) == (True, "The shop is down")
     assert wall.post("/queues/2/resume", {}).json()["paused"] is False

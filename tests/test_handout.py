@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from routing.floor import COOLING, QUEUED, RECENT
+from routing import parking, wrapups
+from routing.floor import COOLING, OPEN, QUEUED, RECENT
 from routing.rules import rule_book
 from routing.work import claim, close, decline, set_status, why_waiting
 from storage import Store
@@ -153,7 +154,13 @@ def test_what_a_pass_costs_does_not_grow_with_what_is_over(desk: Desk) -> None:
     if not desk.store.embedded:
         return  # PostgreSQL chooses by its statistics
     one = f"{QUEUED} AND work_item.conversation_id IN (?, ?)"
+    some = {"ringing": " AND offer.agent_id IN (?, ?)", "owned": " AND assignment.agent_id IN (?, ?)"}
     indexes = {
+        OPEN.format(ringing="", owned=""): "uq_assignment_open",
+        OPEN.format(**some): "ix_assignment_wrap",
+        wrapups.OVER: "ix_assignment_wrap",
+        wrapups.OF_CONVERSATION: "ix_assignment_wrap",
+        parking.DUE: "ix_assignment_park",
         QUEUED: "uq_work_item_live",
         one: "uq_work_item_live",
         COOLING: "ix_cooldown_until",
@@ -164,6 +171,7 @@ def test_what_a_pass_costs_does_not_grow_with_what_is_over(desk: Desk) -> None:
             plan = [row[3] for row in tx.sql(f"EXPLAIN QUERY PLAN {query}", *[1] * query.count("?")).fetchall()]
             assert any(index in step for step in plan), plan
             assert not any(step.startswith(("SCAN conversation", "SCAN cooldown", "SCAN offer")) for step in plan), plan
+            assert "SCAN assignment" not in plan and "SCAN assignment USING INDEX ix_assignment_agent" not in plan, plan
 
 
 def test_rules_that_never_came_to_be_are_not_kept(desk: Desk) -> None:
