@@ -41,18 +41,24 @@ class LastAgentEntry(Entry):
 OrOff = Annotated[Span | Literal["off"], BeforeValidator(off)]
 
 
-class WrapUpEntry(Entry):
-    """So long an agent keeps the room, or `keep` per cent of it, of what is resolved; `transfers`: or handed on."""
+class SharesEntry(Entry):
+    """How much of a weight counts for how long, on every channel but those that say otherwise."""
 
-    time: Span | None = None
-    keep: int = Field(default=100, ge=1, le=100)
     channels: dict[Channel, OrOff] = {}
-    transfers: bool = False
 
     @property
     def said(self) -> dict[str, Any]:
         """What differs from none, as the database keeps it."""
-        return self.model_dump(exclude_defaults=True, exclude={"channels"}) | _by_channel(self.channels)
+        document = self.model_dump(exclude_defaults=True, exclude={"channels"})
+        return document | ({"channels": _in_seconds(self.channels)} if self.channels else {})
+
+
+class WrapUpEntry(SharesEntry):
+    """So long an agent keeps the room, or `keep` per cent of it, of what is resolved; `transfers`: or handed on."""
+
+    time: Span | None = None
+    keep: int = Field(default=100, ge=1, le=100)
+    transfers: bool = False
 
     @model_validator(mode="after")
     def _is_some(self) -> WrapUpEntry:
@@ -61,17 +67,11 @@ class WrapUpEntry(Entry):
         return self
 
 
-class ParkEntry(Entry):
+class ParkEntry(SharesEntry):
     """After so long without a word of the customer a conversation takes `keep` per cent of its weight, none without."""
 
     after: Span | None = None
     keep: int = Field(default=0, ge=0, le=99)
-    channels: dict[Channel, OrOff] = {}
-
-    @property
-    def said(self) -> dict[str, Any]:
-        """What differs from none, as the database keeps it."""
-        return self.model_dump(exclude_defaults=True, exclude={"channels"}) | _by_channel(self.channels)
 
     @model_validator(mode="after")
     def _is_some(self) -> ParkEntry:
@@ -80,8 +80,9 @@ class ParkEntry(Entry):
         return self
 
 
-def _by_channel(channels: Mapping[str, Any]) -> dict[str, Any]:
-    return {"channels": {name: 0 if each == "off" else each for name, each in channels.items()}} if channels else {}
+def _in_seconds(channels: Mapping[str, Any]) -> dict[str, int]:
+    """Times by channel; 0 for `off`."""
+    return {name: 0 if each == "off" else each for name, each in channels.items()}
 
 
 def short(name: str) -> BeforeValidator:
@@ -103,7 +104,7 @@ def graces_in(said: Mapping[str, Any] | Literal["off"]) -> dict[str, int]:
     """`disconnect` of a profile as the database keeps it."""
     if said == "off":
         return dict.fromkeys(GRACES, 0)
-    return {channel: 0 if each == "off" else each for channel, each in said.items()}
+    return _in_seconds(said)
 
 
 class ServingEntry(Entry):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -80,17 +80,11 @@ class Router:
 
     def expire_once(self) -> int:
         """Take back offers that rang too long; how many."""
-        with self.store.read() as tx:
-            if not rings_too_long(tx):
-                return 0
-        return self.store.submit(expire_offers)
+        return self._when(rings_too_long, expire_offers)
 
     def breach_once(self) -> int:
         """Note targets that are about to run out or did; how many."""
-        with self.store.read() as tx:
-            if not is_overdue(tx):
-                return 0
-        return self.store.submit(note_overdue)
+        return self._when(is_overdue, note_overdue)
 
     def climb_once(self) -> int:
         """Take the steps of ladders whose time has come; how many pieces of work took one."""
@@ -114,20 +108,14 @@ class Router:
 
     def wrap_up_once(self) -> int:
         """End wrapping up that has had its time; how much that was."""
-        with self.store.read() as tx:
-            if not is_over(tx):
-                return 0
-        return self.store.submit(end_over)
+        return self._when(is_over, end_over)
 
     def let_go_once(self) -> int:
         """Set away who has lost the connection, and give their waiting customers to others; how many that were.
 
         While nobody led, nobody may have been served either: whoever was connected then has the time to come back.
         """
-        with self.store.read() as tx:
-            if not is_lost(tx, self._since):
-                return 0
-        return self.store.submit(partial(let_go, since=self._since))
+        return self._when(partial(is_lost, since=self._since), partial(let_go, since=self._since))
 
     def check_once(self) -> int:
         """Compare what is kept in memory with the database, and write down what differs; how much did.
@@ -222,6 +210,13 @@ class Router:
         made = settle(tx, decisions)
         step("router.written")
         return made
+
+    def _when(self, is_due: Callable[[Tx], bool], unit: Callable[[Tx], int]) -> int:
+        """Run a unit if a look finds something for it to do: a unit takes the writer's turn and wakes everybody."""
+        with self.store.read() as tx:
+            if not is_due(tx):
+                return 0
+        return self.store.submit(unit)
 
     def _longest_wait(self) -> float:
         """Until time alone makes something possible, or the next sweep."""
