@@ -13,7 +13,7 @@ from sqlmodel import select
 
 from channels.text import storable
 from hub import lifecycle, replies
-from hub.savedreplies import WordsRefused
+from hub.refusals import FieldRefused
 from hub.slots import fill, must_be_known, must_be_whole, values_of
 from hub.tags import tag, untag
 from routing import work
@@ -229,7 +229,7 @@ class Wanted:
 
 
 def create(tx: Tx, actor: Actor, wanted: Wanted) -> Macro:
-    """Add one. Raises WordsRefused and Forbidden."""
+    """Add one. Raises FieldRefused and Forbidden."""
     actor.must(REPLIES)
     row = Macro(name=_checked(tx, wanted, None), does=_stored(wanted.does))
     tx.add(row)
@@ -239,7 +239,7 @@ def create(tx: Tx, actor: Actor, wanted: Wanted) -> Macro:
 
 
 def change(tx: Tx, actor: Actor, number: int, wanted: Wanted, seen: str) -> Macro:
-    """Let it do something else. Raises WordsRefused, Forbidden, NotFound, and Conflict when `seen` is not its stamp."""
+    """Let it do something else. Raises FieldRefused, Forbidden, NotFound, and Conflict when `seen` is not its stamp."""
     actor.must(REPLIES)
     row = macro(tx, number)
     if stamp(row) != seen:
@@ -267,17 +267,17 @@ def stamp(row: Macro) -> str:
 def _checked(tx: Tx, wanted: Wanted, number: int | None) -> str:
     name = " ".join(storable(wanted.name).split())
     if not 0 < len(name) <= MAX_NAME:
-        raise WordsRefused("name", f"A name has one to {MAX_NAME} characters.")
+        raise FieldRefused("name", f"A name has one to {MAX_NAME} characters.")
     same = tx.exec(select(Macro.id).where(Macro.name == name)).first()
     if same is not None and same != number:
-        raise WordsRefused("name", f"“{name}” is taken; choose another name.")
+        raise FieldRefused("name", f"“{name}” is taken; choose another name.")
     for place in ("reply", "note"):
         try:
             must_be_known(getattr(wanted.does, place))
         except ValueError as error:
-            raise WordsRefused(place, f"{error}.") from None
+            raise FieldRefused(place, f"{error}.") from None
     if wanted.does.problem:
-        raise WordsRefused("form", wanted.does.problem)
+        raise FieldRefused("form", wanted.does.problem)
     return name
 
 

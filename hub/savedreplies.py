@@ -12,6 +12,7 @@ from sqlalchemy import or_
 from sqlmodel import col, select
 
 from channels.text import storable
+from hub.refusals import FieldRefused
 from hub.slots import fill, must_be_known, values_of
 from storage import Tx
 from storage.access import REPLIES, Actor, Conflict, Forbidden, NotFound, conversation_for
@@ -19,14 +20,6 @@ from storage.desk import SavedReply, touch_desk
 from storage.facts import DeskChanged
 
 MAX_SHORTCUT, MAX_TITLE, MAX_TEXT = 32, 100, 20_000  # characters
-
-
-class WordsRefused(Exception):
-    """Something agents say again and again that can't be kept: the form's field, and a sentence."""
-
-    def __init__(self, field: str, sentence: str):
-        super().__init__(sentence)
-        self.field, self.sentence = field, sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +87,7 @@ def closeness(typed: str, reply: SavedReply) -> int | None:
 
 
 def create(tx: Tx, actor: Actor, wanted: Wanted) -> SavedReply:
-    """Add one. Raises WordsRefused, and Forbidden for everybody's where the actor may only have own ones."""
+    """Add one. Raises FieldRefused, and Forbidden for everybody's where the actor may only have own ones."""
     row = SavedReply(**_checked(tx, actor, wanted, None))
     _must_edit(actor, row)
     tx.add(row)
@@ -106,7 +99,7 @@ def create(tx: Tx, actor: Actor, wanted: Wanted) -> SavedReply:
 def change(tx: Tx, actor: Actor, number: int, wanted: Wanted, seen: str) -> SavedReply:
     """Say it otherwise. `seen` is the stamp of what was changed: somebody else's change is never overwritten.
 
-    Raises WordsRefused, Conflict, NotFound and Forbidden.
+    Raises FieldRefused, Conflict, NotFound and Forbidden.
     """
     row = saved_reply(tx, actor, number)
     _must_edit(actor, row)
@@ -138,20 +131,20 @@ def _checked(tx: Tx, actor: Actor, wanted: Wanted, number: int | None) -> dict[s
     shortcut = storable(wanted.shortcut).strip().removeprefix("/")
     title, text = storable(wanted.title).strip(), storable(wanted.text).replace("\r\n", "\n").strip()
     if not shortcut or len(shortcut) > MAX_SHORTCUT or re.search(r"[\s/]", shortcut):
-        raise WordsRefused("shortcut", f"A shortcut is one word of at most {MAX_SHORTCUT} characters, such as express.")
+        raise FieldRefused("shortcut", f"A shortcut is one word of at most {MAX_SHORTCUT} characters, such as express.")
     if len(title) > MAX_TITLE:
-        raise WordsRefused("title", f"A title has at most {MAX_TITLE} characters.")
+        raise FieldRefused("title", f"A title has at most {MAX_TITLE} characters.")
     if not text or len(text) > MAX_TEXT:
-        raise WordsRefused("text", "Write what it says." if not text else f"At most {MAX_TEXT:,} characters fit.")
+        raise FieldRefused("text", "Write what it says." if not text else f"At most {MAX_TEXT:,} characters fit.")
     try:
         must_be_known(text)
     except ValueError as error:
-        raise WordsRefused("text", f"{error}.") from None
+        raise FieldRefused("text", f"{error}.") from None
     owner = actor.agent_id if wanted.own else None
     same = select(SavedReply).where(SavedReply.shortcut == shortcut, SavedReply.agent_id == owner)
     taken = tx.exec(same).first()
     if taken is not None and taken.id != number:
-        raise WordsRefused("shortcut", f"/{shortcut} is taken; choose another word.")
+        raise FieldRefused("shortcut", f"/{shortcut} is taken; choose another word.")
     return {"shortcut": shortcut, "title": title, "text": text, "agent_id": owner}
 
 

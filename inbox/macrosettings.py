@@ -12,7 +12,7 @@ from sqlmodel import col, select
 
 from hub import macros as verbs
 from hub.macros import Does, Wanted
-from hub.savedreplies import WordsRefused
+from hub.refusals import FieldRefused
 from hub.slots import KNOWN
 from hub.tags import read_tags
 from hub.web import hub_here
@@ -64,14 +64,14 @@ class Form:
         return cls(number, request.form.get("name", ""), typed, request.form.get("seen", ""))
 
     def does(self) -> Does:
-        """Raises WordsRefused with the field that makes no sense."""
+        """Raises FieldRefused with the field that makes no sense."""
         typed = self.typed
         values: dict[str, Any] = {"reply": typed["reply"].strip(), "note": typed["note"].strip(), "then": typed["then"]}
         for name in ("tags", "untag"):
             try:
                 values[name] = read_tags(typed[name])
             except Conflict as refused:
-                raise WordsRefused(name, str(refused)) from None
+                raise FieldRefused(name, str(refused)) from None
         for name, place in (
             ("assign", "assign"),
             ("queue_id", "queue"),
@@ -85,7 +85,7 @@ class Form:
         except ValidationError as error:
             place = str(error.errors()[0]["loc"][0]).removesuffix("_id")
             told = {"priority": "A priority is a whole number from -1000 to 1000."}
-            raise WordsRefused(place, told.get(place, "This can't be kept as it is.")) from None
+            raise FieldRefused(place, told.get(place, "This can't be kept as it is.")) from None
 
 
 def register(blueprint: Blueprint) -> None:
@@ -137,7 +137,7 @@ def save(number: int | None) -> ResponseReturnValue:
                 verbs.create(tx, who.actor, wanted)
             else:
                 verbs.change(tx, who.actor, number, wanted, form.seen)
-    except WordsRefused as refused:
+    except FieldRefused as refused:
         form.errors[refused.field] = refused.sentence
         return _page(form, 422)
     except Conflict as refused:
@@ -181,7 +181,7 @@ def _told(tx: Tx, who: Viewer, form: Form) -> dict[str, Any]:
     """Its parts in words and its reply as it would stand there; nothing where the form makes no sense yet."""
     try:
         does = form.does()
-    except WordsRefused:
+    except FieldRefused:
         return {"told": [], "said": None}
     told = verbs.in_words(does, _agents(tx), _queues(tx), reply=False)
     return {"told": told, "said": said(tx, who, does.reply) if does.reply else None}

@@ -9,7 +9,8 @@ from flask.typing import ResponseReturnValue
 from sqlmodel import col, select
 
 from hub import savedreplies as verbs
-from hub.savedreplies import Wanted, WordsRefused
+from hub.refusals import FieldRefused
+from hub.savedreplies import Wanted
 from hub.slots import KNOWN, SAMPLE, fill, gaps, of_agent, values_of
 from hub.web import hub_here
 from inbox.answers import fragment
@@ -100,7 +101,7 @@ def save(number: int | None) -> ResponseReturnValue:
                 verbs.create(tx, who.actor, form.wanted)
             else:
                 verbs.change(tx, who.actor, number, form.wanted, form.seen)
-    except WordsRefused as refused:
+    except FieldRefused as refused:
         form.errors[refused.field] = refused.sentence
         return _page(form, 422)
     except Conflict as refused:

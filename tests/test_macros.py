@@ -11,8 +11,8 @@ from sqlmodel import select
 from hub import macros, tags
 from hub.desk import DeskError, apply, export, read
 from hub.macros import Does, Wanted
+from hub.refusals import FieldRefused
 from hub.replies import reply
-from hub.savedreplies import WordsRefused
 from storage.access import Actor, Conflict, Forbidden, NotFound
 from storage.conversations import Conversation, Message
 from storage.facts import FactRow
@@ -159,7 +159,7 @@ def test_it_is_too_late_once_the_reply_has_left(desk: Desk) -> None:
     ],
 )
 def test_what_makes_no_sense_is_not_kept(desk: Desk, does: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(WordsRefused, match=sentence):
+    with pytest.raises(FieldRefused, match=sentence):
         add(desk, **does)
 
 

@@ -11,7 +11,8 @@ from sqlmodel import select
 
 from hub import savedreplies
 from hub.desk import DeskError, apply, export, read
-from hub.savedreplies import Wanted, WordsRefused
+from hub.refusals import FieldRefused
+from hub.savedreplies import Wanted
 from hub.slots import fill, gaps, values_of
 from storage.access import Actor, Conflict, Forbidden, NotFound
 from storage.conversations import Conversation
@@ -93,7 +94,7 @@ def test_an_own_one_may_have_the_word_of_a_shared_one_and_is_nobody_elses(desk: 
         assert [row.id for row in savedreplies.saved_replies(tx, desk.amara)] == [shared]
         with pytest.raises(NotFound):
             savedreplies.saved_reply(tx, desk.ines, own)
-    with pytest.raises(WordsRefused, match="/hi is taken"):
+    with pytest.raises(FieldRefused, match="/hi is taken"):
         add(desk, desk.jonas, "/hi", "Again", own=True)
     with pytest.raises(Forbidden):
         add(desk, desk.jonas, "all", "For everybody")
@@ -111,7 +112,7 @@ def test_an_own_one_may_have_the_word_of_a_shared_one_and_is_nobody_elses(desk: 
     ],
 )
 def test_what_can_not_be_kept_is_refused_with_its_field(desk: Desk, shortcut: str, text: str, field: str) -> None:
-    with pytest.raises(WordsRefused) as refused:
+    with pytest.raises(FieldRefused) as refused:
         add(desk, desk.ines, shortcut, text)
     assert refused.value.field == field
 
