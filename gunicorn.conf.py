@@ -28,7 +28,8 @@ accesslog = None  # request lines carry tokens; the hub logs ids
 control_socket_disable = True  # it would be opened in the user's home, the same for every hub on the machine
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # the heartbeat must not wait for a disk
 
-# Only a proxy on this machine may say that the request came by https; nobody may move the path by a header.
+# Only a proxy on this machine may say that the request came by https, and for whom (`hub.web.client_ip`); nobody may
+# move the path by a header.
 forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
 forwarder_headers = ""
 
