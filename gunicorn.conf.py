@@ -51,13 +51,16 @@ def _pins(processes: int) -> bool:
 
 def post_fork(server: Any, worker: Any) -> None:
     """Pin before the application loads, so that every later thread inherits it. Hubs side by side take other cores."""
+    from config.collector import wait_while_loading  # found once gunicorn has this folder on its path
+
     if _pins(server.cfg.workers):
         os.sched_setaffinity(0, {_cores[(os.getppid() + worker.age - 1) % len(_cores)]})
+    wait_while_loading()
 
 
 def post_worker_init(worker: Any) -> None:
     """Start the threads that a web process needs, in the process that serves."""
-    from config.collector import spare_what_is_loaded  # found once gunicorn has this folder on its path
+    from config.collector import spare_what_is_loaded
 
     spare_what_is_loaded()
     start = getattr(_hub(worker), "start_web", None)

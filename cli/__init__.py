@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from config import Settings, SettingsError, load
+from config.collector import wait_while_loading
 
 if TYPE_CHECKING:
     from sqlalchemy.exc import DBAPIError
@@ -238,6 +239,7 @@ def _is_damaged(error: DBAPIError) -> bool:
 def _dispatch(given: argparse.Namespace, settings: Settings, create_app: AppFactory) -> int:
     """Each command imports what it needs: making a token must not wait for the whole web application."""
     if given.command in (None, "run", "demo", "worker"):
+        wait_while_loading()
         from cli import serve
 
         if given.command == "worker":
