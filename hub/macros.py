@@ -169,9 +169,9 @@ def take_back(tx: Tx, actor: Actor, back: Back) -> None:
         lifecycle.wake(tx, actor, number)
     if back.state != "resolved":
         _give_back(tx, actor, number, back)
-    if back.state == "snoozed" and now.state != "snoozed":
+    if back.state == "snoozed":
         until = datetime.fromisoformat(back.snoozed_until) if back.snoozed_until else None
-        if until is None or until > tx.now:
+        if (now.state, now.snoozed_until) != ("snoozed", until) and (until is None or until > tx.now):
             lifecycle.snooze(tx, actor, number, until)
     untag(tx, actor, number, back.added)
     tag(tx, actor, number, back.removed)

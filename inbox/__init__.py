@@ -9,6 +9,7 @@ from inbox import (
     account,
     actions,
     answers,
+    bulk,
     company,
     composer,
     door,
@@ -42,7 +43,7 @@ def create_blueprint() -> Blueprint:
     for part in (door, links, account, people, roles, tokens):
         part.register(blueprint)
     for part in (
-        pages, actions, composer, company, suggest, macros, files, floor, lab, ledger, rules, savedreplies,
+        pages, actions, bulk, composer, company, suggest, macros, files, floor, lab, ledger, rules, savedreplies,
         macrosettings, stream,
     ):  # fmt: skip
         part.register(blueprint)

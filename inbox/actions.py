@@ -113,7 +113,7 @@ def snooze(number: int) -> ResponseReturnValue:
     """Out of sight until a preset moment, or one that was written; the next conversation opens."""
     who = viewer()
     with hub_here().store.write() as tx:
-        until = _until(tx.now, who)
+        until = snooze_moment(request.form.get("until", ""), tx.now, who)
         lifecycle.snooze(tx, who.actor, number, until)
     when = full(until, who.zone) if until else "they reply"
     return changed(next_open(), Toast(f"Snoozed until {when}.", undo=f"/inbox/c/{number}/wake"), moved=True)
@@ -314,9 +314,8 @@ def _renew(who: Viewer) -> None:
         who.agent.mail_notices = fresh.mail_notices
 
 
-def _until(now: datetime, who: Viewer) -> datetime | None:
-    """Raises Conflict for what is no moment ahead, NotFound for an unknown preset."""
-    preset = request.form.get("until", "")
+def snooze_moment(preset: str, now: datetime, who: Viewer) -> datetime | None:
+    """What a preset means, or what was written beside it. Raises Conflict for no moment ahead, and NotFound."""
     if preset != "when":
         return snooze_until(preset, now, who)
     try:

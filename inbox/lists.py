@@ -121,8 +121,7 @@ def listing(tx: Tx, who: Viewer, view: View, *, after: str = "", limit: int = PA
         query = select(Conversation).where(visible(who.actor), view.condition(who), condition)
         if cursor is not None and number == start:
             query = query.where(_beyond(key, cursor, ascending))
-        order = (key.asc(), col(Conversation.id).asc()) if ascending else (key.desc(), col(Conversation.id).desc())
-        found = list(tx.exec(query.order_by(*order).limit(left + 1)))
+        found = list(tx.exec(query.order_by(*_order(key, ascending)).limit(left + 1)))
         rows, rest = found[:left], found[left:]
         if rows:
             groups.append(Group(title, rows_of(tx, who, rows)))
@@ -132,6 +131,16 @@ def listing(tx: Tx, who: Viewer, view: View, *, after: str = "", limit: int = PA
         if left == 0 and number + 1 < len(sections):
             return Listing(view.name, view.title, groups, str(number + 1))
     return Listing(view.name, view.title, groups)
+
+
+def numbers_in(tx: Tx, who: Viewer, view: View, limit: int) -> list[int]:
+    """Which conversations a view has, in its order."""
+    numbers: list[int] = []
+    for _, condition, key, ascending in _sections(tx, view):
+        query = select(Conversation.id).where(visible(who.actor), view.condition(who), condition)
+        query = query.order_by(*_order(key, ascending)).limit(limit - len(numbers))
+        numbers += [number for number in tx.exec(query) if number is not None]
+    return numbers
 
 
 def rows_of(tx: Tx, who: Viewer, conversations: list[Conversation]) -> list[Row]:
@@ -297,6 +306,11 @@ def _sections(tx: Tx, view: View) -> list[Section]:
         ),
         ("Waiting for the customer", and_(due.is_(None), waiting.is_(None)), last, False),
     ]
+
+
+def _order(key: Any, ascending: bool) -> tuple[Any, Any]:
+    number = col(Conversation.id)
+    return (key.asc(), number.asc()) if ascending else (key.desc(), number.desc())
 
 
 FAR = datetime(9999, 1, 1, tzinfo=UTC)  # "until the customer writes" sorts behind every date

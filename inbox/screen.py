@@ -20,7 +20,7 @@ from hub.pump import latest_fact
 from hub.recipients import MAIL_KINDS, reply_all
 from hub.replies import ReplyChoice, reply_choices
 from hub.suppression import refusal
-from inbox.lists import MOST, PAGE, Counts, Group, Listing, counts, listing, names_of, rows_of, view_named
+from inbox.lists import MOST, PAGE, Counts, Group, Listing, counts, listing, names_of, numbers_in, rows_of, view_named
 from inbox.panel import Panel, panel
 from inbox.session import Viewer
 from inbox.thread import Thread, thread
@@ -206,6 +206,14 @@ def list_for(tx: Tx, who: Viewer, where: Place) -> Listing | None:
         return _found(tx, who, where)
     view = view_named(tx, where.view)
     return None if view is None else listing(tx, who, view, after=where.after, limit=where.rows)
+
+
+def numbers_of(tx: Tx, who: Viewer, where: Place, limit: int) -> list[int]:
+    """Which conversations a place lists, in its order."""
+    if where.view == "search":
+        return [hit.conversation.id or 0 for hit in search(tx, who.actor, parse_query(where.query), limit=limit)]
+    view = view_named(tx, where.view)
+    return [] if view is None else numbers_in(tx, who, view, limit)
 
 
 def open_conversation(

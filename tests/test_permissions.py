@@ -71,11 +71,11 @@ INBOX: dict[str, str] = {
          "saved_new", "saved_create", "saved_preview", "saved_one", "saved_change", "saved_delete",
          "saved_delete_form", "macros", "macro", "macro_preview", "undo_macro", "here", "watching",
          "unread_form",
-         "wrapped_up"), ANY),
+         "wrapped_up", "bulk_all", "bulk_menu", "bulk_tags", "bulk_undo"), ANY),
     **dict.fromkeys(
         ("attach", "claim_form", "reopen_form", "resolve_form", "send", "snooze_form", "wake_form", "try_again", "undo",
          "take_next", "accept", "decline", "run_macro", "tag_form", "untag_form", "now"), ANSWER),
-    **dict.fromkeys(("assign_form", "release_form", "transfer_form"), EITHER),
+    **dict.fromkeys(("assign_form", "release_form", "transfer_form", "bulk"), EITHER),
     **dict.fromkeys(("allow_form", "merge_form", "unmerge_form", "rename_form"), CONTACTS),
     **dict.fromkeys(
         ("floor", "floor_agents", "floor_agents_do", "floor_conversations", "floor_conversations_do", "floor_queues",

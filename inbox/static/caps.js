@@ -4,6 +4,6 @@ const MAC = /mac|iphone|ipad/i.test(navigator.userAgentData?.platform ?? navigat
 export function caps(keys) {
   const drawn = document.createElement("span");
   drawn.className = "caps";
-  drawn.append(...keys.map((key) => Object.assign(document.createElement("kbd"), { textContent: (MAC ? key : key.replace("⌘", "Ctrl")).toUpperCase() })));
+  drawn.append(...keys.map((key) => Object.assign(document.createElement("kbd"), { textContent: (MAC ? key : key.replace("⌘", "Ctrl")).replace(/^[A-Z]$/, "⇧ $&").toUpperCase() })));
   return drawn;
 }

@@ -159,9 +159,10 @@ document.addEventListener("input", ({ target }) => {
   count();
 });
 document.addEventListener("keydown", (event) => {
-  if (event.target.name !== "when" || event.key !== "Enter") return;
+  const button = event.key === "Enter" && event.target.closest?.(".when")?.querySelector("button");
+  if (!button) return;
   event.preventDefault();
-  event.target.form.requestSubmit(event.target.parentElement.querySelector('button[value="when"]'));
+  button.click();
 });
 document.addEventListener("change", ({ target }) => {
   if (target.id === "choice") { changeChannel(form()); count(); }

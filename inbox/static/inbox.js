@@ -2,6 +2,7 @@
 import "./zone.js";
 import "./toast.js";
 import "./list.js";
+import "./bulk.js";
 import "./composer.js";
 import "./suggest.js";
 import "./stream.js";
@@ -47,7 +48,7 @@ document.addEventListener("keydown", (event) => {
   if (!menu) return;
   if (event.key === "Escape") { event.stopPropagation(); return close(menu, true); }
   const step = { ArrowDown: 1, ArrowUp: -1, j: 1, k: -1 }[event.key];
-  if (!step) return;
+  if (!step || (event.key.length === 1 && event.target.matches("input"))) return;
   event.preventDefault();
   event.stopImmediatePropagation();
   const buttons = [...menu.querySelectorAll(".menu-list button")];
@@ -56,7 +57,7 @@ document.addEventListener("keydown", (event) => {
 }, true);
 document.addEventListener("toggle", ({ target }) => {
   if (!target.open) return;
-  if (target.matches?.("details.menu")) target.querySelector(".menu-list button")?.focus({ preventScroll: true });
+  if (target.matches?.("details.menu")) target.querySelector(".menu-list :is(button, input)")?.focus({ preventScroll: true });
   if (target.matches?.("details.fold")) target.querySelector("input:not([type=hidden])")?.focus();
   const frame = target.matches?.("details.original") && target.querySelector("iframe");
   if (frame && !frame.src) frame.src = frame.dataset.src;

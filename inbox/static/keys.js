@@ -3,12 +3,20 @@ import { move } from "./list.js";
 import { send, write } from "./composer.js";
 import { undo } from "./toast.js";
 import { caps } from "./caps.js";
-import { open as palette } from "./palette.js";
+import { all, extend, mark, marked } from "./bulk.js";
 
-const press = (key) => () => document.querySelector(`#thread [data-key="${key}"]`)?.click();
+// Open at once, so that what is typed while its script comes is not taken for keys.
+async function palette(detail) {
+  document.getElementById("palette").showModal();
+  await import(document.body.dataset.palette);
+  document.dispatchEvent(new CustomEvent("switchyard:palette", { detail }));
+}
+// What is marked is meant before what is open.
+const press = (key) => () => document.querySelector(`${marked() ? "#bulk" : "#thread"} [data-key="${key}"]`)?.click();
 const search = () => { const field = document.getElementById("q"); field?.focus(); field?.select(); };
 const help = () => document.getElementById("help").showModal();
 const tag = () => {
+  if (marked()) return press("t")();
   if (!document.getElementById("tag")?.checkVisibility()) document.getElementById("context")?.showPopover();
   document.getElementById("tag")?.focus();
 };
@@ -21,6 +29,10 @@ const KEYS = [
   { group: "Move", keys: ["g", "u"], label: "Unassigned", run: go("unassigned") },
   { group: "Move", keys: ["g", "e"], label: "Everything", run: go("all") },
   { group: "Move", keys: ["/"], label: "Search", run: search },
+  { group: "Mark", keys: ["x"], label: "Mark it", run: mark },
+  { group: "Mark", keys: ["J"], label: "And the next", run: () => extend(1) },
+  { group: "Mark", keys: ["K"], label: "And the previous", run: () => extend(-1) },
+  { group: "Mark", keys: ["X"], label: "All of this view", run: all },
   { group: "Act", keys: ["r"], label: "Reply", run: () => write("reply") },
   { group: "Act", keys: ["n"], label: "Note", run: () => write("note") },
   { group: "Act", keys: ["e"], label: "Resolve or reopen", run: press("e") },
@@ -30,7 +42,7 @@ const KEYS = [
   { group: "Act", keys: ["m"], label: "Macros", run: press("m") },
   { group: "Act", keys: ["t"], label: "Tag", run: tag },
   { group: "Act", keys: ["u"], label: "Unread again", run: press("u") },
-  { group: "Act", keys: ["x"], label: "Take the next", run: () => document.getElementById("next")?.click() },
+  { group: "Act", keys: ["p"], label: "Take the next", run: () => document.getElementById("next")?.click() },
   { group: "Act", keys: ["z"], label: "Undo", run: undo },
   { group: "Write", keys: ["⌘ ↵"], label: "Send", field: true },
   { group: "Write", keys: ["⇧ ⌘ ↵"], label: "Send and resolve", field: true },
@@ -75,7 +87,7 @@ document.addEventListener("keydown", (event) => {
 
 function sheet() {
   const place = document.getElementById("help-keys");
-  place.replaceChildren(...["Move", "Act", "Write"].map((group) => {
+  place.replaceChildren(...["Move", "Mark", "Act", "Write"].map((group) => {
     const section = document.createElement("section");
     const title = document.createElement("h3");
     title.textContent = group;

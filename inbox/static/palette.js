@@ -1,4 +1,5 @@
-// Every command by a few letters of its name: the key map, and whatever the menus on the page offer now.
+// Every command by a few letters of its name: the key map, and whatever the menus on the page offer now. Fetched when it
+// is opened for the first time; what was typed until then counts.
 import { caps } from "./caps.js";
 
 const dialog = document.getElementById("palette");
@@ -52,12 +53,11 @@ function run(number) {
   found[number]?.run();
 }
 
-export function open(keys) {
-  commands = gather(keys);
-  query.value = "";
+document.addEventListener("switchyard:palette", ({ detail }) => {
+  commands = gather(detail);
   draw();
-  dialog.showModal();
-}
+});
+dialog.addEventListener("close", () => { query.value = ""; });
 
 query.addEventListener("input", draw);
 dialog.addEventListener("keydown", (event) => {

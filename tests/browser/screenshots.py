@@ -19,6 +19,7 @@ from inbox.labform import routing_of, written
 from storage import Store
 from storage.access import ANSWER, AUDIT, SUPERVISE, SYSTEM
 from storage.migrations import upgrade
+from tests.browser.listing import list_pages
 from tests.browser.room import PASSWORD, application, served
 from tests.browser.scene import furnish, rush_hour
 from tests.browser.writing import writing_pages
@@ -47,6 +48,7 @@ def main(wanted: list[str]) -> None:
         with served(application(desk)) as address, launched() as browser:
             shoot(browser, pages(address, mara), wanted)
             shoot(browser, writing_pages(desk, address, mara), wanted)
+            shoot(browser, list_pages(address), wanted)
             rush_hour(desk)
             shoot(browser, floor_pages(address), wanted)
         desk.hub.stop()

@@ -1,0 +1,133 @@
+"""The list under one's hands: many marked at once, own views, search while one types, and what follows a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from routing import work
+from tests.browser.room import application, served
+from tests.browser.scene import available
+from tests.browser.test_stories import visit
+from tests.desk import Desk
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def address(desk: Desk) -> Iterator[str]:
+    desk.hub.settings = desk.hub.settings.changed(public_base_url="")  # http, so that cookies travel
+    with served(application(desk)) as url:
+        yield url
+
+
+def letters(desk: Desk, count: int) -> list[int]:
+    """Customers with a question each, the oldest first."""
+    found = []
+    for number in range(count):
+        sender = f"Customer {number} <c{number}@example.org>"
+        found.append(desk.mail(f"Order {number}", "Where is my lamp?", sender=sender).conversation_id or 0)
+        desk.clock.forward(seconds=5)
+    return found
+
+
+def marked(page: Page) -> list[int]:
+    return [int(box.input_value()) for box in page.locator("#rows .pick:checked").all()]
+
+
+def test_many_are_marked_by_key_resolved_and_taken_back_as_one(browser: Browser, desk: Desk, address: str) -> None:
+    numbers = letters(desk, 5)
+    available(desk, desk.amara)
+    with desk.hub.store.write() as tx:
+        work.claim(tx, desk.amara, numbers[1])
+    with visit(browser, address) as page:
+        page.goto(f"{address}/inbox/all")
+        expect(page.locator("#bulk")).to_be_hidden()
+        page.keyboard.press("j")
+        expect(page.locator("#thread")).to_have_attribute("data-id", str(numbers[0]))
+        page.keyboard.press("x")
+        expect(page.locator("#bulk-n")).to_have_text("1")
+        page.keyboard.press("Shift+J")
+        expect(page.locator("#thread")).to_have_attribute("data-id", str(numbers[1]))
+        page.keyboard.press("Shift+J")
+        expect(page.locator("#bulk-n")).to_have_text("3")
+        assert marked(page) == numbers[:3]
+
+        desk.mail("Later", "Where is my lamp?", sender="Late <late@example.org>")
+        expect(page.locator("#rows .row")).to_have_count(6)
+        assert marked(page) == numbers[:3]  # a live update takes no mark away
+
+        page.keyboard.press("i")  # what is marked is meant before what is open
+        expect(page.locator(".toast").last).to_contain_text("2 conversations given to you. 1 stayed as it was")
+        expect(page.locator(".toast").last).to_contain_text("Amara Obi has it already")
+        assert marked(page) == [numbers[1]]  # what refused is still marked
+        page.keyboard.press("z")
+        expect(page.locator(".toast").last).to_contain_text("2 conversations as before")
+
+        page.keyboard.press("Escape")
+        expect(page.locator("#bulk")).to_be_hidden()
+        page.keyboard.press("Shift+X")
+        expect(page.locator("#bulk-n")).to_have_text("6")
+        page.keyboard.press("t")
+        expect(page.locator("#bulk-tags")).to_be_focused()
+        page.keyboard.type("vip")
+        page.keyboard.press("Enter")
+        expect(page.locator(".toast").last).to_contain_text("6 conversations tagged vip")
+
+
+def test_shift_and_a_press_mark_a_stretch(browser: Browser, desk: Desk, address: str) -> None:
+    numbers = letters(desk, 6)
+    with visit(browser, address) as page:
+        page.goto(f"{address}/inbox/all")
+        page.click(f"#c-{numbers[1]} .pick")
+        page.click(f"#c-{numbers[4]} .pick", modifiers=["Shift"])
+        assert marked(page) == numbers[1:5]
+        page.click(f"#c-{numbers[2]} .pick")
+        expect(page.locator("#bulk-n")).to_have_text("3")
+        page.keyboard.press("s")
+        page.fill("#bulk-when", "jan 5")
+        page.keyboard.press("Enter")
+        expect(page.locator(".toast").last).to_contain_text("3 conversations snoozed until Tue 5 Jan, 08:00")
+        expect(page.locator("#rows .row")).to_have_count(3)
+        expect(page.locator("#bulk")).to_be_hidden()
+
+
+def test_all_of_a_view_beyond_what_is_loaded(browser: Browser, desk: Desk, address: str) -> None:
+    letters(desk, 43)
+    with visit(browser, address) as page:
+        page.goto(f"{address}/inbox/all")
+        expect(page.locator("#rows .row")).to_have_count(40)
+        page.keyboard.press("j")
+        page.keyboard.press("Shift+X")
+        expect(page.locator("#bulk-n")).to_have_text("43")
+        page.keyboard.press("a")
+        expect(page.locator("#bulk .menu-list button", has_text="Take them")).to_be_focused()
+        page.keyboard.press("Escape")
+        page.keyboard.press("e")
+        expect(page.locator(".toast").last).to_contain_text("43 conversations resolved", timeout=20_000)
+        expect(page.locator("#rows .row")).to_have_count(0)
+        page.keyboard.press("z")
+        expect(page.locator(".toast").last).to_contain_text("43 conversations as before", timeout=20_000)
+        expect(page.locator("#rows .row")).to_have_count(40)
+
+
+def test_a_thumb_marks_and_resolves(browser: Browser, desk: Desk, address: str) -> None:
+    numbers = letters(desk, 3)
+    phone: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+    with visit(browser, address, **phone) as page:
+        page.goto(f"{address}/inbox/all")
+        page.tap(f"#c-{numbers[0]} .pick")
+        page.tap(f"#c-{numbers[2]} .pick")
+        expect(page.locator("#bulk")).to_be_in_viewport()
+        for button in page.locator("#bulk > :is(.btn, .menu)").all():
+            box = button.bounding_box()
+            assert box is not None and box["height"] >= 44 and box["x"] + box["width"] <= 390
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        page.tap("#bulk [data-key=e]")
+        expect(page.locator(".toast")).to_contain_text("2 conversations resolved")
+        expect(page.locator("#rows .row")).to_have_count(1)
+        page.tap(".toast [data-undo]")
+        expect(page.locator("#rows .row")).to_have_count(3)
