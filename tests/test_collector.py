@@ -21,6 +21,6 @@ print(gc.isenabled(), before > 10_000, gc.collect() >= 1)
 """
 
 
-def test_what_is_loaded_is_spared_and_what_comes_later_is_collected():
+def test_what_is_loaded_is_spared_and_what_comes_later_is_collected() -> None:
     told = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
     assert told.stdout.split() == ["True", "True", "True"]
