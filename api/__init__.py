@@ -6,6 +6,7 @@ from flask import Blueprint, request
 
 from api import (
     calendars,
+    contactdata,
     contacts,
     conversations,
     errors,
@@ -26,6 +27,7 @@ from hub.web import hub_here, know_ids
 PARTS = (
     conversations.part,
     contacts.part,
+    contactdata.part,
     events.part,
     receipts.part,
     calendars.part,

@@ -11,7 +11,8 @@ from api import shapes
 from api.conversations import message_page
 from api.routes import Part
 from api.tokens import actor_here
-from hub.contacts import add_identity, merge, unmerge
+from hub.contactfields import read_attributes
+from hub.contacts import Details, add_identity, change_details, merge, unmerge
 from hub.suppression import allow_again, reasons
 from hub.web import hub_here
 from storage import Tx
@@ -42,6 +43,16 @@ def get_contact(contact_id: int) -> dict[str, Any]:
     """One person. The id of a merged record gives the person it belongs to."""
     with hub_here().store.read() as tx:
         return _shown(tx, [person_for(tx, actor_here(), contact_id)])[0]
+
+
+@part.patch("/contacts/<int:contact_id>", body=shapes.ContactIn, gives=shapes.Contact, refuses=(403, 409))
+def change_contact(contact_id: int, asked: shapes.ContactIn) -> dict[str, Any]:
+    """Say something else about a person; what is left out stays. An attribute that is null goes."""
+    actor = actor_here()
+    with hub_here().store.write() as tx:
+        attributes = read_attributes(tx, asked.attributes)
+        wanted = Details(asked.name, asked.company, asked.language, asked.zone, attributes)
+        return _shown(tx, [change_details(tx, actor, contact_id, wanted)])[0]
 
 
 @part.get("/contacts/<int:contact_id>/timeline", query=shapes.PageQuery, gives=shapes.MessagePage)

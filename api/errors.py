@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException
 
 from hub.intake import OUTAGES
+from hub.refusals import FieldRefused
 from storage.access import Conflict, Forbidden, NotFound
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ def register(blueprint: Blueprint) -> None:
     blueprint.register_error_handler(Forbidden, lambda e: answer(403, "forbidden", str(e)))
     blueprint.register_error_handler(NotFound, lambda e: answer(404, "not_found", str(e)))
     blueprint.register_error_handler(Conflict, lambda e: answer(409, "conflict", str(e)))
+    blueprint.register_error_handler(FieldRefused, _field_refused)
     blueprint.register_error_handler(HTTPException, _refused)
     for outage in OUTAGES:
         blueprint.register_error_handler(outage, _try_again)
@@ -62,6 +64,10 @@ def nowhere(rest: str) -> Response:
 def _told(error: Refused) -> Response:
     more = {"fields": dict(error.fields)} if error.fields else {}
     return answer(error.status, error.code, error.message, **more)
+
+
+def _field_refused(error: FieldRefused) -> Response:
+    return answer(422, "invalid", f"{error.field}: {error.sentence}", fields={error.field: [error.sentence]})
 
 
 def _refused(error: HTTPException) -> Response:

@@ -71,6 +71,9 @@ class Part:
     def put(self, path: str, **shape: Any) -> Callable[[View], View]:
         return self._route("PUT", path, **shape)
 
+    def patch(self, path: str, **shape: Any) -> Callable[[View], View]:
+        return self._route("PATCH", path, **shape)
+
     def delete(self, path: str, **shape: Any) -> Callable[[View], View]:
         return self._route("DELETE", path, **shape)
 

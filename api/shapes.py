@@ -238,10 +238,21 @@ class Contact(BaseModel):
     name: str
     language: str
     company: str
+    zone: str
     attributes: dict[str, Any]
     identities: list[Identity]
     records: list[int]
     created_at: datetime
+
+
+class ContactIn(In):
+    """What is to be said of a person; what is left out stays as it is, an attribute that is null goes."""
+
+    name: str | None = Field(None, max_length=200)
+    company: str | None = Field(None, max_length=200)
+    language: str | None = Field(None, max_length=20)
+    zone: str | None = Field(None, max_length=60)
+    attributes: dict[str, Any] = Field({}, max_length=100)
 
 
 class ContactPage(BaseModel):

@@ -2,29 +2,81 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from hashlib import sha256
+from typing import Any
+from zoneinfo import available_timezones
 
 from sqlmodel import col, select
 
 from channels.base import Strength
 from channels.mail.headers import normalised as normal_address
 from channels.phone import normalise
+from channels.text import storable
+from hub.contactfields import FREE_MOST
+from hub.refusals import FieldRefused
 from storage import Tx
 from storage.access import CONTACTS, Actor, Conflict, NotFound, person_for
 from storage.facts import ContactChanged, ContactsMerged, ContactsUnmerged
 from storage.people import Contact, Identity, Merge
 
+MAX_NAME = 200  # characters
+SAID = ("name", "company", "language", "zone")
 MERGE_LOCK = 7_316_003  # merges are rare and move many rows: one at a time, or two that cross would tear a person apart
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What is to be said of a person; None leaves something as it is, an empty text takes it away."""
+
+    name: str | None = None
+    company: str | None = None
+    language: str | None = None
+    zone: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)  # as `contactfields` has read them
+
+
+def change_details(tx: Tx, actor: Actor, contact_id: int, wanted: Details, *, seen: str = "") -> Contact:
+    """Say something else about a person. `seen` is the stamp of what its author saw.
+
+    Raises NotFound, FieldRefused, and Conflict when somebody else has changed it meanwhile.
+    """
+    actor.must(CONTACTS)
+    person = _held(tx, actor, contact_id)
+    if seen and seen != stamp(person):
+        raise Conflict("Somebody has changed this person meanwhile: look at what is there now, then save again.")
+    values = {name: _said(name, value) for name in SAID if (value := getattr(wanted, name)) is not None}
+    attributes = {**person.attributes, **wanted.attributes}
+    attributes = {name: value for name, value in attributes.items() if value is not None}
+    if len(attributes) > FREE_MOST:
+        raise FieldRefused("attributes", f"A contact has at most {FREE_MOST} attributes.")
+    changed = [name for name, value in values.items() if getattr(person, name) != value]
+    for name in changed:
+        setattr(person, name, values[name])
+    changed += sorted(
+        name for name in wanted.attributes
+        if _kept(attributes.get(name)) != _kept(person.attributes.get(name))
+    )  # fmt: skip
+    if changed:
+        person.attributes = attributes
+        tx.add(person)
+        tx.emit(ContactChanged(person.id or 0, ", ".join(changed)[:500], by=actor.by))
+    return person
 
 
 def rename(tx: Tx, actor: Actor, contact_id: int, name: str) -> Contact:
     """Give a person another name. Raises NotFound."""
-    actor.must(CONTACTS)
-    person = person_for(tx, actor, contact_id)
-    person.name = name.strip()[:200]
-    tx.add(person)
-    tx.emit(ContactChanged(person.id or 0, "name", by=actor.by))
-    return person
+    return change_details(tx, actor, contact_id, Details(name=name[:MAX_NAME]))
+
+
+def stamp(person: Contact) -> str:
+    """Changes with whatever a form of this person's details shows."""
+    shown = [person.name, person.company, person.language, person.zone, person.attributes]
+    return sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def add_identity(tx: Tx, actor: Actor, contact_id: int, kind: str, value: str) -> Identity:
@@ -93,6 +145,32 @@ def unmerge(tx: Tx, actor: Actor, merge_id: int) -> Merge:
     tx.add(row)
     tx.emit(ContactsUnmerged(row.survivor_id, row.other_id, merge_id, by=actor.by))
     return row
+
+
+def _held(tx: Tx, actor: Actor, contact_id: int) -> Contact:
+    """The person's record, which nobody else changes until the commit: attributes are written as a whole."""
+    person = person_for(tx, actor, contact_id)
+    if tx.dialect == "postgresql":
+        tx.sql("SELECT id FROM contact WHERE id = ? FOR NO KEY UPDATE", person.id)
+        tx.refresh(person)
+    return person
+
+
+def _said(name: str, typed: str) -> str:
+    value = " ".join(storable(typed).split())
+    if name == "zone" and value and value not in available_timezones():
+        near = get_close_matches(value, available_timezones(), n=1)
+        raise FieldRefused("zone", f"Write a time zone such as {near[0] if near else 'Europe/Stockholm'}.")
+    if name == "language" and not re.fullmatch(r"|[a-z]{2,3}(-[A-Za-z0-9]{2,8})?", value):
+        raise FieldRefused("language", "Write a language by its code, such as sv or pt-BR.")
+    if len(value) > MAX_NAME:
+        raise FieldRefused(name, f"At most {MAX_NAME} characters fit.")
+    return value
+
+
+def _kept(value: Any) -> str:
+    """Told apart as JSON does: true is not 1."""
+    return json.dumps(value, sort_keys=True)
 
 
 def _one_at_a_time(tx: Tx) -> None:

@@ -20,6 +20,7 @@ from hub.deskentries import (
     RuleEntry,
     WebhookEntry,
 )
+from hub.deskfields import apply_contact_fields, contact_fields_out
 from hub.deskfile import DeskError, check, read
 from hub.deskhandout import handout_out, profile_out
 from hub.deskladder import circle, limits_in, limits_out, queues_named, skills_named, step_in, step_out, steps_ask
@@ -113,6 +114,7 @@ def export(tx: Tx) -> str:
             {"name": c.name, "kind": c.kind, "address": c.address, "settings": c.settings}
             for c in _active(tx, ChannelAccount)
         ],
+        "contact_fields": contact_fields_out(tx),
         "rules": [
             rule_entry(r, queues)
             for r in tx.exec(select(RoutingRule).order_by(col(RoutingRule.position), col(RoutingRule.id)))
@@ -455,6 +457,7 @@ _STEPS: dict[str, Callable[[Tx, Any], list[Change]]] = {
     "profiles": _profiles,
     "agents": _agents,
     "channels": _channels,
+    "contact_fields": apply_contact_fields,
     "rules": _rules,
     "replies": apply_replies,
     "macros": apply_macros,

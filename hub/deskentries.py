@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from channels import KINDS
+from hub.deskfields import ContactFieldEntry
 from hub.deskhandout import (
     Grace,
     LastAgentEntry,
@@ -385,6 +386,7 @@ class DeskFile(Entry):
     agents: Annotated[list[AgentEntry], distinct("email")] | None = None
     sign_in: SignInEntry | None = None
     channels: Annotated[list[ChannelEntry], distinct("name")] | None = None
+    contact_fields: Annotated[list[ContactFieldEntry], distinct("name")] | None = None
     rules: Annotated[list[RuleEntry], distinct("name")] | None = None
     replies: Annotated[list[ReplyEntry], distinct("shortcut")] | None = None
     macros: Annotated[list[MacroEntry], distinct("name")] | None = None

@@ -33,6 +33,7 @@ from hub.deskentries import (
     TargetsEntry,
     WebhookEntry,
 )
+from hub.deskfields import ContactFieldEntry
 from hub.deskhandout import (
     LastAgentEntry,
     OrderEntry,
@@ -178,7 +179,7 @@ def _keys(steps: tuple[int | str, ...]) -> list[str]:
     """What may stand where an unknown key stands."""
     entries: dict[str, type[Entry]] = {
         "calendars": CalendarEntry, "queues": QueueEntry, "agents": AgentEntry, "channels": ChannelEntry,
-        "profiles": ProfileEntry, "roles": RoleEntry, "sign_in": SignInEntry,
+        "profiles": ProfileEntry, "roles": RoleEntry, "sign_in": SignInEntry, "contact_fields": ContactFieldEntry,
         "rules": RuleEntry, "replies": ReplyEntry, "macros": MacroEntry, "webhooks": WebhookEntry,
     }  # fmt: skip
     nested: dict[str, type[Entry]] = {

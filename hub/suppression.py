@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlmodel import col, or_, select
 
@@ -75,12 +76,30 @@ def allow_again(tx: Tx, actor: Actor, contact_id: int, identity_id: int) -> Iden
 
 def reasons(tx: Tx, identities: Iterable[Identity]) -> dict[int, str]:
     """Why nothing may go to some of these, by the identity's id: stop, bounce, complaint or manual."""
+    return {number: closing.reason for number, closing in closings(tx, identities).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """Why nothing may go to an address, since when, and who said so or what proved it."""
+
+    reason: str
+    source: str
+    at: datetime
+
+    @property
+    def words(self) -> str:
+        return {"stop": "sent STOP", "bounce": "came back", "complaint": "reported spam"}.get(self.reason, "blocked")
+
+
+def closings(tx: Tx, identities: Iterable[Identity]) -> dict[int, Closing]:
+    """The same with its source, by the identity's id."""
     numbers = {(identity.kind, identity.value): identity.id or 0 for identity in identities}
-    query = select(Suppression).where(
-        col(Suppression.value).in_([value for _, value in numbers]),
-        or_(col(Suppression.until).is_(None), col(Suppression.until) > tx.now),
-    )
-    return {numbers[row.kind, row.value]: row.reason for row in tx.exec(query) if (row.kind, row.value) in numbers}
+    return {
+        numbers[row.kind, row.value]: Closing(row.reason, row.source, row.at)
+        for row in _in_force(tx, [value for _, value in numbers])
+        if (row.kind, row.value) in numbers
+    }
 
 
 def suppressed(tx: Tx, kind: str, value: str) -> str:
@@ -93,3 +112,11 @@ def refusal(tx: Tx, kind: str, value: str) -> str:
     """`suppressed` as the sentence for whoever wants to write there."""
     reason = suppressed(tx, kind, value)
     return TOLD.get(reason, "This address is blocked by hand.") if reason else ""
+
+
+def _in_force(tx: Tx, values: list[str]) -> Iterable[Suppression]:
+    return tx.exec(
+        select(Suppression).where(
+            col(Suppression.value).in_(values), or_(col(Suppression.until).is_(None), col(Suppression.until) > tx.now)
+        )
+    )

@@ -6,6 +6,7 @@ from flask import Blueprint
 
 from hub.web import know_ids
 from inbox import (
+    about,
     account,
     actions,
     answers,
@@ -13,6 +14,7 @@ from inbox import (
     company,
     composer,
     door,
+    fieldsettings,
     files,
     floor,
     lab,
@@ -43,8 +45,8 @@ def create_blueprint() -> Blueprint:
     for part in (door, links, account, people, roles, tokens):
         part.register(blueprint)
     for part in (
-        pages, actions, bulk, composer, company, suggest, macros, files, floor, lab, ledger, rules, savedreplies,
-        macrosettings, stream,
+        pages, actions, about, bulk, composer, company, suggest, macros, files, floor, lab, ledger, rules, savedreplies,
+        macrosettings, fieldsettings, stream,
     ):  # fmt: skip
         part.register(blueprint)
     return blueprint

@@ -11,7 +11,6 @@ from flask.typing import ResponseReturnValue
 
 from hub import lifecycle, tags
 from hub.contacts import merge as merge_people
-from hub.contacts import rename as rename_person
 from hub.contacts import unmerge as unmerge_people
 from hub.macros import Back
 from hub.people import set_mail_notices
@@ -176,17 +175,6 @@ def unread(number: int) -> ResponseReturnValue:
 
 
 @verb
-def rename(number: int) -> ResponseReturnValue:
-    """Give the person another name."""
-    who, name = viewer(), request.form.get("name", "").strip()
-    if not name:
-        raise Conflict("A person needs a name.")
-    with hub_here().store.write() as tx:
-        rename_person(tx, who.actor, person_of(tx, conversation_for(tx, who.actor, number)), name)
-    return changed(number, Toast("Renamed."))
-
-
-@verb
 def merge(number: int) -> ResponseReturnValue:
     """Say that another record is the same person."""
     who, other = viewer(), _number("person")
@@ -194,7 +182,8 @@ def merge(number: int) -> ResponseReturnValue:
         survivor = person_of(tx, conversation_for(tx, who.actor, number))
         done = merge_people(tx, who.actor, survivor, other)
     values = {"merge": str(done.id)}
-    return changed(number, Toast("One person now.", undo=f"/inbox/c/{number}/unmerge", seconds=10, values=values))
+    undo = Toast("One person now.", undo=f"/inbox/c/{number}/unmerge", seconds=10, values=values)
+    return changed(number, undo, shuts=True)
 
 
 @verb

@@ -53,11 +53,17 @@ def refusal(sentence: str, status: int) -> ResponseReturnValue:
 
 
 def changed(
-    open_id: int | None, *toasts: Toast, moved: bool = False, composer: Composer | None = None, status: int = 200
+    open_id: int | None,
+    *toasts: Toast,
+    moved: bool = False,
+    composer: Composer | None = None,
+    status: int = 200,
+    shuts: bool = False,
 ) -> ResponseReturnValue:
     """Everything on the page that an action may have changed, with `open_id` as the open conversation.
 
-    `moved` says that another conversation than before is to be shown; `composer` replaces the one on the page.
+    `moved` says that another conversation than before is to be shown; `composer` replaces the one on the page;
+    `shuts` empties the sheet over it, which closes it.
     """
     where = replace(place(), open_id=open_id)
     if not wants_fragment():
@@ -67,7 +73,12 @@ def changed(
         parts = screen(hub, tx, who, where, composer=composer)
     gone = parts.open is None and open_id is not None
     body = render_template(
-        "inbox/_changed.html", screen=parts, toasts=toasts, moved=moved or gone, with_composer=composer is not None
+        "inbox/_changed.html",
+        screen=parts,
+        toasts=toasts,
+        moved=moved or gone,
+        with_composer=composer is not None,
+        shuts=shuts,
     )
     response = make_response(body, status)
     if moved or gone:

@@ -95,7 +95,7 @@ def live() -> ResponseReturnValue:
         index_new_messages(hub.store)
     with hub.store.read() as tx:
         parts = screen(hub, tx, who, where)
-    return fragment("inbox/_changed.html", screen=parts, toasts=(), moved=False, with_composer=False)
+    return fragment("inbox/_changed.html", screen=parts, toasts=(), moved=False, with_composer=False, shuts=False)
 
 
 def people(number: int) -> ResponseReturnValue:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
 
 from sqlalchemy import or_
 from sqlmodel import col, select
 
+from hub.localtime import LocalTime, local_time
 from hub.participants import others_in
 from hub.suppression import reasons
 from inbox.session import Viewer
 from routing import work
 from storage import Tx
 from storage.access import visible
+from storage.contactdata import contact_fields
 from storage.conversations import Conversation
 from storage.desk import Queue
 from storage.participants import Participant
@@ -20,7 +25,16 @@ from storage.people import Agent, Contact, Identity, Merge, identities_of
 from storage.tags import all_tags, tags_of
 from storage.work import latest_labels, open_assignment
 
-EARLIER = 6
+LATER = (  # what is fetched after the page, told by a few numbers
+    "WITH mine AS (SELECT id FROM contact WHERE person_id = ?) SELECT "
+    "(SELECT count(*) FROM mine), "
+    "(SELECT count(*) FROM conversation WHERE contact_id IN (SELECT id FROM mine)), "
+    "(SELECT count(*) FROM contact_note WHERE contact_id IN (SELECT id FROM mine)), "
+    "(SELECT max(id) FROM contact_note WHERE contact_id IN (SELECT id FROM mine)), "
+    "(SELECT count(*) FROM contact_event WHERE contact_id IN (SELECT id FROM mine)), "
+    "(SELECT max(updated_at) FROM contact_event WHERE contact_id IN (SELECT id FROM mine)), "
+    "(SELECT max(id) FROM consent WHERE contact_id IN (SELECT id FROM mine))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +52,9 @@ class Panel:
     waiting: list[str]
     labels: list[str]
     parked: bool
-    earlier: list[Conversation]
-    earlier_count: int
+    version: str  # changes with what is fetched later, so that it is fetched again
+    fields: list[tuple[str, str]]  # what the desk's own fields and other attributes say
+    local: LocalTime | None
     merges: list[Merge] = field(default_factory=list)
     participants: list[Participant] = field(default_factory=list)  # beside the customer
     closed: dict[int, str] = field(default_factory=dict)  # why nothing may go to some of the identities
@@ -66,10 +81,10 @@ def panel(tx: Tx, who: Viewer, conversation: Conversation, name: str) -> Panel:
     """Everything the panel says; conversations this agent may not see are not even counted."""
     contact = tx.get_one(Contact, conversation.contact_id)
     person = tx.get_one(Contact, contact.person_id or contact.id)
-    others = _conversations_of(tx, who, person.id or 0, conversation.id or 0)
     assigned = conversation.assignee_id is not None
     number = conversation.id or 0
     identities, owned = identities_of(tx, person.id or 0), open_assignment(tx, number)
+    closed = reasons(tx, identities)
     merges = select(Merge).where(Merge.survivor_id == person.id, col(Merge.undone_at).is_(None))
     return Panel(
         person=person,
@@ -83,11 +98,12 @@ def panel(tx: Tx, who: Viewer, conversation: Conversation, name: str) -> Panel:
         waiting=list(work.why_waiting(tx, number)) if not assigned and conversation.state != "resolved" else [],
         labels=latest_labels(tx, number),
         parked=owned is not None and owned.parked_at is not None,
-        earlier=others[:EARLIER],
-        earlier_count=len(others),
+        version=_version(tx, person.id or 0, closed),
+        fields=_fields(tx, person),
+        local=local_time(person, identities, tx.now),
         merges=list(tx.exec(merges.order_by(col(Merge.id).desc()).limit(3))),
         participants=others_in(tx, conversation),
-        closed=reasons(tx, identities),
+        closed=closed,
         tags=tags_of(tx, [number]).get(number, []),
         known_tags=all_tags(tx),
     )
@@ -126,10 +142,11 @@ def candidates(tx: Tx, who: Viewer, person_id: int, typed: str) -> list[Candidat
 def candidate(tx: Tx, who: Viewer, person_id: int) -> Candidate:
     """One person with what a merge would bring along."""
     person = tx.get_one(Contact, person_id)
-    return Candidate(person, identities_of(tx, person_id), len(_conversations_of(tx, who, person_id, 0)))
+    return Candidate(person, identities_of(tx, person_id), len(conversations_of(tx, who, person_id, 0)))
 
 
-def _conversations_of(tx: Tx, who: Viewer, person_id: int, without: int) -> list[Conversation]:
+def conversations_of(tx: Tx, who: Viewer, person_id: int, without: int) -> list[Conversation]:
+    """A person's conversations that this agent may see, newest first, but for one."""
     records = select(Contact.id).where(Contact.person_id == person_id)
     query = (
         select(Conversation)
@@ -138,3 +155,32 @@ def _conversations_of(tx: Tx, who: Viewer, person_id: int, without: int) -> list
         .limit(100)
     )
     return list(tx.exec(query))
+
+
+def _version(tx: Tx, person_id: int, closed: dict[int, str]) -> str:
+    known = (*tx.sql(LATER, person_id).fetchone(), *sorted(closed.items()))
+    return f"{zlib.crc32(repr(known).encode()):x}"
+
+
+def _fields(tx: Tx, person: Contact) -> list[tuple[str, str]]:
+    known, rest = contact_fields(tx), dict(person.attributes)
+    told = [(each.label, in_words(rest.pop(each.name))) for each in known if each.name in rest]
+    told += [
+        (name.replace("_", " ").capitalize(), in_words(value))
+        for name, value in rest.items()
+        if isinstance(value, str | int | float)
+    ]
+    return [(label, words) for label, words in told if words]
+
+
+def in_words(value: Any) -> str:
+    """An attribute as people read it; empty for what is none of theirs to read."""
+    if isinstance(value, bool):
+        return "Yes" if value else "No"
+    if isinstance(value, str):
+        try:
+            day = date.fromisoformat(value)
+        except ValueError:
+            return value
+        return f"{day.day} {day:%b} {day.year}"
+    return str(value) if isinstance(value, int | float) else ""

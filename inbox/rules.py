@@ -19,10 +19,11 @@ from inbox.answers import fragment
 from inbox.ruleform import Box, Row
 from inbox.screen import Place, screen
 from inbox.session import Viewer, viewer, wants_fragment
-from routing.fields import FIELDS
+from routing.fields import FIELDS, Field, Kind
 from routing.reasons import told_condition, told_op
 from storage import Tx
 from storage.access import SETTINGS, Conflict
+from storage.contactdata import contact_fields
 from storage.desk import Queue, Skill
 
 VIEW = "settings"  # as the address says it, so that live updates of the navigation agree
@@ -297,12 +298,18 @@ def _page(hub: Hub, tx: Tx, who: Viewer, draft: Draft) -> ResponseReturnValue:
         "draft": draft,
         "queues": tx.exec(select(Queue.name).where(col(Queue.active)).order_by(col(Queue.id))).all(),
         "skills": tx.exec(select(Skill.name).order_by(col(Skill.name))).all(),
-        "levels": LEVELS, "fields": FIELDS, "told_op": told_op, "channels": sorted(KINDS), "changes_told": changes_told,
+        "levels": LEVELS, "fields": [*FIELDS, *_own_fields(tx)], "told_op": told_op, "channels": sorted(KINDS),
+        "changes_told": changes_told,
     }  # fmt: skip
     if wants_fragment():
         return fragment("inbox/_rule_form.html", **shown)
     page = render_template("inbox/rule.html", screen=screen(hub, tx, who, Place(VIEW)), **shown)
     return make_response(page, 422 if draft.errors else 200)
+
+
+def _own_fields(tx: Tx) -> list[Field]:
+    """What this desk knows of its contacts, to choose from."""
+    return [Field(f"contact.{one.name}", Kind.ANY, f"{one.label}, a field of this desk") for one in contact_fields(tx)]
 
 
 def _to_list(told: str) -> ResponseReturnValue:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from storage import accountfacts as accountfacts
+from storage import contactfacts as contactfacts
 from storage.capacityfacts import ConversationLabelled as ConversationLabelled
 from storage.capacityfacts import ConversationParked as ConversationParked
 from storage.capacityfacts import ConversationUnparked as ConversationUnparked

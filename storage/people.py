@@ -28,6 +28,7 @@ class Contact(SQLModel, table=True):
     language: str = ""
     company: str = ""
     attributes: dict[str, Any] = json()
+    zone: str = Field(default="", sa_column_kwargs={"server_default": ""})  # their time zone, where somebody set it
     created_at: datetime = utc()
 
     @property

@@ -335,11 +335,11 @@ def test_two_records_become_one_person_and_two_again(jonas: Browser, desk: Desk)
 
 def test_a_person_gets_a_name(jonas: Browser, desk: Desk) -> None:
     number = arrived(desk, jonas)
-    jonas.post(f"/inbox/c/{number}/rename", hx=True, name=" Mara <b>L.</b> ")
+    jonas.post(f"/inbox/c/{number}/details", hx=True, name=" Mara <b>L.</b> ")
     assert words(jonas.page(f"/inbox/c/{number}"), ".person b") == ["Mara <b>L.</b>"]
     with desk.hub.store.read() as tx:
         assert tx.get_one(Contact, conversation(desk, number).contact_id).name == "Mara <b>L.</b>"
-    assert jonas.post(f"/inbox/c/{number}/rename", hx=True, name="  ").status_code == 409
+    assert jonas.post(f"/inbox/c/{number}/details", hx=True, name="  ").status_code == 422
 
 
 def test_the_status_is_switched(jonas: Browser, desk: Desk) -> None:

@@ -136,7 +136,7 @@ def test_tomas_sees_nothing_of_shipping_through_any_door(tomas: Browser, desk: D
     fields = {"reply": "hello", "agent": str(desk.tomas.agent_id), "queue": "1", "until": "later", "message": "1"}
     fields |= {"name": "x", "person": str(person), "merge": "1"}
     for verb in ("send", "draft", "attach", "claim", "assign", "transfer", "release", "snooze", "wake", "resolve",
-                 "reopen", "read", "rename", "merge", "unmerge"):  # fmt: skip
+                 "reopen", "read", "details", "merge", "unmerge"):  # fmt: skip
         refused = tomas.post(f"/inbox/c/{number}/{verb}", hx=True, **fields)
         assert refused.status_code == 404, (verb, refused.status_code)
         assert "secret" not in refused.text
@@ -240,13 +240,13 @@ def test_what_became_of_a_reply_is_said(jonas: Browser, desk: Desk, state: Deliv
 def test_other_conversations_of_a_person_and_of_merged_records_are_beside(jonas: Browser, desk: Desk) -> None:
     mail = desk.mail("Which bulb fits?", "Hello").conversation_id or 0
     other = desk.text("Hi, Mara here", sender=MARA_PHONE).conversation_id or 0
-    assert words(jonas.page(f"/inbox/c/{mail}"), ".past span") == []
+    assert words(jonas.page(f"/inbox/c/{mail}/about", hx=True), ".past span") == []
     with desk.hub.store.write() as tx:
         ids = [tx.sql("SELECT contact_id FROM conversation WHERE id = ?", one).fetchone()[0] for one in (mail, other)]
         merge(tx, desk.jonas, ids[0], ids[1])
 
+    assert words(jonas.page(f"/inbox/c/{mail}/about", hx=True), ".past span") == ["Hi, Mara here"]
     page = jonas.page(f"/inbox/c/{mail}")
-    assert words(page, ".past span") == ["Hi, Mara here"]
     assert len(page.css(".ids li")) == 2
     assert words(page, ".merged")[0].startswith("Merged")
 

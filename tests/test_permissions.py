@@ -70,13 +70,14 @@ INBOX: dict[str, str] = {
          "preferences", "raw", "status", "stream", "unreadable", "sign_out_form", "suggest", "draft_elsewhere", "saved",
          "saved_new", "saved_create", "saved_preview", "saved_one", "saved_change", "saved_delete",
          "saved_delete_form", "macros", "macro", "macro_preview", "undo_macro", "here", "watching",
-         "unread_form",
+         "unread_form", "about",
          "wrapped_up", "bulk_all", "bulk_menu", "bulk_tags", "bulk_undo"), ANY),
     **dict.fromkeys(
         ("attach", "claim_form", "reopen_form", "resolve_form", "send", "snooze_form", "wake_form", "try_again", "undo",
          "take_next", "accept", "decline", "run_macro", "tag_form", "untag_form", "now"), ANSWER),
     **dict.fromkeys(("assign_form", "release_form", "transfer_form", "bulk"), EITHER),
-    **dict.fromkeys(("allow_form", "merge_form", "unmerge_form", "rename_form"), CONTACTS),
+    **dict.fromkeys(("allow_form", "merge_form", "unmerge_form", "details", "details_form", "contact_note",
+                     "contact_note_form", "contact_note_drop", "consent", "consent_form"), CONTACTS),
     **dict.fromkeys(
         ("floor", "floor_agents", "floor_agents_do", "floor_conversations", "floor_conversations_do", "floor_queues",
          "floor_queues_do"), SUPERVISE),
@@ -84,7 +85,9 @@ INBOX: dict[str, str] = {
     **dict.fromkeys(("lab", "lab_experiment", "lab_cancel", "lab_state", "lab_form"), LAB),
     **dict.fromkeys(
         ("lab_apply", "lab_apply_form", "rules", "rule", "rule_delete", "rule_delete_form", "rule_move", "rule_switch",
-         "rule_switch_form", "rule_form", "rule_new"), SETTINGS),
+         "rule_switch_form", "rule_form", "rule_new", "contact_fields", "contact_field", "contact_field_new",
+         "contact_field_create", "contact_field_change", "contact_field_move", "contact_field_delete",
+         "contact_field_delete_form"), SETTINGS),
     **dict.fromkeys(
         ("ledger", "ledger_entry", "ledger_retry", "ledger_replay", "ledger_replay_form", "leave_unreadable", "retry"),
         RECEIPTS),
@@ -100,13 +103,16 @@ API: dict[str, str] = {
     **dict.fromkeys(("nowhere", "list_calendars", "list_contacts", "get_contact", "get_timeline",
                      "list_conversations", "get_conversation", "list_messages", "explain_conversation",
                      "recompute_conversation", "list_choices", "list_event_types", "list_events", "list_receipts",
-                     "get_receipt", "get_raw", "list_saved_replies", "get_saved_reply"), ANY),
+                     "get_receipt", "get_raw", "list_saved_replies", "get_saved_reply", "list_contact_fields",
+                     "list_contact_events", "list_contact_notes", "list_consents"), ANY),
     **dict.fromkeys(
         ("claim_conversation", "add_note", "reopen_conversation", "send_reply", "resolve_conversation",
          "snooze_conversation", "wake_conversation", "take_next_conversation"), ANSWER),
     **dict.fromkeys(
         ("assign_conversation", "release_conversation", "transfer_conversation", "label_conversation"), EITHER),
-    **dict.fromkeys(("add_contact_identity", "allow_identity", "merge_contacts", "undo_merge"), CONTACTS),
+    **dict.fromkeys(("add_contact_identity", "allow_identity", "merge_contacts", "undo_merge", "change_contact",
+                     "tell_contact_event", "drop_contact_event", "add_contact_note",
+                     "record_contact_consent"), CONTACTS),
     **dict.fromkeys(
         ("drain_agent", "undrain_agent", "set_agent_status", "end_agent_wrap_up", "pin_conversation",
          "unpin_conversation",
@@ -127,6 +133,9 @@ BODIES: dict[str, Any] = {
     "pause_queue": {"reason": "because"}, "replay_receipts": {"dry_run": True},
     "create_rule": {"version": 0, "rule": RULE}, "replace_rule": {"version": 0, "rule": RULE},
     "try_rule": {"rule": RULE}, "label_conversation": {"labels": ["urgent"]},
+    "change_contact": {"name": "Mara"}, "add_contact_note": {"text": "Ring twice"},
+    "tell_contact_event": {"kind": "order", "id": "1", "title": "Order 1", "at": "2026-11-24T10:00:00Z"},
+    "record_contact_consent": {"purpose": "marketing", "given": True, "source": "told us"},
     "reorder_rules": {"version": 0, "ids": [1, 2]}, "create_endpoint": {"name": "crm", "url": "https://example.com/"},
 }  # fmt: skip
 QUERIES = {"delete_rule": "?version=0", "list_events": "?wait=0"}
@@ -167,6 +176,7 @@ FORM: dict[str, Any] = {
     "agent": "2", "queue": "3", "until": "later", "identity": "1", "merge": "1", "other": "2", "person": "2",
     "name": "Mara", "text": "Hello", "reply": "Hello", "kind": "reply", "channel": "1:1", "status": "away", "to": "up",
     "seen": "1", "version": "0", "do": "release", "reason": "because", "on": "1", "wanted": "0", "email": "x@y.example",
+    "label": "Tier", "purpose": "marketing", "source": "told us", "note": "1",
     "role": "agent", "capacity": "100", "allow": "answer", "run": "1", "tag": "urgent",
 }  # fmt: skip
 
@@ -260,7 +270,7 @@ def test_every_route_of_the_api_asks_for_its_permission(desk: Desk, noor: Agent)
 def call(client: FlaskClient, app: Flask, rule: Any, token: str) -> Any:
     path = app.url_map.bind("localhost").build(rule.endpoint, ids(rule), force_external=False)
     name = rule.endpoint.rpartition(".")[2]
-    method = next(each for each in ("GET", "POST", "PUT", "DELETE") if each in rule.methods)
+    method = next(each for each in ("GET", "POST", "PUT", "PATCH", "DELETE") if each in rule.methods)
     body: Mapping[str, Any] | None = BODIES.get(name, {} if method == "POST" else None)
     headers = {"Authorization": f"Bearer {token}"}
     return client.open(path + QUERIES.get(name, ""), method=method, json=body, headers=headers)

@@ -71,8 +71,13 @@ document.addEventListener("click", (event) => {
     frame.src = images.href;
     images.remove();
   }
-  const opens = event.target.closest("[data-opens]");
-  if (opens) document.addEventListener("htmx:after:swap", () => document.getElementById(opens.dataset.opens).showModal(), { once: true });
   const closes = event.target.closest("[data-closes]");
   if (closes) document.getElementById(closes.dataset.closes).close();
 });
+// The sheet is open while there is something in it: the server fills it, and empties it when it has done its work.
+const sheet = document.getElementById("merge");
+document.addEventListener("htmx:after:swap", () => setTimeout(() => {
+  if (!sheet.firstElementChild) sheet.close();
+  else if (!sheet.open) sheet.showModal();
+}, 0));
+sheet.addEventListener("close", () => sheet.replaceChildren());

@@ -8,7 +8,9 @@ from datetime import UTC, timedelta
 from email.message import EmailMessage
 
 from channels.base import DeliveryState
-from hub.contacts import merge, rename
+from hub.contactfields import FieldForm, save_field
+from hub.contactlog import Told, add_note, note_event, record_consent
+from hub.contacts import Details, change_details, merge, rename
 from hub.delivery import move_message
 from hub.lifecycle import resolve, snooze
 from hub.people import create_agent
@@ -140,13 +142,33 @@ def _play_mara(desk: Desk) -> int:
         chat = tx.sql("SELECT contact_id FROM conversation WHERE channel = 'chat'").fetchone()[0]
         merge(tx, desk.jonas, mara.contact_id, chat)
         tx.add(Identity(contact_id=mara.contact_id, kind="phone", value=MARA_PHONE, strength=80, created_at=tx.now))
-        known = {"city": "Malmö", "orders": 4}
-        tx.sql("UPDATE contact SET attributes = ?, language = 'sv' WHERE id = ?", known, mara.contact_id)
+        _know_mara(desk, tx, mara.contact_id)
         reader = Viewer(tx.get_one(Agent, desk.jonas.agent_id), desk.jonas, UTC)
         note_reading(tx, reader, started, mara.last_message_id)
     clock.forward(minutes=70)
     desk.text("Thanks! Can it arrive before Friday? We are moving out that morning.", sender=MARA_PHONE)
     return started
+
+
+def _know_mara(desk: Desk, tx: Tx, contact_id: int) -> None:
+    """What the shop, the team and she herself have told of her."""
+    for form in (
+        FieldForm("Tier", "", "choice", "gold\nsilver\nbronze"),
+        FieldForm("City", "city", "text"),
+        FieldForm("Orders", "orders", "number"),
+        FieldForm("Contract ends", "", "date"),
+    ):
+        save_field(tx, desk.ines, None, form)
+    known = {"tier": "gold", "city": "Malmö", "orders": 4, "contract_ends": "2027-03-31"}
+    change_details(tx, desk.jonas, contact_id, Details(language="sv", attributes=known))
+    add_note(tx, desk.amara, contact_id, "Third floor without a lift: parcels go to the shop downstairs.")
+    for told in (
+        Told("order", "48213", "Two Halo pendants", tx.now - timedelta(days=4), "shipped", "258.00", "EUR"),
+        Told("invoice", "2026-1107", "Invoice 2026-1107", tx.now - timedelta(days=4), "paid", "258.00", "EUR",
+             "https://shop.example/invoices/2026-1107"),
+    ):  # fmt: skip
+        note_event(tx, desk.ines, contact_id, told)
+    record_consent(tx, desk.jonas, contact_id, purpose="marketing", given=True, source="box at the checkout")
 
 
 def _play_others(desk: Desk) -> None:

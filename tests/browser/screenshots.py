@@ -109,6 +109,20 @@ def pages(address: str, mara: int) -> dict[str, Callable[[Page], object]]:
 
         return take
 
+    def panel(page: Page) -> None:
+        page.goto(f"{address}/inbox/c/{mara}?view=mine")
+        if not page.locator("#context").is_visible():
+            page.click("[popovertarget=context]:visible")
+        page.locator("#context .past").first.scroll_into_view_if_needed()
+
+    def sheet(endpoint: str) -> Callable[[Page], None]:
+        def take(page: Page) -> None:
+            panel(page)
+            page.locator(f"#context a[href$='/{endpoint}']").click()
+            page.wait_for_selector("#merge[open] form")
+
+        return take
+
     def found(words: str) -> Callable[[Page], None]:
         def take(page: Page) -> None:
             page.goto(f"{address}/inbox/search?q={words}")
@@ -186,6 +200,10 @@ def pages(address: str, mara: int) -> dict[str, Callable[[Page], object]]:
         "reply": reply_typed,
         "note": note_typed,
         "mail": formatted,
+        "panel": panel,
+        "panel-details": sheet("details"),
+        "panel-note": sheet("contact-note"),
+        "panel-consent": sheet("consent"),
         "assign": in_menu("#assign-menu summary"),
         "snooze": in_menu("#snooze-menu summary"),
         "failed": found("48250"),
@@ -203,6 +221,8 @@ def pages(address: str, mara: int) -> dict[str, Callable[[Page], object]]:
         "receipt": receipt,
         "replay": lambda page: page.goto(f"{address}/inbox/ledger/replay"),
         "rules": lambda page: page.goto(f"{address}/inbox/settings/rules"),
+        "contact-fields": lambda page: page.goto(f"{address}/inbox/settings/fields"),
+        "contact-field": lambda page: page.goto(f"{address}/inbox/settings/fields/new"),
         "rule-new": lambda page: page.goto(f"{address}/inbox/settings/rules/new"),
         "rule": first_rule,
         "lab": lambda page: page.goto(f"{address}/inbox/lab"),

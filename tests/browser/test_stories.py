@@ -54,8 +54,8 @@ def visit(browser: Browser, address: str, who: str = "jonas", **options: Any) ->
 
 
 def _is_problem(text: str, kind: str) -> bool:
-    # A refused reply (409) is logged by the browser as a failed resource; that refusal is the story.
-    return kind == "error" and "409" not in text
+    # A refused reply (409) or form (422) is logged by the browser as a failed resource; that refusal is the story.
+    return kind == "error" and "409" not in text and "422" not in text
 
 
 def sign_in(page: Page, address: str, email: str) -> None:
