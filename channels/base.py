@@ -481,4 +481,19 @@ class Checks(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing to try about an account. `run` says what it found; it raises CheckFailed."""
+
+    name: str
+    run: Callable[[], str]
+
+
+@runtime_checkable
+class ChecksInSteps(Protocol):
+    """A channel that tells which part of its settings works: what can be tried, first what the rest needs."""
+
+    def checks(self) -> Sequence[Check]: ...
+
+
 Settings = Mapping[str, Any]

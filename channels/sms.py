@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from channels import phone, twilio
 from channels.base import (
     Accepted,
+    Check,
     CheckFailed,
     ContactPoint,
     DeliveryState,
@@ -242,10 +243,36 @@ class SmsChannel:
 
     def check(self) -> None:
         """Ask Twilio for the account. Raises CheckFailed."""
+        self._check_account()
+
+    def checks(self) -> tuple[Check, ...]:
+        """The account; then, for a number, whether it is ours and whom Twilio tells of its texts."""
+        number = (Check("The number", self._check_number),) if self.address.startswith("+") else ()
+        return Check("The Twilio account", self._check_account), *number
+
+    def _check_account(self) -> str:
         with twilio.asking():
             account = self._account.client.api.accounts(self._account.sid).fetch()
         if account.status != "active":
             raise CheckFailed(f"The Twilio account is {account.status}; an administrator has to look at the console.")
+        return f"Twilio knows the account “{account.friendly_name}”."
+
+    def _check_number(self) -> str:
+        """twilio.com/docs/phone-numbers/api/incomingphonenumber-resource"""
+        base, ours, _ = self._status_url.rpartition("/webhooks/twilio/status")
+        wanted = f"{base}/webhooks/twilio/messages"
+        with twilio.asking():
+            found = self._account.client.incoming_phone_numbers.list(phone_number=self.address, limit=1)
+        if not found:
+            raise CheckFailed(f"The account has no number {self.address}; write it as +46701234567.")
+        if self._service or not ours:
+            return f"{self.address} is the account's; whom Twilio tells of its texts is said elsewhere."
+        if found[0].sms_url != wanted:
+            raise CheckFailed(
+                f"Texts to {self.address} go to {found[0].sms_url or 'nowhere'}. At Twilio, Phone Numbers, set “A "
+                f"message comes in” to {wanted} with HTTP POST."
+            )
+        return f"{self.address} is the account's, and Twilio tells us of its texts."
 
     def _recipient(self, message: Outbound) -> str:
         to = message.to[0]

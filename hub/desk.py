@@ -42,13 +42,15 @@ from storage.people import Agent, AgentQueue, AgentSkill, admins_who_sign_in, on
 __all__ = ["Change", "DeskError", "apply", "export", "read"]
 
 
-def apply(tx: Tx, actor: Actor, document: Mapping[str, Any], *, private: bool = False) -> list[Change]:
+def apply(
+    tx: Tx, actor: Actor, document: Mapping[str, Any], *, private: bool = False, told: str = ""
+) -> list[Change]:  # fmt: skip
     """Make the database say what the file says.
 
     What a section leaves out is switched off, and its work goes back to waiting; rules, saved replies, macros and
     skills, which no history refers to, are removed. Sections that the file doesn't have stay as they are. Rolling
     the unit back makes this a dry run. Applying the same file twice changes nothing. `private` lets webhooks reach
-    our own network. Raises DeskError and Forbidden.
+    our own network; `told` is what the fact says of it. Raises DeskError and Forbidden.
     """
     actor.must(SETTINGS)
     file = check(document, private=private)
@@ -85,19 +87,32 @@ def apply(tx: Tx, actor: Actor, document: Mapping[str, Any], *, private: bool = 
         changes += [] if queue.active else _move_out(tx, actor, queue)
     if changes:
         touch_desk(tx)
-        tx.emit(DeskChanged(f"{len(changes)} changes by file", by=actor.by))
+        tx.emit(DeskChanged(told or f"{len(changes)} changes by file", by=actor.by))
     return changes
 
 
 def export(tx: Tx) -> str:
-    """The desk as a file that `apply` takes. No secret is in it: references stay, and what the hub made is left out."""
+    """The desk as a file that `apply` takes. No secret can be read in it: references and what is sealed stay, and what
+    the hub made is left out."""
+    document = {name: section() for name, section in sections(tx).items()}
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
+    hooks = _active(tx, WebhookEndpoint)
+    if kept := [hook.name for hook in hooks if not is_reference(hook.secret)]:
+        text += (
+            f"# The hub made the secrets of these webhooks and keeps them: {', '.join(kept)}.\n"
+            "# To apply this file to another hub, give each one a line such as `secret: env:CRM_WEBHOOK_SECRET`.\n"
+        )
+    return text
+
+
+def sections(tx: Tx) -> dict[str, Callable[[], Any]]:
+    """The desk as `apply` takes it, each section made when it is asked for."""
     queues = {queue.id: queue.name for queue in _active(tx, Queue)}
     skills = {skill.id: skill.name for skill in tx.exec(select(Skill).order_by(col(Skill.id)))}
-    hooks = _active(tx, WebhookEndpoint)
     calendars = {calendar.id: calendar.name for calendar in _active(tx, CalendarPlan)}
-    document = {
-        "calendars": [{"name": c.name, **c.plan} for c in _active(tx, CalendarPlan)],
-        "queues": [
+    return {
+        "calendars": lambda: [{"name": c.name, **c.plan} for c in _active(tx, CalendarPlan)],
+        "queues": lambda: [
             {"name": q.name, **_promises_out(q), "offer": span(q.offer_seconds)}
             | ({"calendar": calendars[q.calendar_id]} if q.calendar_id in calendars else {})
             | _ways_out(q, queues)
@@ -105,36 +120,29 @@ def export(tx: Tx) -> str:
             | ({"default": True} if q.is_default else {})
             for q in _active(tx, Queue)
         ],
-        "skills": list(skills.values()),
-        "profiles": [profile_out(row, queues) for row in _active(tx, RoutingProfile)],
-        "roles": roles_out(tx, queues),
-        "sign_in": sign_in_out(tx),
-        "agents": [_agent_out(tx, agent, queues, skills) for agent in _active(tx, Agent)],
-        "channels": [
+        "skills": lambda: list(skills.values()),
+        "profiles": lambda: [profile_out(row, queues) for row in _active(tx, RoutingProfile)],
+        "roles": lambda: roles_out(tx, queues),
+        "sign_in": lambda: sign_in_out(tx),
+        "agents": lambda: [_agent_out(tx, agent, queues, skills) for agent in _active(tx, Agent)],
+        "channels": lambda: [
             {"name": c.name, "kind": c.kind, "address": c.address, "settings": c.settings}
             for c in _active(tx, ChannelAccount)
         ],
-        "contact_fields": contact_fields_out(tx),
-        "rules": [
+        "contact_fields": lambda: contact_fields_out(tx),
+        "rules": lambda: [
             rule_entry(r, queues)
             for r in tx.exec(select(RoutingRule).order_by(col(RoutingRule.position), col(RoutingRule.id)))
         ],
-        "replies": replies_out(tx),
-        "macros": macros_out(tx),
-        "webhooks": [
+        "replies": lambda: replies_out(tx),
+        "macros": lambda: macros_out(tx),
+        "webhooks": lambda: [
             {"name": w.name, "url": w.url}
             | ({"secret": w.secret} if is_reference(w.secret) else {})
             | {"events": w.events}
-            for w in hooks
+            for w in _active(tx, WebhookEndpoint)
         ],
     }
-    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
-    if kept := [hook.name for hook in hooks if not is_reference(hook.secret)]:
-        text += (
-            f"# The hub made the secrets of these webhooks and keeps them: {', '.join(kept)}.\n"
-            "# To apply this file to another hub, give each one a line such as `secret: env:CRM_WEBHOOK_SECRET`.\n"
-        )
-    return text
 
 
 def _calendars(tx: Tx, entries: list[CalendarEntry]) -> list[Change]:

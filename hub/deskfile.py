@@ -68,8 +68,17 @@ class _Loader(yaml.SafeLoader):
 
 def read(text: str, folder: Path | None = None) -> dict[str, Any]:
     """Parse and check a desk file. A calendar's `ics: file:name` is read from the folder. Raises DeskError."""
+    document = plain_yaml(text)
+    if folder is not None and isinstance(document, dict):
+        _fetch_ics(document, folder)
+    check(document)
+    return dict(document)
+
+
+def plain_yaml(text: str) -> Any:
+    """What a text says as YAML; dates stay text. Raises DeskError."""
     try:
-        document = yaml.load(text, _Loader)
+        return yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise DeskError(f"this is not valid YAML{line}: {error.problem or error.context}") from None
@@ -77,10 +86,6 @@ def read(text: str, folder: Path | None = None) -> dict[str, Any]:
         raise DeskError(f"this is not valid YAML: {str(error).splitlines()[0]}") from None
     except RecursionError:
         raise DeskError(f"the file is nested deeper than {DEEPEST} levels") from None
-    if folder is not None and isinstance(document, dict):
-        _fetch_ics(document, folder)
-    check(document)
-    return dict(document)
 
 
 def check(document: Any, *, private: bool = True) -> DeskFile:
@@ -140,6 +145,8 @@ def _must_be_plain(document: Any) -> None:
             raise DeskError(f"{place} is no number that can be stored")
 
 
+# How pydantic names a branch of a union in the way to an error; a reader knows of none.
+_BRANCH = re.compile(r"(dict|list|literal|function-\w+)\[.*|LastAgentEntry", re.DOTALL)
 _SAID = {
     "missing": "is missing",
     "string_type": "must be text: put it in quotes",
@@ -158,6 +165,8 @@ def _sentence(error: ErrorDetails) -> str:
     kind, steps = error["type"], error["loc"]
     place = ""
     for step in steps:
+        if isinstance(step, str) and _BRANCH.fullmatch(step):
+            continue
         place += f"[{step + 1}]" if isinstance(step, int) else f".{str(step)[:80]}" if place else str(step)[:80]
     if kind == "extra_forbidden":
         where, _, name = place.rpartition(".")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from channels import KINDS
+from hub.sealing import is_sealed
 from routing.fields import nearest
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -57,11 +58,11 @@ def _referred(value: str) -> str:
 
 
 def harmless_settings(value: Any, place: str = "") -> Any:
-    """Every secret at any depth must be a reference."""
+    """Every secret at any depth must be a reference, or sealed by a page."""
     for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
         at = f"{place}.{name}" if place else f"{name}"
         if any(name == word or str(name).endswith(f"_{word}") for word in SECRETS):
-            if inner not in (None, "") and not is_reference(inner):
+            if inner not in (None, "") and not is_reference(inner) and not is_sealed(inner):
                 raise ValueError(f"{at} is a secret; write env:NAME or file:/path instead of the value")
         elif isinstance(inner, dict | list):
             harmless_settings(inner, at)

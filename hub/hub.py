@@ -5,7 +5,8 @@ from __future__ import annotations
 import fcntl
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,7 +21,7 @@ from hub.ours import Ours, ours_of
 from hub.pump import Pump
 from hub.reading import Reading
 from hub.recipients import own_addresses
-from hub.sealing import Envelope
+from hub.sealing import Envelope, Secrets, is_sealed
 from hub.tokens import Tokens
 from storage import Store
 from storage.access import NotFound
@@ -47,6 +48,7 @@ class Opened:
     hears: Hears | None = None  # the channel again if its provider calls us: asking a protocol costs as much as parsing
 
     keeper: TokenKeeper | None = None  # where its access tokens come from, if it logs in with such
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)  # with its secrets
 
     @property
     def id(self) -> int:
@@ -75,6 +77,7 @@ class Hub:
         self.tokens = Tokens(settings.secret_key)
         self._seal = Seal(settings.secret_key)
         self.envelope = Envelope(settings.secret_key, "second step")
+        self.secrets = Secrets(settings.secret_key)
         self.provider = Provider(settings, clock) if settings.oidc_issuer else None
         self.pump = Pump(self.store)
         self.listener = Listener(self.store)
@@ -171,20 +174,31 @@ class Hub:
     def _kept_or_opened(self, account: ChannelAccount) -> Opened:
         before = self._opened.get(account.id or 0)
         if before is not None and before.channel is not None and _same(before.account, account):
-            return Opened(account, before.channel, hears=before.hears, keeper=before.keeper)
+            return Opened(account, before.channel, "", before.hears, before.keeper, before.settings)
         try:
-            settings = {name: resolve_secret(value) for name, value in account.settings.items()}
-            settings = {**self._defaults(account), **settings}
+            settings = self.settings_of(account)
             channel = open_channel(account.kind, account.name, account.address, settings)
             keeper = None
             if isinstance(channel, LogsInWithTokens) and channel.oauth is not None:
                 keeper = TokenKeeper(self.store, self._seal, account.id or 0, channel.oauth)
                 channel.use_tokens(keeper.token)
-            return Opened(account, channel, hears=channel if isinstance(channel, Hears) else None, keeper=keeper)
+            hears = channel if isinstance(channel, Hears) else None
+            return Opened(account, channel, "", hears, keeper, settings)
         except NotConfigured as error:  # which names the channel
             return Opened(account, None, str(error))
         except SettingsError as error:
             return Opened(account, None, f"channel {account.name!r}: {error}")
+
+    def settings_of(self, account: ChannelAccount) -> dict[str, Any]:
+        """What an account's channel is opened with: its own settings with their secrets, and what is the process's.
+
+        Raises SettingsError for a secret that is not there.
+        """
+        own = {name: self._resolved(value) for name, value in account.settings.items()}
+        return {**self._defaults(account), **own}
+
+    def _resolved(self, value: Any) -> Any:
+        return self.secrets.opened(value) if is_sealed(value) else resolve_secret(value)
 
     def _defaults(self, account: ChannelAccount) -> dict[str, Any]:
         """What a kind needs to know that is the process's to say, or the same for all accounts of a provider."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,11 +30,17 @@ class _Looked(Exception):
 
 def preview(store: Store, document: Mapping[str, Any], *, private: bool = False) -> Preview:
     """What applying a file would do; nothing is changed. Raises DeskError."""
+    return looked_at(store, lambda tx: apply(tx, SYSTEM, document, private=private))
+
+
+def looked_at(store: Store, change: Callable[[Tx], list[Change]]) -> Preview:
+    """What a change of the desk would do; nothing is changed. Raises what the change raises."""
     found: list[Preview] = []
     try:
         with store.write() as tx:
             version = desk_version(tx)
-            changes = apply(tx, SYSTEM, document, private=private)
+            changes = change(tx)
+            tx.flush()
             found.append(Preview(changes, look_over(tx), version))
             raise _Looked
     except _Looked:

@@ -7,6 +7,10 @@ import hashlib
 
 from cryptography.fernet import Fernet, InvalidToken
 
+from config.settings import SettingsError
+
+SEALED = "sealed:"  # where a secret stands that was typed into a page; as a desk's file has it, too
+
 
 class Envelope:
     """Encrypts text (Fernet: AES-128-CBC and HMAC-SHA256) with a key made from SECRET_KEY, another for each purpose."""
@@ -25,3 +29,26 @@ class Envelope:
             return self._fernet.decrypt(sealed.encode()).decode()
         except (InvalidToken, ValueError):
             return None
+
+
+class Secrets:
+    """Secrets that people type into a page: they stand sealed where a reference would, and are shown to nobody."""
+
+    def __init__(self, secret_key: str):
+        self._envelope = Envelope(secret_key, "channel secret")
+
+    def seal(self, secret: str) -> str:
+        """As a setting has it."""
+        return SEALED + self._envelope.close(secret)
+
+    def opened(self, value: str) -> str:
+        """What was sealed. Raises SettingsError for what another SECRET_KEY has sealed."""
+        secret = self._envelope.open(value.removeprefix(SEALED))
+        if secret is None:
+            raise SettingsError("a secret was sealed with another SECRET_KEY: type it again in Settings, Channels")
+        return secret
+
+
+def is_sealed(value: object) -> bool:
+    """Whether a setting is a secret that was typed into a page."""
+    return isinstance(value, str) and value.startswith(SEALED)

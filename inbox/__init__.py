@@ -11,6 +11,7 @@ from inbox import (
     actions,
     answers,
     bulk,
+    channels,
     company,
     composer,
     door,
@@ -42,7 +43,9 @@ def create_blueprint() -> Blueprint:
     session.register(blueprint)
     answers.register(blueprint)
     blueprint.before_request(know_ids)
-    for part in (door, links, account, people, roles, tokens):
+    for part in (
+        door, links, account, people, roles, tokens, channels,
+    ):  # fmt: skip
         part.register(blueprint)
     for part in (
         pages, actions, about, bulk, composer, company, suggest, macros, files, floor, lab, ledger, rules, savedreplies,

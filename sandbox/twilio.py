@@ -105,6 +105,7 @@ class TwilioDouble:
         self._reporter: threading.Thread | None = None
         self._wire = Wire(self._answer)
         self.caller = Caller(hub_url, public_url)
+        self.sms_url = self.caller.public_url + MESSAGES  # what is set at our numbers
 
     # -- life
 
@@ -269,10 +270,16 @@ class TwilioDouble:
             return json_answer(
                 {"sid": self.account_sid, "status": "active", "friendly_name": "Double", "type": "Trial"}
             )
+        if call.path == f"{self._path}/IncomingPhoneNumbers.json":
+            asked = [each for each in sorted(self.numbers) if each == call.query.get("PhoneNumber", each)]
+            return json_answer({"incoming_phone_numbers": [self._number(each) for each in asked]})
         if call.path == f"{self._path}/Messages.json":
             return self._create(call.form()) if call.method == "POST" else self._list(call.query)
         found = self._found(call.path.removeprefix(f"{self._path}/Messages/"))
         return found or _refusal(404, 20404, f"The requested resource {call.path} was not found")
+
+    def _number(self, number: str) -> dict[str, Any]:
+        return {"sid": "PN" + "0" * 32, "phone_number": number, "sms_url": self.sms_url, "sms_method": "POST"}
 
     def _found(self, rest: str) -> Answer | None:
         sid, _, below = rest.removesuffix(".json").partition("/")

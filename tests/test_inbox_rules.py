@@ -171,7 +171,7 @@ def test_what_looks_wrong_stands_beside_the_rule(desk: Desk, ines: Browser) -> N
 def test_only_admins_have_rules(desk: Desk, app: Flask) -> None:
     jonas = Browser(app)
     jonas.sign_in("jonas@desk.example")
-    assert jonas.page("/inbox/mine").css("#v-rules") == []
+    assert jonas.page("/inbox/mine").css("#v-settings") == []
     for path in (RULES, f"{RULES}/new", f"{RULES}/1", f"{RULES}/1/delete"):
         assert jonas.get(path).status_code == 403
     for path in (f"{RULES}/form", f"{RULES}/1/move", f"{RULES}/1/switch", f"{RULES}/1/delete"):

@@ -87,7 +87,9 @@ INBOX: dict[str, str] = {
         ("lab_apply", "lab_apply_form", "rules", "rule", "rule_delete", "rule_delete_form", "rule_move", "rule_switch",
          "rule_switch_form", "rule_form", "rule_new", "contact_fields", "contact_field", "contact_field_new",
          "contact_field_create", "contact_field_change", "contact_field_move", "contact_field_delete",
-         "contact_field_delete_form"), SETTINGS),
+         "contact_field_delete_form", "settings", "channels", "channel_kinds", "channel_new",
+         "channel_add", "channel", "channel_save", "channel_switch", "channel_switch_form", "channel_test",
+         "channel_test_step"), SETTINGS),
     **dict.fromkeys(
         ("ledger", "ledger_entry", "ledger_retry", "ledger_replay", "ledger_replay_form", "leave_unreadable", "retry"),
         RECEIPTS),

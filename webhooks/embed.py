@@ -8,14 +8,13 @@ from urllib.parse import urlsplit
 
 from flask import Response, abort, request
 
-from config.settings import resolve_secret
 from hub.hub import Hub, Opened
 
 
 def setting(opened: Opened, name: str, default: Any = "") -> Any:
     """One of the channel's settings, its secret resolved."""
-    value = opened.account.settings.get(name)
-    return default if value is None else resolve_secret(value)
+    value = opened.settings.get(name)
+    return default if value is None else value
 
 
 def origins(opened: Opened) -> tuple[str, ...]:

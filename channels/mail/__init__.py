@@ -8,7 +8,7 @@ from datetime import date, datetime
 from email.utils import localtime
 from typing import TYPE_CHECKING, ClassVar
 
-from channels.base import Accepted, CheckFailed, Inbound, Limits, Outbound, Raw, SendFailed, Settings
+from channels.base import Accepted, Check, CheckFailed, Inbound, Limits, Outbound, Raw, SendFailed, Settings
 from channels.mail.compose import compose, own_id, plus_address
 from channels.mail.connections import LINE_ERRORS, Connections
 from channels.mail.headers import normalised
@@ -146,13 +146,24 @@ class EmailChannel:
 
     def check(self) -> None:
         """Log in to both servers and open every folder. Raises CheckFailed."""
-        check_folders(self._settings)
-        self.check_sending()
+        for each in self.checks():
+            each.run()
 
-    def check_sending(self) -> None:
+    def checks(self) -> tuple[Check, ...]:
+        """Where mail is fetched, then where it is handed over."""
+        return Check("Fetch mail (IMAP)", self._check_fetching), Check("Hand over mail (SMTP)", self.check_sending)
+
+    def _check_fetching(self) -> str:
+        check_folders(self._settings)
+        server = self._settings.imap
+        return f"Logged in to {server.host} as {server.username}, and opened {', '.join(self._settings.folders)}."
+
+    def check_sending(self) -> str:
         """Log in to the SMTP server. Raises CheckFailed."""
+        server = self._settings.smtp
         try:
             with self._lines.borrowed(time.monotonic() + TOTAL_SECONDS, fresh=True) as line:
                 line.smtp.noop()
         except LINE_ERRORS as error:
-            raise CheckFailed(explain(self._settings.smtp, error)) from error
+            raise CheckFailed(explain(server, error)) from error
+        return f"{'Logged in to' if server.username else 'Connected to'} {server.host}."

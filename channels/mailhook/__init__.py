@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from channels.base import (
     Accepted,
+    Check,
     DeliveryUpdate,
     Inbound,
     Limits,
@@ -156,10 +157,19 @@ class MailhookChannel:
         headers = {"provider": self.provider, "address": self.address} | ({"number": str(number)} if number else {})
         return Raw(f"sha256:{hashlib.sha256(arrived.mail).hexdigest()}", body, content_type, headers)
 
+    @property
+    def sends(self) -> bool:
+        """Whether it has a way out of its own."""
+        return self._out is not None
+
     def check(self) -> None:
         """Log in to the SMTP server, where there is one. Raises CheckFailed."""
-        if self._out is not None:
-            self._out.check_sending()
+        for each in self.checks():
+            each.run()
+
+    def checks(self) -> tuple[Check, ...]:
+        """The way out, if it has one; the way in is proved by a mail alone."""
+        return (Check("Hand over mail (SMTP)", self._out.check_sending),) if self._out is not None else ()
 
     def send(self, message: Outbound) -> Accepted:
         """Hand it to the SMTP server, once. Raises SendFailed or SendUncertain."""

@@ -1,0 +1,17 @@
+// Addresses and lines of HTML that are put in elsewhere: copied by a button, which is there only with scripts.
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    const source = document.getElementById(button.dataset.copy);
+    const label = button.querySelector("span");
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      label.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(source); // without https a page may not write to the clipboard
+      label.textContent = "Selected";
+    }
+    setTimeout(() => { label.textContent = "Copy"; }, 2000);
+  });
+}
+document.documentElement.classList.add("scripted");
