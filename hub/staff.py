@@ -20,7 +20,7 @@ from storage import Tx
 from storage.access import ANSWER, PEOPLE, Actor, Conflict, NotFound, known_roles, permissions_of, terms_of
 from storage.accountfacts import AgentChanged, AgentSwitched
 from storage.deliveries import Delivery
-from storage.desk import Queue, Skill, touch_desk
+from storage.desk import Queue, RoutingProfile, Skill, touch_desk
 from storage.doors import END_LINKS, AccessLink, SecondStep
 from storage.people import Agent, AgentQueue, AgentSkill, SignIn, admins_who_sign_in, end_sign_ins, one_change_of_admins
 
@@ -44,6 +44,7 @@ class Person:
     capacity: str = "100"
     queues: set[str] = field(default_factory=set)
     skills: dict[str, int] = field(default_factory=dict)
+    profile: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ def person(tx: Tx, actor: Actor, agent_id: int) -> tuple[Agent, Person]:
         agent.name, agent.email, agent.role, str(agent.capacity),
         set(tx.exec(queues.where(AgentQueue.agent_id == agent_id))),
         dict(tx.exec(skills.where(AgentSkill.agent_id == agent_id)).all()),
+        tx.exec(select(RoutingProfile.name).where(RoutingProfile.id == agent.profile_id)).first() or "",
     )  # fmt: skip
 
 
@@ -118,6 +120,8 @@ def add_person(hub: Hub, tx: Tx, actor: Actor, wanted: Person) -> tuple[Agent, s
         )  # fmt: skip
     except Conflict:
         raise FieldRefused("email", TAKEN) from None
+    agent.profile_id = _profile(tx, wanted.profile)
+    tx.add(agent)
     return agent, invite(hub, tx, agent, actor.by)
 
 
@@ -132,10 +136,11 @@ def change_person(tx: Tx, actor: Actor, agent_id: int, wanted: Person) -> list[s
     if wanted.role != "admin":
         _must_leave_an_admin(tx, agent)
     values = {"name": storable(wanted.name).strip(), "email": wanted.email.strip().lower(), "role": wanted.role,
-              "capacity": capacity}  # fmt: skip
+              "capacity": capacity, "profile_id": _profile(tx, wanted.profile)}  # fmt: skip
     what = [name for name, value in values.items() if getattr(agent, name) != value]
     for name in what:
         setattr(agent, name, values[name])
+    what = [name.removesuffix("_id") for name in what]
     tx.add(agent)
     tx.flush()
     if "email" in what:  # what was sent to the address before is no longer theirs
@@ -234,6 +239,16 @@ def _checked(tx: Tx, wanted: Person, agent: Agent | None) -> int:
     if not (typed.isascii() and typed.isdigit() and len(typed) < 7 and int(typed) <= MOST_CAPACITY):
         raise FieldRefused("capacity", f"Type a number from 0 to {MOST_CAPACITY}; 100 is usual.")
     return int(typed)
+
+
+def _profile(tx: Tx, name: str) -> int | None:
+    """Its number; None for none. Raises FieldRefused."""
+    if not name:
+        return None
+    number = tx.exec(select(RoutingProfile.id).where(RoutingProfile.name == name, col(RoutingProfile.active))).first()
+    if number is None:
+        raise FieldRefused("profile", f"There is no profile {name!r} any more. Choose one of those that are offered.")
+    return number
 
 
 def _relink(tx: Tx, table: str, noun: str, agent_id: int, wanted: Mapping[str, Any]) -> None:

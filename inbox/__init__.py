@@ -14,6 +14,7 @@ from inbox import (
     channels,
     company,
     composer,
+    desklists,
     door,
     fieldsettings,
     files,
@@ -44,7 +45,7 @@ def create_blueprint() -> Blueprint:
     answers.register(blueprint)
     blueprint.before_request(know_ids)
     for part in (
-        door, links, account, people, roles, tokens, channels,
+        door, links, account, people, roles, tokens, channels, desklists,
     ):  # fmt: skip
         part.register(blueprint)
     for part in (

@@ -24,7 +24,7 @@ from inbox.session import Viewer, viewer
 from storage import Tx
 from storage.access import AUDIT, PEOPLE, Actor, known_roles
 from storage.conversations import Conversation
-from storage.desk import Queue, Skill
+from storage.desk import Queue, RoutingProfile, Skill
 from storage.doors import has_second_step, sign_in_rules
 from storage.people import Agent
 
@@ -200,6 +200,7 @@ def _typed() -> Person:
         given.get("name", "")[:200], given.get("email", "")[:400], given.get("role", "")[:64],
         given.get("capacity", "")[:20], set(given.getlist("queue")[:500]),
         {name: int(level) for name, level in levels.items() if level in [str(each) for each in LEVELS]},
+        given.get("profile", "")[:64],
     )  # fmt: skip
 
 
@@ -213,6 +214,9 @@ def _page(
         "agent": agent, "typed": typed, "roles": {role: ABOUT_ROLES.get(role, OWN_ROLE) for role in known_roles(tx)},
         "errors": {refused.field: refused.sentence} if refused else {},
         "queues": tx.exec(select(Queue.name).where(col(Queue.active)).order_by(col(Queue.id))).all(),
+        "profiles": tx.exec(
+            select(RoutingProfile.name).where(col(RoutingProfile.active)).order_by(col(RoutingProfile.name))
+        ).all(),
         "skills": tx.exec(select(Skill.name).order_by(col(Skill.name))).all(),
         "levels": LEVELS,
         "mails": mail_account(hub) is not None,

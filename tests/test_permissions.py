@@ -89,7 +89,10 @@ INBOX: dict[str, str] = {
          "contact_field_create", "contact_field_change", "contact_field_move", "contact_field_delete",
          "contact_field_delete_form", "settings", "channels", "channel_kinds", "channel_new",
          "channel_add", "channel", "channel_save", "channel_switch", "channel_switch_form", "channel_test",
-         "channel_test_step"), SETTINGS),
+         "channel_test_step",
+         "queues", "calendars", "skills", "profiles",
+         *(f"{noun}{verb}" for noun in ("queue", "calendar", "skill", "profile")
+           for verb in ("", "_new", "_add", "_save", "_remove", "_remove_form"))), SETTINGS),
     **dict.fromkeys(
         ("ledger", "ledger_entry", "ledger_retry", "ledger_replay", "ledger_replay_form", "leave_unreadable", "retry"),
         RECEIPTS),

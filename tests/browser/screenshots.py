@@ -22,6 +22,7 @@ from storage.migrations import upgrade
 from tests.browser.listing import list_pages
 from tests.browser.room import PASSWORD, application, served
 from tests.browser.scene import furnish, rush_hour
+from tests.browser.setting_up import settings_pages
 from tests.browser.writing import writing_pages
 from tests.clock import Clock
 from tests.desk import Desk, open_desk
@@ -49,6 +50,7 @@ def main(wanted: list[str]) -> None:
             shoot(browser, pages(address, mara), wanted)
             shoot(browser, writing_pages(desk, address, mara), wanted)
             shoot(browser, list_pages(address), wanted)
+            shoot(browser, settings_pages(desk, address), wanted)
             rush_hour(desk)
             shoot(browser, floor_pages(address), wanted)
         desk.hub.stop()

@@ -1,0 +1,89 @@
+"""Pictures of Settings: channels with their set-up and test, queues, calendars, skills and profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from playwright.sync_api import Page
+
+from hub.desk import apply, read
+from storage.access import SYSTEM
+from tests.browser.room import PASSWORD
+from tests.desk import Desk
+
+MORE = """
+calendars:
+  - name: office
+    time_zone: Europe/Berlin
+    hours: {mon-thu: [09:00-12:00, 13:00-18:00], fri: 09:00-16:00}
+    holidays: {country: DE, region: BE}
+profiles:
+  - {name: Front line, channels: {chat: 2, email: 4}, pull: [form]}
+"""
+
+
+def settings_pages(desk: Desk, address: str) -> dict[str, Callable[[Page], object]]:
+    """What to show, in an order in which each starts where the one before ended."""
+    with desk.hub.store.write() as tx:
+        apply(tx, SYSTEM, read(MORE))
+    desk.hub.look_again()
+    base = f"{address}/inbox/settings"
+
+    def signed_in(page: Page) -> None:
+        page.context.clear_cookies()
+        page.goto(f"{address}/sign-in")
+        page.fill("#email", "ines@desk.example")
+        page.fill("#password", PASSWORD)
+        page.click("button.primary")
+        page.wait_for_selector("#rows")
+        page.goto(f"{base}/channels")
+
+    def opened(section: str, name: str) -> Callable[[Page], None]:
+        def take(page: Page) -> None:
+            page.goto(f"{base}/{section}")
+            page.locator(".rule-name", has_text=name).first.click()
+            page.wait_for_selector("#desk-form")
+
+        return take
+
+    def refused(page: Page) -> None:
+        page.goto(f"{base}/channels/new/email")
+        for field, value in (("name", "hello mail"), ("address", "hello@shop.example"), ("settings-username", "hello"),
+                             ("settings-password", "secret"), ("settings-imap_host", "127.0.0.1"),
+                             ("settings-smtp_host", "127.0.0.1")):  # fmt: skip
+            page.fill(f"#{field}", value)
+        page.locator("#desk-form .primary").click()
+        page.wait_for_selector(".wrong")
+
+    def tested(page: Page) -> None:
+        opened("channels", "support-mail")(page)
+        page.click("text=Test it now")
+        page.wait_for_selector(".test-steps .bad")
+
+    def changed(page: Page) -> None:
+        opened("queues", "Shipping")(page)
+        page.fill("#sla-first_reply", "15m")
+        page.select_option("#calendar", "office")
+        page.locator("#calendar").blur()
+        page.wait_for_selector("#effect .lines")
+        page.locator("#effect").scroll_into_view_if_needed()
+
+    def gone(page: Page) -> None:
+        page.goto(f"{base}/queues")
+        page.locator("a", has_text="Take out Billing").click()
+        page.wait_for_selector("main .primary")
+
+    return {
+        "channels": signed_in,
+        "channel-kinds": lambda page: page.goto(f"{base}/channels/new"),
+        "channel-wrong": refused,
+        "channel-test": tested,
+        "channel-chat": opened("channels", "shop-chat"),
+        "queues": lambda page: page.goto(f"{base}/queues"),
+        "queue-changed": changed,
+        "queue-remove": gone,
+        "calendars": lambda page: page.goto(f"{base}/calendars"),
+        "calendar": opened("calendars", "office"),
+        "skills": lambda page: page.goto(f"{base}/skills"),
+        "profile": opened("profiles", "Front line"),
+    }
