@@ -8,8 +8,11 @@ from collections.abc import Sequence
 
 from sqlmodel import col, select
 
+from channels.text import storable
+from hub.delivery import deliver
 from hub.feed import TYPES
 from hub.outside import NotAllowed, check_address
+from hub.refusals import FieldRefused
 from storage import Tx
 from storage.access import WEBHOOKS, Actor, Conflict, NotFound
 from storage.deliveries import Delivery, WebhookEndpoint
@@ -17,6 +20,11 @@ from storage.facts import DeskChanged
 
 SECRET_BYTES = 32
 MAX_NAME = 64
+TEST = "webhook.test"  # the type of an event that only its receiver cares for
+
+
+class EndpointRefused(FieldRefused, Conflict):
+    """An endpoint that can't be as it was given; `field` is the one to mend."""
 
 
 def endpoints(tx: Tx, actor: Actor) -> list[WebhookEndpoint]:
@@ -43,23 +51,80 @@ def add_endpoint(
     not be called or a type is unknown.
     """
     actor.must(WEBHOOKS)
-    name = name.strip()[:MAX_NAME]
+    name = storable(name).strip()[:MAX_NAME]
     if not name:
-        raise Conflict("The endpoint needs a name.")
-    if unknown := sorted(set(events) - set(TYPES)):
-        raise Conflict(f"There is no event type {unknown[0]!r}; GET /api/v1/event-types lists them.")
-    try:
-        check_address(url, private=private)
-    except NotAllowed as refused:
-        raise Conflict(str(refused)) from refused
+        raise EndpointRefused("name", "The endpoint needs a name.")
+    _must_be_callable(url, events, private)
     if tx.exec(select(WebhookEndpoint.id).where(WebhookEndpoint.name == name)).first() is not None:
-        raise Conflict(f"There is an endpoint called {name!r} already.")
-    secret = f"whsec_{b64encode(secrets.token_bytes(SECRET_BYTES)).decode()}"
-    made = WebhookEndpoint(name=name, url=url, secret=secret, events=list(events), created_at=tx.now)
+        raise EndpointRefused("name", f"There is an endpoint called {name!r} already.")
+    made = WebhookEndpoint(name=name, url=url, secret=_new_secret(), events=list(events), created_at=tx.now)
     tx.add(made)
     tx.flush()
     tx.emit(DeskChanged(f"webhook {name}", by=actor.by))
     return made
+
+
+def change_endpoint(
+    tx: Tx, actor: Actor, endpoint_id: int, *, url: str, events: Sequence[str] = (), private: bool = False
+) -> list[str]:  # fmt: skip
+    """Another address or other events from now on; what was changed. What waits already goes to the new address.
+
+    Raises Forbidden, NotFound and EndpointRefused.
+    """
+    row = endpoint(tx, actor, endpoint_id)
+    _must_be_callable(url, events, private)
+    wanted = {"url": url, "events": [each for each in TYPES if each in events]}
+    what = [name for name, value in wanted.items() if _comparable(getattr(row, name)) != _comparable(value)]
+    for name in what:
+        setattr(row, name, wanted[name])
+    if what:
+        tx.add(row)
+        tx.emit(DeskChanged(f"webhook {row.name} changed: {', '.join(what)}", by=actor.by))
+    return what
+
+
+def switch_endpoint(tx: Tx, actor: Actor, endpoint_id: int, on: bool) -> None:
+    """Off, it gets nothing, and what waits fails; on again, it gets what happens from then on."""
+    row = endpoint(tx, actor, endpoint_id)
+    if row.active is not on:
+        row.active, row.failing_since, row.problem = on, None, ""
+        tx.add(row)
+        tx.emit(DeskChanged(f"webhook {row.name} switched {'on' if on else 'off'}", by=actor.by))
+
+
+def renew_secret(tx: Tx, actor: Actor, endpoint_id: int) -> str:
+    """Another secret, with which everything is signed from now on. It is told this once."""
+    row = endpoint(tx, actor, endpoint_id)
+    row.secret = _new_secret()
+    tx.add(row)
+    tx.emit(DeskChanged(f"webhook {row.name} has a new secret", by=actor.by))
+    return row.secret
+
+
+def send_test(tx: Tx, actor: Actor, endpoint_id: int) -> None:
+    """An event that happened nowhere, signed and delivered as all others are. Raises Conflict for one that is off."""
+    row = endpoint(tx, actor, endpoint_id)
+    if not row.active:
+        raise Conflict("The endpoint is switched off: switch it on first.")
+    payload = {"type": TEST, "timestamp": tx.now.isoformat(), "data": {"endpoint": row.name, "by": actor.by}}
+    deliver(tx, "webhook", f"endpoint:{row.id}", f"{row.id}:test:{secrets.token_hex(8)}", payload)
+
+
+def _must_be_callable(url: str, events: Sequence[str], private: bool) -> None:
+    if unknown := sorted(set(events) - set(TYPES)):
+        raise EndpointRefused("events", f"There is no event type {unknown[0]!r}; GET /api/v1/event-types lists them.")
+    try:
+        check_address(url, private=private)
+    except NotAllowed as refused:
+        raise EndpointRefused("url", str(refused)) from refused
+
+
+def _new_secret() -> str:
+    return f"whsec_{b64encode(secrets.token_bytes(SECRET_BYTES)).decode()}"
+
+
+def _comparable(value: object) -> object:
+    return sorted(value) if isinstance(value, list) else value
 
 
 def remove_endpoint(tx: Tx, actor: Actor, endpoint_id: int) -> None:

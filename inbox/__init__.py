@@ -33,6 +33,7 @@ from inbox import (
     stream,
     suggest,
     tokens,
+    webhookpages,
     wording,
 )
 
@@ -45,7 +46,7 @@ def create_blueprint() -> Blueprint:
     answers.register(blueprint)
     blueprint.before_request(know_ids)
     for part in (
-        door, links, account, people, roles, tokens, channels, desklists,
+        door, links, account, people, roles, tokens, channels, desklists, webhookpages,
     ):  # fmt: skip
         part.register(blueprint)
     for part in (
