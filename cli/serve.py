@@ -16,6 +16,8 @@ from gunicorn.app.base import BaseApplication
 import worker as duties
 from config import Settings, SettingsError
 from config.logs import set_up_logging
+from hub import Hub
+from hub.firstrun import first_address, nobody_yet
 from storage.outages import is_news
 
 AppFactory = Callable[[Settings], Any]
@@ -45,7 +47,7 @@ class Embedded(BaseApplication):
         def begin(process: Any) -> None:
             start(process)
             self.worker.start()
-            _welcome(self.settings, self.demo)
+            _welcome(self.settings, self.demo, self.worker.hub)
 
         def finish(server: Any, process: Any) -> None:
             if hasattr(self, "worker"):
@@ -135,11 +137,14 @@ def _must_be_free(settings: Settings) -> None:
             ) from None
 
 
-def _welcome(settings: Settings, demo: bool) -> None:
+def _welcome(settings: Settings, demo: bool, hub: Hub) -> None:
     lines = [f"Switchyard is running: {settings.base_url}"]
     if demo:
         from sandbox.demo import PASSWORD
 
         lines.append(f"Sign in as jonas@example.com (agent) or ines@example.com (admin), password {PASSWORD}")
         lines.append(f"Play the customers: {settings.base_url}/sandbox")
+    with hub.store.read() as tx:
+        if nobody_yet(tx):
+            lines.append(f"Make the first account: {first_address(hub)}")
     print("\n".join(lines), file=sys.stdout, flush=True)

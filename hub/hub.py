@@ -87,6 +87,7 @@ class Hub:
         self._looked_at = 0.0
         self._opening = threading.Lock()
         self._claim: TextIO | None = None
+        self.answered = False  # whether anything was ever answered here; kept by hub.firstrun
 
     def channels(self) -> list[Opened]:
         """Every active account, opened. Follows changes of the desk within a second."""

@@ -18,6 +18,7 @@ from inbox import (
     door,
     fieldsettings,
     files,
+    firststeps,
     floor,
     lab,
     ledger,
@@ -46,7 +47,7 @@ def create_blueprint() -> Blueprint:
     answers.register(blueprint)
     blueprint.before_request(know_ids)
     for part in (
-        door, links, account, people, roles, tokens, channels, desklists, webhookpages,
+        door, links, account, people, roles, tokens, channels, desklists, webhookpages, firststeps,
     ):  # fmt: skip
         part.register(blueprint)
     for part in (

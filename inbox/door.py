@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from flask import Blueprint, g, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
+from hub.firstrun import nobody_yet
 from hub.oidc import Attempt, ProviderTrouble
 from hub.secondstep import prove
 from hub.signin import BY_PASSWORD, BY_PROVIDER, let_in, passed, sign_out
@@ -164,9 +165,12 @@ def going_to() -> str:
 
 def _sign_in_page(*, email: str = "", problem: str = "", status: int = 200) -> ResponseReturnValue:
     provider = hub_here().provider
+    with hub_here().store.read() as tx:
+        empty = nobody_yet(tx)
     page = render_template(
-        "inbox/sign_in.html", email=email, problem=problem, next=going_to(), provider=provider.name if provider else ""
-    )
+        "inbox/sign_in.html", email=email, problem=problem, next=going_to(), empty=empty,
+        provider=provider.name if provider else "",
+    )  # fmt: skip
     return page, status
 
 

@@ -13,6 +13,7 @@ from sqlmodel import col, select
 from channels.base import Limits, Signs
 from hub import Hub
 from hub.drafts import drafts_of, files_of
+from hub.firstrun import is_under_way
 from hub.macros import Does, in_words, macros
 from hub.onlookers import Seen, others_at
 from hub.participants import others_in
@@ -28,7 +29,7 @@ from inbox.wording import full
 from routing.promises import WORDS
 from routing.rules import rule_book
 from storage import Tx
-from storage.access import NotFound, conversation_for
+from storage.access import SETTINGS, NotFound, conversation_for
 from storage.clocks import running_clocks
 from storage.conversations import Attachment, Conversation, Draft
 from storage.desk import Queue
@@ -196,7 +197,7 @@ def screen(hub: Hub, tx: Tx, who: Viewer, where: Place, *, composer: Composer | 
         listing=list_for(tx, who, where),
         open=opened,
         fact_id=latest_fact(tx),
-        sandbox=_sandbox(hub),
+        sandbox=_sandbox(hub, tx, who),
     )
 
 
@@ -375,7 +376,9 @@ def _found(tx: Tx, who: Viewer, where: Place) -> Listing:
     return Listing("search", "Search", [Group("", rows)] if rows else [], more, where.query, hint)
 
 
-def _sandbox(hub: Hub) -> str:
+def _sandbox(hub: Hub, tx: Tx, who: Viewer) -> str:
     if hub.settings.demo:
         return "/sandbox"
+    if who.actor.may(SETTINGS) and is_under_way(hub, tx):
+        return "start"
     return "" if hub.channels() else "none"

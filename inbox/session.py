@@ -23,7 +23,8 @@ OPEN_TO_ALL = frozenset(
     f"inbox.{name}"
     for name in (
         "sign_in_page", "sign_in_form", "second_step_page", "second_step_form", "forgot_page", "forgot_form",
-        "choose_page", "choose_form", "oidc_begin", "oidc_back", "home", "picture",
+        "choose_page", "choose_form", "oidc_begin", "oidc_back", "home", "picture", "first_account",
+        "first_account_form",
     )
 )  # fmt: skip
 # What is left to somebody of whom the desk asks a second step, until it is set up.

@@ -61,7 +61,8 @@ EITHER = f"{ANSWER} or {SUPERVISE}"
 INBOX: dict[str, str] = {
     **dict.fromkeys(
         ("home", "sign_in_page", "sign_in_form", "second_step_page", "second_step_form", "forgot_page", "forgot_form",
-         "choose_page", "choose_form", "oidc_begin", "oidc_back", "picture"), OPEN),
+         "choose_page", "choose_form", "oidc_begin", "oidc_back", "picture", "first_account",
+         "first_account_form"), OPEN),
     **dict.fromkeys(
         ("mine", "view_page", "account", "own_password", "own_step", "own_step_begin", "own_step_codes",
          "own_step_confirm", "own_step_off", "own_sign_in_end", "own_sign_ins_end", "conversation_page", "draft",
@@ -89,7 +90,7 @@ INBOX: dict[str, str] = {
          "contact_field_create", "contact_field_change", "contact_field_move", "contact_field_delete",
          "contact_field_delete_form", "settings", "channels", "channel_kinds", "channel_new",
          "channel_add", "channel", "channel_save", "channel_switch", "channel_switch_form", "channel_test",
-         "channel_test_step",
+         "channel_test_step", "first_steps", "first_steps_serve",
          "queues", "calendars", "skills", "profiles",
          *(f"{noun}{verb}" for noun in ("queue", "calendar", "skill", "profile")
            for verb in ("", "_new", "_add", "_save", "_remove", "_remove_form"))), SETTINGS),
