@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from sqlmodel import select
+from sqlmodel import col, func, select
 
 from channels.text import storable
+from hub.refusals import FieldRefused
 from routing.locks import held
 from storage import Tx
-from storage.access import ANSWER, Actor, Conflict
-from storage.facts import ConversationTagged, ConversationUntagged
+from storage.access import ANSWER, SETTINGS, Actor, Conflict, NotFound
+from storage.facts import ConversationTagged, ConversationUntagged, DeskChanged
+from storage.macros import Macro
 from storage.tags import ConversationTag, Tag, tags_of
 
 MAX_CHARS, MOST = 40, 30  # of one tag; on one conversation
@@ -60,3 +63,107 @@ def untag(tx: Tx, actor: Actor, conversation_id: int, typed: str | Iterable[str]
     if gone:
         tx.emit(ConversationUntagged(conversation_id, tuple(gone), by=actor.by))
     return gone
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A tag, on how many conversations it is, and the macros that put it on or take it off."""
+
+    id: int
+    name: str
+    conversations: int
+    macros: tuple[str, ...] = ()
+
+
+def tags_in_use(tx: Tx, actor: Actor) -> list[Use]:
+    """Every tag, those on most conversations first. Raises Forbidden."""
+    actor.must(SETTINGS)
+    count = dict(
+        tx.exec(select(ConversationTag.tag_id, func.count()).group_by(col(ConversationTag.tag_id))).all()
+    )  # fmt: skip
+    found = [Use(row.id or 0, row.name, count.get(row.id or 0, 0)) for row in tx.exec(select(Tag))]
+    return sorted(found, key=lambda use: (-use.conversations, use.name))
+
+
+def tag_in_use(tx: Tx, actor: Actor, tag_id: int) -> Use:
+    """One of them, with its macros. Raises Forbidden and NotFound."""
+    actor.must(SETTINGS)
+    row = tx.get(Tag, tag_id)
+    if row is None:
+        raise NotFound(f"There is no tag {tag_id}.")
+    on = tx.exec(select(func.count()).select_from(ConversationTag).where(ConversationTag.tag_id == tag_id)).one()
+    return Use(tag_id, row.name, on, tuple(macro.name for macro in _macros_with(tx, row.name)))
+
+
+def named(tx: Tx, typed: str, but: int) -> Use | None:
+    """The other tag that has this name already, if there is one. Raises FieldRefused for what is no name."""
+    row = tx.exec(select(Tag).where(Tag.name == _one(typed), Tag.id != but)).first()
+    return None if row is None else Use(row.id or 0, row.name, 0)
+
+
+def rename_tag(tx: Tx, actor: Actor, tag_id: int, typed: str) -> str:
+    """Another name, on conversations and in macros. Where a tag has that name, the two become one.
+
+    What was done, in a sentence. Raises Forbidden, NotFound and FieldRefused.
+    """
+    before, name = tag_in_use(tx, actor, tag_id), _one(typed)
+    other = named(tx, name, tag_id)
+    if name == before.name:
+        return "Nothing was changed."
+    for macro in _macros_with(tx, before.name):
+        _rewrite(tx, macro, before.name, name)
+    if other is None:
+        tx.sql("UPDATE tag SET name = ? WHERE id = ?", name, tag_id)
+    else:
+        tx.sql(
+            "INSERT INTO conversation_tag(conversation_id, tag_id, by, at) SELECT conversation_id, ?, by, at "
+            "FROM conversation_tag WHERE tag_id = ? ON CONFLICT DO NOTHING", other.id, tag_id,
+        )  # fmt: skip
+        _forget(tx, tag_id)
+    tx.emit(DeskChanged(f"tag {before.name} renamed to {name}", by=actor.by))
+    return f"“{before.name}” is now part of “{name}”." if other else f"“{before.name}” is now called “{name}”."
+
+
+def remove_tag(tx: Tx, actor: Actor, tag_id: int) -> str:
+    """Off every conversation and out of every macro that does something else as well; its name.
+
+    Raises Forbidden, NotFound, and Conflict while a macro does nothing else.
+    """
+    use = tag_in_use(tx, actor, tag_id)
+    for macro in _macros_with(tx, use.name):
+        _rewrite(tx, macro, use.name, None)
+        if not macro.does:
+            raise Conflict(f"The macro “{macro.name}” does nothing else: delete it first.")
+    _forget(tx, tag_id)
+    tx.emit(DeskChanged(f"tag {use.name} removed", by=actor.by))
+    return use.name
+
+
+def _one(typed: str) -> str:
+    try:
+        names = read_tags([typed])
+    except Conflict as refused:
+        raise FieldRefused("name", str(refused)) from None
+    if not names:
+        raise FieldRefused("name", "Type a name of letters and digits.")
+    return names[0]
+
+
+def _forget(tx: Tx, tag_id: int) -> None:
+    tx.sql("DELETE FROM conversation_tag WHERE tag_id = ?", tag_id)
+    tx.sql("DELETE FROM tag WHERE id = ?", tag_id)
+
+
+def _macros_with(tx: Tx, name: str) -> list[Macro]:
+    rows = tx.exec(select(Macro).order_by(col(Macro.name)))
+    return [row for row in rows if name in (*row.does.get("tags", ()), *row.does.get("untag", ()))]
+
+
+def _rewrite(tx: Tx, macro: Macro, name: str, instead: str | None) -> None:
+    does = dict(macro.does)
+    for key in ("tags", "untag"):
+        kept = dict.fromkeys(instead if each == name else each for each in does.pop(key, ()))
+        if names := [each for each in kept if each]:
+            does[key] = names
+    macro.does = does
+    tx.add(macro)

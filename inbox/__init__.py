@@ -33,6 +33,7 @@ from inbox import (
     session,
     stream,
     suggest,
+    tagsettings,
     tokens,
     webhookpages,
     wording,
@@ -47,7 +48,7 @@ def create_blueprint() -> Blueprint:
     answers.register(blueprint)
     blueprint.before_request(know_ids)
     for part in (
-        door, links, account, people, roles, tokens, channels, desklists, webhookpages, firststeps,
+        door, links, account, people, roles, tokens, channels, desklists, webhookpages, tagsettings, firststeps,
     ):  # fmt: skip
         part.register(blueprint)
     for part in (

@@ -90,7 +90,7 @@ INBOX: dict[str, str] = {
          "contact_field_create", "contact_field_change", "contact_field_move", "contact_field_delete",
          "contact_field_delete_form", "settings", "channels", "channel_kinds", "channel_new",
          "channel_add", "channel", "channel_save", "channel_switch", "channel_switch_form", "channel_test",
-         "channel_test_step", "first_steps", "first_steps_serve",
+         "channel_test_step", "tags", "tag", "tag_rename", "tag_remove", "first_steps", "first_steps_serve",
          "queues", "calendars", "skills", "profiles",
          *(f"{noun}{verb}" for noun in ("queue", "calendar", "skill", "profile")
            for verb in ("", "_new", "_add", "_save", "_remove", "_remove_form"))), SETTINGS),
