@@ -5,13 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from flask import Response
 from pydantic import BaseModel, Field
 
 from api.routes import Part, aware
 from api.shapes import In
 from api.tokens import actor_here
 from hub import contactlog
+from hub.contactexport import zipped
 from hub.contactlog import Told
+from hub.contacts import block
+from hub.erasure import erase
 from hub.web import hub_here
 from storage.access import person_for
 from storage.contactdata import ContactEvent, consents_of, contact_fields, events_of, notes_of
@@ -115,6 +119,20 @@ class Consents(BaseModel):
     consents: list[ConsentOut]
 
 
+class BlockedOut(BaseModel):
+    """Whether what they write makes work."""
+
+    blocked: bool
+
+
+class ErasedOut(BaseModel):
+    """How much there was."""
+
+    conversations: int
+    messages: int
+    files: int
+
+
 @part.get("/contact-fields", gives=ContactFields)
 def list_contact_fields() -> dict[str, Any]:
     """The fields that this desk has given its contacts."""
@@ -177,6 +195,37 @@ def record_contact_consent(contact_id: int, asked: ConsentIn) -> dict[str, Any]:
     actor = actor_here()
     with hub_here().store.write() as tx:
         return contactlog.record_consent(tx, actor, contact_id, **asked.model_dump()).model_dump()
+
+
+@part.post("/contacts/<int:contact_id>/block", gives=BlockedOut, refuses=(403,))
+def block_contact(contact_id: int) -> dict[str, Any]:
+    """What they write is kept, and makes no work from now on."""
+    return _blocked(contact_id, True)
+
+
+@part.post("/contacts/<int:contact_id>/unblock", gives=BlockedOut, refuses=(403,))
+def unblock_contact(contact_id: int) -> dict[str, Any]:
+    """What they write makes work again."""
+    return _blocked(contact_id, False)
+
+
+@part.get("/contacts/<int:contact_id>/export", gives=None, media="application/zip", refuses=(403,))
+def export_contact(contact_id: int) -> Response:
+    """Everything about a person as one ZIP file."""
+    return zipped(hub_here(), actor_here(), contact_id)
+
+
+@part.post("/contacts/<int:contact_id>/erase", gives=ErasedOut, refuses=(403, 409))
+def erase_contact(contact_id: int) -> dict[str, Any]:
+    """Erase a person for good: what they wrote, and all that is known of them."""
+    done = erase(hub_here(), actor_here(), contact_id)
+    return {"conversations": done.conversations, "messages": done.messages, "files": done.files}
+
+
+def _blocked(contact_id: int, on: bool) -> dict[str, Any]:
+    actor = actor_here()
+    with hub_here().store.write() as tx:
+        return {"blocked": block(tx, actor, contact_id, on).blocked_at is not None}
 
 
 def _event(row: ContactEvent) -> dict[str, Any]:

@@ -22,7 +22,8 @@ TOPICS = {
     "tokens": ("TokenCreated", "TokenRevoked"),
     "settings": ("DeskChanged",),
     "work": ("AgentDrained", "AgentUndrained", "QueuePaused", "QueueResumed"),
-    "data": ("ContactsMerged", "ContactsUnmerged", "AddressAllowed", "ReceiptsReplayed", "ReceiptLeft"),
+    "data": ("ContactsMerged", "ContactsUnmerged", "AddressAllowed", "ReceiptsReplayed", "ReceiptLeft",
+             "ContactBlocked", "ContactExported", "ContactErased"),
 }  # fmt: skip
 
 

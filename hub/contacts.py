@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from hashlib import sha256
@@ -21,6 +21,7 @@ from hub.contactfields import FREE_MOST
 from hub.refusals import FieldRefused
 from storage import Tx
 from storage.access import CONTACTS, Actor, Conflict, NotFound, person_for
+from storage.contactfacts import ContactBlocked
 from storage.facts import ContactChanged, ContactsMerged, ContactsUnmerged
 from storage.people import Contact, Identity, Merge
 
@@ -102,20 +103,55 @@ def add_identity(tx: Tx, actor: Actor, contact_id: int, kind: str, value: str) -
     return identity
 
 
-def merge(tx: Tx, actor: Actor, survivor_id: int, other_id: int) -> Merge:
+@dataclass(frozen=True, slots=True)
+class Differing:
+    """A detail of two people: what each has. `key` is the column, or "attributes." and the attribute's name."""
+
+    key: str
+    mine: Any
+    other: Any
+
+    @property
+    def asks(self) -> bool:
+        """Whether somebody has to say which of the two is right."""
+        return self.mine not in ("", None) and self.other not in ("", None)
+
+
+def differing(mine: Contact, other: Contact) -> list[Differing]:
+    """What a merge has to decide: details that both have and that differ, and those that only the other has."""
+    names = [f"attributes.{name}" for name in dict.fromkeys((*mine.attributes, *other.attributes))]
+    pairs = (Differing(key, _detail(mine, key), _detail(other, key)) for key in (*SAID, *names))
+    return [pair for pair in pairs if pair.other not in ("", None) and _kept(pair.mine) != _kept(pair.other)]
+
+
+def merge(tx: Tx, actor: Actor, survivor_id: int, other_id: int, taken: Collection[str] = ()) -> Merge:
     """Say that two records are one person; the survivor's stands for both. Undone by `unmerge`.
+
+    The survivor's details stay, but for those whose key is `taken`; what it has nothing for comes from the other.
 
     Raises NotFound, or Conflict when they are one already.
     """
     actor.must(CONTACTS)
     _one_at_a_time(tx)
-    survivor, other = person_for(tx, actor, survivor_id), person_for(tx, actor, other_id)
+    survivor, other = _held(tx, actor, survivor_id), person_for(tx, actor, other_id)
     if survivor.id == other.id:
         raise Conflict("These two are one person already.")
+    if other.blocked_at is not None and survivor.blocked_at is None:
+        raise Conflict(f"{other.shown} is blocked: unblock them first, or block both.")
+    if other.erased_at is not None or survivor.erased_at is not None:
+        raise Conflict("Somebody who was erased can't be merged: nothing is known of them.")
     records = select(Contact.id).where(Contact.person_id == other.id).order_by(col(Contact.id))
     moved = [number or 0 for number in tx.exec(records)]
     _let_stand_for(tx, moved, survivor.id or 0)
-    row = Merge(survivor_id=survivor.id or 0, other_id=other.id or 0, moved=moved, by=actor.by, at=tx.now)
+    changed = {pair.key: [pair.mine, pair.other] for pair in differing(survivor, other)
+               if not pair.asks or pair.key in taken}  # fmt: skip
+    survivor = tx.get_one(Contact, survivor.id)
+    for key, (_, value) in changed.items():
+        _set_detail(survivor, key, value)
+    tx.add(survivor)
+    row = Merge(
+        survivor_id=survivor.id or 0, other_id=other.id or 0, moved=moved, changed=changed, by=actor.by, at=tx.now
+    )
     tx.add(row)
     tx.flush()
     tx.emit(ContactsMerged(row.survivor_id, row.other_id, row.id or 0, by=actor.by))
@@ -124,6 +160,8 @@ def merge(tx: Tx, actor: Actor, survivor_id: int, other_id: int) -> Merge:
 
 def unmerge(tx: Tx, actor: Actor, merge_id: int) -> Merge:
     """Take a merge back: exactly the records that moved then stand for the other person again.
+
+    Details that it changed are as they were, unless somebody has changed them since.
 
     Raises NotFound, or Conflict when it was undone before or a later merge has to be undone first.
     """
@@ -141,6 +179,11 @@ def unmerge(tx: Tx, actor: Actor, merge_id: int) -> Merge:
     if later is not None:
         raise Conflict("This person was merged again later; undo that merge first.")
     _let_stand_for(tx, row.moved, row.other_id)
+    survivor = tx.get_one(Contact, row.survivor_id)
+    for key, (before, after) in row.changed.items():
+        if _kept(_detail(survivor, key)) == _kept(after):
+            _set_detail(survivor, key, before)
+    tx.add(survivor)
     row.undone_at = tx.now
     tx.add(row)
     tx.emit(ContactsUnmerged(row.survivor_id, row.other_id, merge_id, by=actor.by))
@@ -171,6 +214,32 @@ def _said(name: str, typed: str) -> str:
 def _kept(value: Any) -> str:
     """Told apart as JSON does: true is not 1."""
     return json.dumps(value, sort_keys=True)
+
+
+def _detail(person: Contact, key: str) -> Any:
+    name = key.removeprefix("attributes.")
+    return getattr(person, key) if name == key else person.attributes.get(name)
+
+
+def _set_detail(person: Contact, key: str, value: Any) -> None:
+    name = key.removeprefix("attributes.")
+    if name == key:
+        setattr(person, key, value)
+        return
+    person.attributes = {**person.attributes, name: value}
+    if value is None:
+        person.attributes = {each: kept for each, kept in person.attributes.items() if each != name}
+
+
+def block(tx: Tx, actor: Actor, contact_id: int, on: bool) -> Contact:
+    """What they write is kept and makes no work from now on, or makes work again. Raises NotFound."""
+    actor.must(CONTACTS)
+    person = _held(tx, actor, contact_id)
+    if (person.blocked_at is not None) is not on:
+        person.blocked_at = tx.now if on else None
+        tx.add(person)
+        tx.emit(ContactBlocked(person.id or 0, on, by=actor.by))
+    return person
 
 
 def _one_at_a_time(tx: Tx) -> None:

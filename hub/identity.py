@@ -12,8 +12,9 @@ from storage.facts import ContactChanged, ContactCreated
 
 MAX_NAME = 200  # characters: an index takes no endless ones
 FIND = (
-    "SELECT i.id, i.contact_id, p.id, i.strength, p.name, p.attributes, p.language, p.company, EXISTS (SELECT 1 FROM "
-    "suppression s WHERE s.kind = i.kind AND s.value = i.value AND s.until IS NOT NULL) FROM identity i "
+    "SELECT i.id, i.contact_id, p.id, i.strength, p.name, p.attributes, p.language, p.company, "
+    "p.blocked_at IS NOT NULL, EXISTS (SELECT 1 FROM suppression s WHERE s.kind = i.kind AND s.value = i.value "
+    "AND s.until IS NOT NULL) FROM identity i "
     "JOIN contact c ON c.id = i.contact_id JOIN contact p ON p.id = c.person_id WHERE i.kind = ? AND i.value = ?"
 )
 NEW_CONTACT = "INSERT INTO contact(name, language, company, attributes, created_at) VALUES(?, '', '', '{}', ?)"
@@ -37,6 +38,7 @@ class Known:
     bounced: bool = False  # nothing is sent there for a while, because mail came back
     new: bool = False  # seen for the first time
     company: str = ""
+    blocked: bool = False  # nobody wants to be rung by them
 
 
 def identify(tx: Tx, sender: Sender) -> Known:
@@ -73,13 +75,22 @@ def _find(tx: Tx, point: ContactPoint) -> Known | None:
     row = tx.sql(FIND + lock, point.kind, point.value).fetchone()
     if row is None:
         return None
-    identity_id, contact_id, person_id, strength, name, attributes, language, company, bounced = row
+    identity_id, contact_id, person_id, strength, name, attributes, language, company, blocked, bounced = row
     if tx.hold("person", person_id):
         return _find(tx, point)
     if isinstance(attributes, str):  # SQLite hands JSON back as text
         attributes = json.loads(attributes) if attributes != "{}" else {}
     return Known(
-        identity_id, contact_id, person_id, name, attributes, language, strength, bool(bounced), company=company
+        identity_id,
+        contact_id,
+        person_id,
+        name,
+        attributes,
+        language,
+        strength,
+        bool(bounced),
+        company=company,
+        blocked=bool(blocked),
     )
 
 

@@ -185,6 +185,8 @@ def receive(
     elif filed is not None:
         return Taken(filed.state, receipt_id, filed.message_id, filed.conversation_id)
     sender = sender or identify(tx, inbound.sender)
+    if sender.blocked and not inbound.automatic:
+        inbound = replace(inbound, automatic="blocked")
     sent = reported_on(tx, inbound) if inbound.report else None
     found = thread(tx, sender.person_id, inbound, kind, (sent.conversation_id, *signed) if sent else signed)
     if is_history(inbound):
@@ -209,8 +211,11 @@ def receive(
         note_report(tx, sent, inbound, opened)
     elif sender.bounced and not inbound.automatic:
         lift_for_now(tx, inbound.sender.points[0].kind, inbound.sender.points[0].value)
-    # A first "STOP", an absence, a report on somebody else's mail: no matter that anybody has to look at.
-    nobodys = bool(inbound.command) or inbound.report is not None or inbound.automatic in ("vacation", "report")
+    # Somebody who is blocked, a first "STOP", an absence, a report on somebody else's mail: no matter that anybody has
+    # to look at.
+    nobodys = (
+        bool(inbound.command) or inbound.report is not None or inbound.automatic in ("vacation", "report", "blocked")
+    )
     if nobodys or (inbound.automatic and found is not None):
         tx.sql(NOTED, message_id, conversation_id)
         if found is None:

@@ -153,6 +153,12 @@ def _files(hub: Hub, days: int) -> int:
     return removed
 
 
+def drop_files(hub: Hub, names: Sequence[str]) -> int:
+    """Remove files at once that no row names any more; one that somebody stores again at this moment stays."""
+    before = hub.store.clock()
+    return sum(hub.blobs.remove_old(name, before) for batch in _batches(names) for name in _orphans(hub, batch))
+
+
 def _orphans(hub: Hub, names: Sequence[str]) -> list[str]:
     with hub.store.read() as tx:
         named = {row[0] for row in tx.sql(NAMED.format(marks=_marks(names)), *names, *names).fetchall()}

@@ -22,7 +22,7 @@ FREE_FORM = ("sms", "whatsapp", "chat", "slack")  # kinds whose senders can't na
 # meanwhile would else be heard as open, without work that anybody is matched to.
 STATE = (
     "SELECT v.id, v.state, v.last_at, c.person_id, v.waiting_since IS NOT NULL FROM conversation v "
-    "JOIN contact c ON c.id = v.contact_id WHERE "
+    "JOIN contact c ON c.id = v.contact_id WHERE c.erased_at IS NULL AND "
 )
 THAT = "v.id = ?"
 LATEST = "c.person_id = ? ORDER BY v.last_at DESC, v.id DESC LIMIT 1"

@@ -27,6 +27,7 @@ from inbox import (
     macrosettings,
     pages,
     people,
+    privacy,
     roles,
     rules,
     savedreplies,
@@ -53,7 +54,7 @@ def create_blueprint() -> Blueprint:
         part.register(blueprint)
     for part in (
         pages, actions, about, bulk, composer, company, suggest, macros, files, floor, lab, ledger, rules, savedreplies,
-        macrosettings, fieldsettings, stream,
+        macrosettings, fieldsettings, privacy, stream,
     ):  # fmt: skip
         part.register(blueprint)
     return blueprint

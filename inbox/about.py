@@ -16,12 +16,13 @@ from channels.text import storable
 from hub import contactlog
 from hub.contactfields import read_value
 from hub.contacts import Details, change_details, stamp
+from hub.duplicates import suggestions
 from hub.localtime import LocalTime
 from hub.refusals import FieldRefused
 from hub.suppression import Closing, closings
 from hub.web import hub_here
 from inbox.answers import Toast, changed, fragment, here
-from inbox.panel import conversations_of, person_of
+from inbox.panel import Candidate, candidate, conversations_of, person_of
 from inbox.screen import Place, screen
 from inbox.session import Viewer, viewer, wants_fragment
 from inbox.wording import address as shown_address
@@ -65,6 +66,7 @@ class About:
     agreed: list[Agreed]
     earlier: list[Conversation]
     earlier_count: int
+    alike: list[tuple[Candidate, str]]  # who they might be the same as, and why
 
 
 @dataclass
@@ -160,7 +162,7 @@ def note_sheet(number: int) -> ResponseReturnValue:
     who.actor.must(CONTACTS)
     with hub_here().store.read() as tx:
         person = _person(tx, who, number)
-    return _sheet(number, "inbox/_contact_note.html", person=person)
+    return sheet(number, "inbox/_contact_note.html", person=person)
 
 
 def add_note(number: int) -> ResponseReturnValue:
@@ -227,6 +229,10 @@ def _about(tx: Tx, who: Viewer, conversation: Conversation) -> About:
         ],
         earlier=others[:EARLIER],
         earlier_count=len(others),
+        alike=[
+            (candidate(tx, who, one.person_id), ", ".join(one.reasons).capitalize())
+            for one in suggestions(tx, who.actor, person)
+        ],
     )  # fmt: skip
 
 
@@ -285,20 +291,20 @@ def _details_page(number: int, form: DetailsForm, status: int = 200) -> Response
     with hub_here().store.read() as tx:
         known = contact_fields(tx)
     zones = sorted(name for name in available_timezones() if "/" in name and not name.startswith("Etc/"))
-    return _sheet(number, "inbox/_details.html", status, form=form, known=known, zones=zones, errors=form.errors)
+    return sheet(number, "inbox/_details.html", status, form=form, known=known, zones=zones, errors=form.errors)
 
 
 def _consent_page(tx: Tx, who: Viewer, number: int, errors: dict[str, str]) -> ResponseReturnValue:
     person = _person(tx, who, number)
     reached = [one for one in identities_of(tx, person.id or 0) if one.kind in WRITTEN_TO]
     purposes = sorted({line.purpose for line in consents_of(tx, person.id or 0)} | {"marketing"})
-    return _sheet(
+    return sheet(
         number, "inbox/_consent.html", 422 if errors else 200, errors=errors, reached=reached, purposes=purposes,
         given=request.form, person=person,
     )  # fmt: skip
 
 
-def _sheet(number: int, part: str, status: int = 200, **values: Any) -> ResponseReturnValue:
+def sheet(number: int, part: str, status: int = 200, **values: Any) -> ResponseReturnValue:
     """A form in the sheet over the page, or without scripts on a page of its own."""
     hub, who = hub_here(), viewer()
     if wants_fragment():

@@ -180,7 +180,7 @@ def merge(number: int) -> ResponseReturnValue:
     who, other = viewer(), _number("person")
     with hub_here().store.write() as tx:
         survivor = person_of(tx, conversation_for(tx, who.actor, number))
-        done = merge_people(tx, who.actor, survivor, other)
+        done = merge_people(tx, who.actor, survivor, other, _picked())
     values = {"merge": str(done.id)}
     undo = Toast("One person now.", undo=f"/inbox/c/{number}/unmerge", seconds=10, values=values)
     return changed(number, undo, shuts=True)
@@ -311,6 +311,11 @@ def snooze_moment(preset: str, now: datetime, who: Viewer) -> datetime | None:
         return moment_of(request.form.get("when", "")[:100], now, who.zone)
     except NotUnderstood as error:
         raise Conflict(str(error)) from None
+
+
+def _picked() -> list[str]:
+    """The details that come from the other of two people, of those that had to be chosen."""
+    return [value for name, value in request.form.items() if name.startswith("pick-") and value]
 
 
 def _number(name: str) -> int:

@@ -78,6 +78,12 @@ def told(name: str, data: Mapping[str, Any], names: Mapping[str, str], queues: M
             return f"took the merge of contacts {data['contact_id']} and {data['other_id']} back"
         case "AddressAllowed":
             return f"allowed an address of contact {data['contact_id']} again"
+        case "ContactBlocked":
+            return f"{'blocked' if data['on'] else 'unblocked'} contact {data['contact_id']}"
+        case "ContactExported":
+            return f"took out everything about contact {data['contact_id']} as a file"
+        case "ContactErased":
+            return f"erased contact {data['contact_id']}: {data['conversations']} conversations"
         case "ReceiptsReplayed":
             return f"had {data['number']} receipts read again"
         case "ReceiptLeft":

@@ -8,12 +8,13 @@ from flask import Blueprint, g, make_response, redirect, render_template, reques
 from flask.typing import ResponseReturnValue
 from sqlmodel import col, select
 
+from hub.contacts import differing
 from hub.intake import retry_receipt
 from hub.receipts import leave
 from hub.web import hub_here
 from inbox.answers import Toast, fragment
 from inbox.lists import counts
-from inbox.panel import candidate, candidates, person_of
+from inbox.panel import candidate, candidates, in_words_of, person_of
 from inbox.screen import Place, Screen, list_for, open_conversation, place, screen
 from inbox.session import Viewer, viewer, wants_fragment
 from inbox.thread import note_reading
@@ -113,7 +114,8 @@ def merge_preview(number: int, person: int) -> ResponseReturnValue:
     with hub.store.read() as tx:
         mine = candidate(tx, who, person_of(tx, conversation_for(tx, who.actor, number)))
         other = candidate(tx, who, person_for(tx, who.actor, person).id or 0)
-    return fragment("inbox/_merge.html", number=number, mine=mine, other=other)
+        pairs = in_words_of(tx, differing(mine.person, other.person))
+    return fragment("inbox/_merge.html", number=number, mine=mine, other=other, pairs=pairs)
 
 
 def unreadable() -> ResponseReturnValue:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import or_
 from sqlmodel import col, select
 
+from hub.contacts import Differing
 from hub.localtime import LocalTime, local_time
 from hub.participants import others_in
 from hub.suppression import reasons
@@ -184,3 +185,28 @@ def in_words(value: Any) -> str:
             return value
         return f"{day.day} {day:%b} {day.year}"
     return str(value) if isinstance(value, int | float) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A detail that a merge decides, as people read it."""
+
+    key: str
+    label: str
+    mine: str
+    other: str
+    asks: bool
+
+
+def in_words_of(tx: Tx, pairs: list[Differing]) -> list[Pair]:
+    """The details of two people side by side, under the names that the desk has for them."""
+    labels = {f"attributes.{each.name}": each.label for each in contact_fields(tx)}
+
+    def label(key: str) -> str:
+        plain = key.removeprefix("attributes.").replace("_", " ").capitalize()
+        return labels.get(key) or {"zone": "Time zone"}.get(key, plain)
+
+    return [
+        Pair(each.key, label(each.key), in_words(each.mine) or "–", in_words(each.other) or "…", each.asks)
+        for each in pairs
+    ]

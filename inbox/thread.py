@@ -84,6 +84,7 @@ AUTOMATIC = {
     "bulk": "Sent to many",
     "list": "Mailing list",
     "report": "Delivery report",
+    "blocked": "They are blocked",
 }
 HELD = {"acknowledgement": "The acknowledgement", "notice": "A mail notice"}
 FLAGS = {
@@ -102,6 +103,7 @@ FLAGS = {
     "notice_closed": "This answers a mail to an agent who does not answer by mail any more: it was not sent to the "
     "customer.",
     "notice_no_access": "An agent wrote this by mail who does not serve this queue: it was not sent to the customer.",
+    "erased": "What was written here was erased.",
     "truncated": "This message is very long; its raw file has all of it.",
 }
 

@@ -15,6 +15,7 @@ from storage.receipts import Receipt
 from storage.store import Tx
 
 ANSWER, CONTACTS, SEE_ALL, SUPERVISE = "answer", "contacts", "see_all", "supervise"
+ERASE = "erase"
 REPLIES, RECEIPTS, LAB, SETTINGS, WEBHOOKS = "replies", "receipts", "lab", "settings", "webhooks"
 PEOPLE, TOKENS, AUDIT = "people", "tokens", "audit"
 
@@ -22,6 +23,7 @@ PEOPLE, TOKENS, AUDIT = "people", "tokens", "audit"
 PERMISSIONS = {
     ANSWER: "Answer customers, write notes, take, move, snooze and resolve conversations",
     CONTACTS: "Change contacts: names, addresses, merging",
+    ERASE: "Take out everything about a contact as a file, and erase contacts for good",
     SEE_ALL: "See every conversation, whatever its queue",
     SUPERVISE: "Watch the floor and step in: agents, queues, other people's work",
     REPLIES: "Edit the saved replies and macros that everybody has",
@@ -35,7 +37,7 @@ PERMISSIONS = {
 }
 # What makes no sense without another: the floor, the ledger, trials on what came in and webhooks show everybody's
 # matters.
-IMPLIED = {SUPERVISE: SEE_ALL, RECEIPTS: SEE_ALL, LAB: SEE_ALL, WEBHOOKS: SEE_ALL, SETTINGS: LAB}
+IMPLIED = {ERASE: SEE_ALL, SUPERVISE: SEE_ALL, RECEIPTS: SEE_ALL, LAB: SEE_ALL, WEBHOOKS: SEE_ALL, SETTINGS: LAB}
 EVERYTHING = frozenset(PERMISSIONS)
 BUILT_IN = {
     "agent": frozenset({ANSWER, CONTACTS}),

@@ -37,3 +37,31 @@ class ConsentRecorded(Fact):
     purpose: str
     given: bool
     by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContactBlocked(Fact):
+    """What a person writes makes no work from now on, or makes work again."""
+
+    contact_id: int
+    on: bool
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContactExported(Fact):
+    """Everything about a person was handed out as one file."""
+
+    contact_id: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContactErased(Fact):
+    """Everything that a person wrote, and all that was known of them, is gone; these are how many there were."""
+
+    contact_id: int
+    conversations: int
+    messages: int
+    files: int
+    by: str

@@ -44,7 +44,8 @@ AUDITED = (
     "name IN ('SignedIn','SignInsEnded','SignInStopped','PasswordChanged','PasswordResetAsked','SecondStepChanged',"
     "'RecoveryCodesMade','AgentInvited','AgentChanged','AgentSwitched','RoleChanged','TokenCreated','TokenRevoked',"
     "'SignInRulesChanged','DeskChanged','AgentDrained','AgentUndrained','QueuePaused','QueueResumed','ContactsMerged',"
-    "'ContactsUnmerged','AddressAllowed','ReceiptsReplayed','ReceiptLeft')"
+    "'ContactsUnmerged','AddressAllowed','ReceiptsReplayed','ReceiptLeft','ContactBlocked','ContactExported',"
+    "'ContactErased')"
 )
 
 

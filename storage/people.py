@@ -29,6 +29,8 @@ class Contact(SQLModel, table=True):
     company: str = ""
     attributes: dict[str, Any] = json()
     zone: str = Field(default="", sa_column_kwargs={"server_default": ""})  # their time zone, where somebody set it
+    blocked_at: datetime | None = utc(nullable=True)  # what they write makes no work and rings nobody
+    erased_at: datetime | None = utc(nullable=True)  # nothing is known of them any more
     created_at: datetime = utc()
 
     @property
@@ -66,12 +68,16 @@ class Identity(SQLModel, table=True):
 
 
 class Merge(SQLModel, table=True):
-    """One merge by hand: the records whose `person_id` moved, so that exactly those move back."""
+    """One merge by hand: the records whose `person_id` moved, so that exactly those move back.
+
+    `changed` has what the survivor's details were and became, by the field's name.
+    """
 
     id: int | None = key()
     survivor_id: int = ref("contact.id", index=True)
     other_id: int = ref("contact.id", index=True)
     moved: list[int] = json(list)
+    changed: dict[str, list[Any]] = json(added=True)
     by: str
     at: datetime = utc()
     undone_at: datetime | None = utc(nullable=True)

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, column, or_, table, text
@@ -88,6 +90,33 @@ def index_new_messages(store: Store) -> int:
     while _has_new(store):  # a unit would ring the bell, and whoever indexes at each ring would ring it again
         total += store.submit(lambda tx: tx.sql(_INDEX, BATCH).rowcount)
     return total
+
+
+def forget(tx: Tx, message_ids: Sequence[int]) -> None:
+    """Take messages out of the index for good, while their texts are still there. PostgreSQL follows the texts."""
+    if tx.dialect == "postgresql":
+        return
+    tx.sql(
+        "INSERT INTO message_search(message_search, rowid, subject, text) SELECT 'delete', id, subject, text "
+        f"FROM message WHERE id IN ({','.join('?' * len(message_ids))}) AND id IN (SELECT id FROM "
+        "message_search_docsize)", *message_ids,
+    )  # fmt: skip
+
+
+def settle_index(store: Store, pages: int = 500) -> None:
+    """Write the index of SQLite anew, a little at a time: until then words that were taken out stay in its pages.
+
+    Source: sqlite.org/fts5.html 6.8, the merge command: a negative number begins, and less than two changes end it.
+    """
+
+    def merge(tx: Tx, rank: int) -> int:
+        (before,) = tx.sql("SELECT total_changes()").fetchone()
+        tx.sql("INSERT INTO message_search(message_search, rank) VALUES('merge', ?)", rank)
+        return int(tx.sql("SELECT total_changes()").fetchone()[0]) - int(before)
+
+    rank = -pages
+    while store.embedded and store.submit(partial(merge, rank=rank)) >= 2:
+        rank = pages
 
 
 def _has_new(store: Store) -> bool:

@@ -33,6 +33,7 @@ from storage.access import (
     ANSWER,
     AUDIT,
     CONTACTS,
+    ERASE,
     EVERYTHING,
     LAB,
     PEOPLE,
@@ -78,7 +79,8 @@ INBOX: dict[str, str] = {
          "take_next", "accept", "decline", "run_macro", "tag_form", "untag_form", "now"), ANSWER),
     **dict.fromkeys(("assign_form", "release_form", "transfer_form", "bulk"), EITHER),
     **dict.fromkeys(("allow_form", "merge_form", "unmerge_form", "details", "details_form", "contact_note",
-                     "contact_note_form", "contact_note_drop", "consent", "consent_form"), CONTACTS),
+                     "contact_note_form", "contact_note_drop", "consent", "consent_form", "block_form"), CONTACTS),
+    **dict.fromkeys(("export_contact", "erase_contact", "erase_contact_form"), ERASE),
     **dict.fromkeys(
         ("floor", "floor_agents", "floor_agents_do", "floor_conversations", "floor_conversations_do", "floor_queues",
          "floor_queues_do"), SUPERVISE),
@@ -121,7 +123,8 @@ API: dict[str, str] = {
         ("assign_conversation", "release_conversation", "transfer_conversation", "label_conversation"), EITHER),
     **dict.fromkeys(("add_contact_identity", "allow_identity", "merge_contacts", "undo_merge", "change_contact",
                      "tell_contact_event", "drop_contact_event", "add_contact_note",
-                     "record_contact_consent"), CONTACTS),
+                     "record_contact_consent", "block_contact", "unblock_contact"), CONTACTS),
+    **dict.fromkeys(("export_contact", "erase_contact"), ERASE),
     **dict.fromkeys(
         ("drain_agent", "undrain_agent", "set_agent_status", "end_agent_wrap_up", "pin_conversation",
          "unpin_conversation",

@@ -125,6 +125,13 @@ def pages(address: str, mara: int) -> dict[str, Callable[[Page], object]]:
 
         return take
 
+    def merging(page: Page) -> None:
+        panel(page)
+        page.click("#same summary")
+        page.fill("#who-else", "devon")
+        page.locator("#people .candidate").first.click()
+        page.wait_for_selector("#merge[open] .pair")
+
     def found(words: str) -> Callable[[Page], None]:
         def take(page: Page) -> None:
             page.goto(f"{address}/inbox/search?q={words}")
@@ -206,6 +213,7 @@ def pages(address: str, mara: int) -> dict[str, Callable[[Page], object]]:
         "panel-details": sheet("details"),
         "panel-note": sheet("contact-note"),
         "panel-consent": sheet("consent"),
+        "panel-merge": merging,
         "assign": in_menu("#assign-menu summary"),
         "snooze": in_menu("#snooze-menu summary"),
         "failed": found("48250"),
@@ -219,6 +227,7 @@ def pages(address: str, mara: int) -> dict[str, Callable[[Page], object]]:
         "account": lambda page: page.goto(f"{address}/inbox/account"),
         "second-step": step_begun,
         "unreadable": unreadable,
+        "panel-erase": sheet("erase"),
         "ledger": lambda page: page.goto(f"{address}/inbox/ledger"),
         "receipt": receipt,
         "replay": lambda page: page.goto(f"{address}/inbox/ledger/replay"),

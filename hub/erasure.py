@@ -1,0 +1,219 @@
+"""True erasure of a person: what they wrote and what was known of them, in rows, files, raw bytes and the index.
+
+What stays is that it happened, and what says nothing of the person: that there were messages, when, and who of the
+team answered. A STOP or a proved complaint stays with its address, so that nobody writes there again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from sqlmodel import col, select
+
+from hub.hub import Hub
+from hub.lifecycle import resolve
+from hub.retention import drop_files
+from routing.locks import hold
+from storage import Tx
+from storage.access import ERASE, SYSTEM, Actor, Conflict, person_for
+from storage.contactfacts import ContactErased
+from storage.conversations import Conversation, Draft
+from storage.people import Contact, Identity, identities_of
+from storage.search import forget, settle_index
+
+ERASED = "Erased person"
+BATCH = 400
+KEPT = ("stop", "complaint")  # reasons of a suppression that outlive the person's data
+MESSAGES = (
+    "SELECT m.id FROM message m JOIN conversation v ON v.id = m.conversation_id WHERE v.contact_id IN ({marks}) "
+    "UNION SELECT id FROM message WHERE contact_id IN ({marks})"
+)
+CLEAR_MESSAGE = (
+    "UPDATE message SET subject = '', text = '', html = '', safe_html = '', quoted_at = NULL, signature_at = NULL, "
+    "to_address = '', cc = '[]', bcc = '[]', fields = '{{}}', refs = '[]', external_id = '', language = '', "
+    "authenticity = '{{}}', state_why = '', flags = '[\"erased\"]', identity_id = NULL, "
+    "state = CASE WHEN state = 'queued' THEN 'draft' ELSE state END WHERE id IN ({marks})"
+)
+CLEAR_RECEIPT = (
+    "UPDATE receipt SET body = NULL, sha256 = '', headers = '{{}}', why = '', dropped_at = ?, state = CASE WHEN state "
+    "IN ('received','quarantined') THEN 'ignored' ELSE state END WHERE id IN ({marks})"
+)
+CLEAR_DELIVERY = (
+    "UPDATE delivery SET payload = '{{}}', error = '', response = '{{}}', external_id = '', state = CASE WHEN state IN "
+    "('queued','uncertain') THEN 'cancelled' ELSE state END WHERE message_id IN ({marks})"
+)
+# What no message was made of may be theirs as well: a mail that came twice, or could not be read.
+OTHERS = "SELECT id, body, sha256 FROM receipt WHERE id > ? AND state <> 'accepted' AND dropped_at IS NULL ORDER BY id"
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much there is of a person."""
+
+    person: Contact
+    conversations: int
+    messages: int
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    records: list[int]
+    conversations: list[int]
+    messages: list[int]
+
+
+def extent(tx: Tx, actor: Actor, contact_id: int) -> Extent:
+    """What erasing would take away. Raises Forbidden and NotFound."""
+    actor.must(ERASE)
+    person = person_for(tx, actor, contact_id)
+    rows = _rows(tx, person)
+    files = sum(_count(tx, "attachment", batch) for batch in _batches(rows.messages))
+    return Extent(person, len(rows.conversations), len(rows.messages), files)
+
+
+def erase(hub: Hub, actor: Actor, contact_id: int) -> Extent:
+    """Erase a person for good; how much that was. Raises Forbidden, NotFound, and Conflict while something leaves."""
+    actor.must(ERASE)
+    with hub.store.read() as tx:
+        person = person_for(tx, actor, contact_id)
+        stray = _strays(hub, tx, identities_of(tx, person.id or 0))
+    with hub.store.write() as tx:
+        done, names = _erase(tx, actor, contact_id, stray)
+    drop_files(hub, names)
+    settle_index(hub.store)
+    return done
+
+
+def _erase(tx: Tx, actor: Actor, contact_id: int, stray: Sequence[int]) -> tuple[Extent, list[str]]:
+    person = person_for(tx, actor, contact_id)
+    if person.erased_at is not None:
+        raise Conflict("This person is erased already.")
+    hold(tx, _rows(tx, person).conversations)
+    rows = _rows(tx, person)
+    if tx.dialect == "sqlite":
+        tx.sql("PRAGMA secure_delete = ON")  # what is freed is overwritten
+    for number in rows.conversations:
+        resolve(tx, SYSTEM, number)
+    tx.flush()
+    names = _clear_messages(tx, rows.messages) + _clear_receipts(tx, stray)
+    _clear_conversations(tx, rows)
+    _clear_person(tx, rows.records)
+    found = Extent(person, len(rows.conversations), len(rows.messages), len(names))
+    tx.emit(ContactErased(person.id or 0, found.conversations, found.messages, found.files, by=actor.by))
+    tx.expire_all()
+    return found, names
+
+
+def _rows(tx: Tx, person: Contact) -> _Rows:
+    records = [number or 0 for number in tx.exec(select(Contact.id).where(Contact.person_id == person.id))]
+    query = select(Conversation.id).where(col(Conversation.contact_id).in_(records)).order_by(col(Conversation.id))
+    marks = _marks(records)
+    messages = [row[0] for row in tx.sql(MESSAGES.format(marks=marks), *records, *records).fetchall()]
+    return _Rows(records, [number or 0 for number in tx.exec(query)], sorted(messages))
+
+
+def _clear_messages(tx: Tx, messages: Sequence[int]) -> list[str]:
+    """Bodies, files, raw bytes and tries to send them; the names of files that may be nobody's now."""
+    names: list[str] = []
+    for batch in _batches(messages):
+        marks = _marks(batch)
+        leaving = f"SELECT 1 FROM delivery WHERE message_id IN ({marks}) AND state = 'sending' LIMIT 1"
+        if tx.sql(leaving, *batch).fetchone():
+            raise Conflict("A message to them is leaving at this moment: try again in a minute.")
+        forget(tx, batch)
+        receipts = tx.sql(
+            f"SELECT receipt_id FROM message WHERE id IN ({marks}) AND receipt_id IS NOT NULL "
+            f"UNION SELECT id FROM receipt WHERE message_id IN ({marks})", *batch, *batch,
+        ).fetchall()  # fmt: skip
+        names += _clear_receipts(tx, [row[0] for row in receipts])
+        names += _files(tx, f"SELECT sha256 FROM attachment WHERE message_id IN ({marks}) AND sha256 <> ''", batch)
+        tx.sql(f"DELETE FROM attachment WHERE message_id IN ({marks})", *batch)
+        tx.sql(f"DELETE FROM later_reply WHERE message_id IN ({marks})", *batch)
+        tx.sql(CLEAR_DELIVERY.format(marks=marks), *batch)
+        # Told by its last message: also in other people's conversations in which they took part.
+        tx.sql(f"UPDATE conversation SET preview = '' WHERE last_message_id IN ({marks})", *batch)
+        tx.sql(CLEAR_MESSAGE.format(marks=marks), *batch)
+    return names
+
+
+def _clear_receipts(tx: Tx, receipts: Sequence[int]) -> list[str]:
+    names: list[str] = []
+    for batch in _batches(receipts):
+        marks = _marks(batch)
+        names += _files(tx, f"SELECT sha256 FROM receipt WHERE id IN ({marks}) AND sha256 <> ''", batch)
+        tx.sql(CLEAR_RECEIPT.format(marks=marks), tx.now, *batch)
+    return names
+
+
+def _clear_conversations(tx: Tx, rows: _Rows) -> None:
+    for batch in _batches(rows.conversations):
+        marks = _marks(batch)
+        for draft in tx.exec(select(Draft).where(col(Draft.conversation_id).in_(batch))):
+            for number in draft.files:
+                tx.sql("UPDATE attachment SET name = '', sha256 = '', size = 0 WHERE id = ?", number)
+        tx.sql(f"UPDATE conversation SET subject = '', preview = '' WHERE id IN ({marks})", *batch)
+        tx.sql(f"UPDATE work_item SET trace = '[]' WHERE conversation_id IN ({marks})", *batch)
+        tx.sql(f"UPDATE mail_notice SET why = '' WHERE conversation_id IN ({marks})", *batch)
+        for table in ("draft", "participant"):
+            tx.sql(f"DELETE FROM {table} WHERE conversation_id IN ({marks})", *batch)
+
+
+def _clear_person(tx: Tx, records: Sequence[int]) -> None:
+    marks = _marks(records)
+    for identity in tx.exec(select(Identity).where(col(Identity.contact_id).in_(records))).all():
+        kept = ", ".join(f"'{reason}'" for reason in KEPT)
+        tx.sql(
+            f"DELETE FROM suppression WHERE kind = ? AND value = ? AND reason NOT IN ({kept})",
+            identity.kind, identity.value,
+        )  # fmt: skip
+        tx.sql("UPDATE suppression SET source = '' WHERE kind = ? AND value = ?", identity.kind, identity.value)
+        tx.sql("DELETE FROM participant WHERE address = ?", identity.value)
+        tx.sql("DELETE FROM automatic_send WHERE address = ?", identity.value)
+        tx.sql("DELETE FROM unsubscription WHERE identity_id = ?", identity.id)
+    tx.sql(f"UPDATE participant SET contact_id = NULL WHERE contact_id IN ({marks})", *records)
+    for table in ("contact_note", "contact_event", "consent", "identity"):
+        tx.sql(f"DELETE FROM {table} WHERE contact_id IN ({marks})", *records)
+    tx.sql(
+        f"UPDATE merge SET changed = '{{}}' WHERE survivor_id IN ({marks}) OR other_id IN ({marks})", *records, *records
+    )
+    tx.sql(
+        f"UPDATE contact SET name = ?, language = '', company = '', zone = '', attributes = '{{}}', erased_at = ? "
+        f"WHERE id IN ({marks})", ERASED, tx.now, *records,
+    )  # fmt: skip
+
+
+def _strays(hub: Hub, tx: Tx, identities: Iterable[Identity]) -> list[int]:
+    """Receipts without a message that name one of their addresses; read outside of the unit, for it may take long."""
+    words = [one.value.lstrip("+").encode() for one in identities if len(one.value) > 5]
+    found: list[int] = []
+    last = 0
+    while words and (rows := tx.sql(f"{OTHERS} LIMIT {BATCH}", last).fetchall()):
+        last = rows[-1][0]
+        for number, body, digest in rows:
+            raw = bytes(body) if body is not None else hub.blobs.get(digest) if digest else b""
+            if any(word in raw for word in words):
+                found.append(number)
+    return found
+
+
+def _count(tx: Tx, table: str, messages: Sequence[int]) -> int:
+    counted = tx.sql(f"SELECT count(*) FROM {table} WHERE message_id IN ({_marks(messages)})", *messages)
+    return int(counted.fetchone()[0])
+
+
+def _files(tx: Tx, query: str, values: Sequence[int]) -> list[str]:
+    return [row[0] for row in tx.sql(query, *values).fetchall()]
+
+
+def _batches(values: Sequence[int]) -> Iterator[list[int]]:
+    rest = iter(values)
+    while batch := list(islice(rest, BATCH)):
+        yield batch
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ",".join("?" * len(values))
