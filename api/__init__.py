@@ -19,6 +19,7 @@ from api import (
     rules,
     savedreplies,
     supervision,
+    views,
     webhook_endpoints,
 )
 from api.tokens import authenticate
@@ -33,6 +34,7 @@ PARTS = (
     calendars.part,
     rules.part,
     savedreplies.part,
+    views.part,
     supervision.part,
     explanations.part,
     webhook_endpoints.part,

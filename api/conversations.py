@@ -17,9 +17,11 @@ from api import shapes
 from api.errors import Refused
 from api.routes import Part, aware
 from api.tokens import actor_here
+from hub import views
 from hub.lifecycle import reopen, resolve, snooze, wake
 from hub.participants import others_in
 from hub.replies import note, reply
+from hub.viewfields import states_of
 from hub.web import hub_here
 from routing.commands import told
 from routing.presence import acting_agent
@@ -307,6 +309,9 @@ def _conditions(tx: Tx, asked: shapes.ConversationsQuery) -> list[ColumnElement[
         person = select(Contact.person_id).where(Contact.id == asked.contact)
         records = select(Contact.id).where(col(Contact.person_id).in_(person))
         found.append(col(Conversation.contact_id).in_(records))
+    if asked.view is not None:
+        condition = views.view(tx, actor_here(), asked.view).condition
+        found += [views.has(tx, condition, actor_here().agent_id), col(Conversation.state).in_(states_of(condition))]
     if asked.updated_after is not None:
         found.append(col(Conversation.last_at) > aware(asked.updated_after, "updated_after"))
     return found

@@ -32,6 +32,7 @@ class ConversationsQuery(In):
     channel: str | None = Field(None, max_length=16, description="Kind of the last customer message.")
     contact: int | None = Field(None, ge=1, le=2**53, description="A contact's id; merged records count.")
     updated_after: datetime | None = Field(None, description="RFC 3339 with a time zone.")
+    view: int | None = Field(None, ge=1, le=2**53, description="A saved view's id; what it asks is asked as well.")
     limit: int = Field(50, ge=1, le=100)
     cursor: str | None = Field(None, max_length=200)
 

@@ -36,6 +36,7 @@ from inbox import (
     suggest,
     tagsettings,
     tokens,
+    views,
     webhookpages,
     wording,
 )
@@ -53,7 +54,8 @@ def create_blueprint() -> Blueprint:
     ):  # fmt: skip
         part.register(blueprint)
     for part in (
-        pages, actions, about, bulk, composer, company, suggest, macros, files, floor, lab, ledger, rules, savedreplies,
+        pages, views,
+        actions, about, bulk, composer, company, suggest, macros, files, floor, lab, ledger, rules, savedreplies,
         macrosettings, fieldsettings, privacy, stream,
     ):  # fmt: skip
         part.register(blueprint)

@@ -12,12 +12,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, case, func, or_
 from sqlmodel import col, select
 
+from hub import views as saved
 from hub.drafts import first_words
 from hub.onlookers import REPLYING, others_at
+from hub.viewfields import states_of
 from inbox.session import Viewer
 from inbox.wording import SOON, address, kind
 from storage import Tx
-from storage.access import visible, visible_receipt
+from storage.access import NotFound, visible, visible_receipt
 from storage.conversations import Conversation, Message, Reading
 from storage.desk import ChannelAccount, Queue
 from storage.mentions import Mention
@@ -35,7 +37,7 @@ NAMED = {
     "mentions": "Mentions",
     "escalated": "Escalated",
 }
-_VIEW = re.compile(r"(?:channel-([a-z]{2,16})|queue-(\d{1,9}))", re.ASCII)
+_VIEW = re.compile(r"(?:channel-([a-z]{2,16})|queue-(\d{1,9})|view-(\d{1,9}))", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class View:
     name: str
     title: str
     condition: Callable[[Viewer], ColumnElement[bool]]
+    states: tuple[str, ...] = ()  # of a saved view, which says for itself what it has
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,16 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
+class SavedCount:
+    """A saved view in the navigation: `whose` is "mine", "team" or "all"."""
+
+    id: int
+    name: str
+    whose: str
+    count: str
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """How many are in each view, and how many of my own I have not read."""
 
@@ -91,9 +104,10 @@ class Counts:
     channels: list[tuple[str, int]] = field(default_factory=list)
     queues: list[tuple[int, str, int]] = field(default_factory=list)
     unread: int = 0
+    saved: list[SavedCount] = field(default_factory=list)
 
 
-def view_named(tx: Tx, name: str) -> View | None:
+def view_named(tx: Tx, who: Viewer, name: str) -> View | None:
     """A view by its name in the address, or None."""
     if name in NAMED:
         return View(name, NAMED[name], _conditions[name])
@@ -103,10 +117,21 @@ def view_named(tx: Tx, name: str) -> View | None:
     if found.group(1):
         channel = found.group(1)
         return View(name, kind(channel).label, lambda _: and_(_open(), col(Conversation.channel) == channel))
+    if found.group(3):
+        return _saved(tx, who, int(found.group(3)))
     queue = tx.get(Queue, int(found.group(2)))
     if queue is None:
         return None
     return View(name, queue.name, lambda _: and_(_open(), col(Conversation.queue_id) == queue.id))
+
+
+def _saved(tx: Tx, who: Viewer, number: int) -> View | None:
+    try:
+        row = saved.view(tx, who.actor, number)
+    except NotFound:
+        return None
+    wanted = saved.has(tx, row.condition, who.id)
+    return View(f"view-{number}", row.name, lambda _: wanted, states_of(row.condition))
 
 
 def listing(tx: Tx, who: Viewer, view: View, *, after: str = "", limit: int = PAGE) -> Listing:
@@ -227,7 +252,18 @@ def counts(tx: Tx, who: Viewer) -> Counts:
         late = and_(_open(), col(Conversation.escalated_at).is_not(None))
         tally["escalated"] = tx.exec(select(func.count()).select_from(Conversation).where(late)).one()
     unread = _unread(tx, who) + tally["mentions"]
-    return Counts(dict(tally), _channels(tx, channels), _queues(tx, who, queues), unread)
+    return Counts(dict(tally), _channels(tx, channels), _queues(tx, who, queues), unread, saved_counts(tx, who))
+
+
+def saved_counts(tx: Tx, who: Viewer, *, fresh: bool = False) -> list[SavedCount]:
+    """The saved views as they were counted last, or `fresh`: that takes its time, and nothing else waits for it."""
+    tallies = saved.tallies(tx)
+    found = []
+    for row in saved.views(tx, who.actor):
+        tally = tallies.fresh(tx, who.actor, row) if fresh else tallies.last(who.actor, row)
+        whose = "mine" if row.agent_id else "team" if row.queue_id else "all"
+        found.append(SavedCount(row.id or 0, row.name, whose, str(tally or "")))
+    return found
 
 
 def _channels(tx: Tx, channels: Counter[str]) -> list[tuple[str, int]]:
@@ -296,7 +332,7 @@ def _sections(tx: Tx, view: View) -> list[Section]:
     if view.name == "snoozed":
         return [("", col(Conversation.state) == "snoozed", _until(), True)]
     soon = tx.now + SOON
-    return [
+    by_need: list[Section] = [
         ("Due now", due <= soon, due, True),
         (
             "Open",
@@ -306,6 +342,15 @@ def _sections(tx: Tx, view: View) -> list[Section]:
         ),
         ("Waiting for the customer", and_(due.is_(None), waiting.is_(None)), last, False),
     ]
+    if not view.states:
+        return by_need
+    asleep, done = col(Conversation.state) == "snoozed", col(Conversation.state) == "resolved"
+    by_state: dict[str, list[Section]] = {
+        "open": [(title, and_(_open(), condition), key, ascending) for title, condition, key, ascending in by_need],
+        "snoozed": [("Snoozed", asleep, _until(), True)],
+        "resolved": [("Resolved", done, last, False)],
+    }
+    return [section for state in view.states for section in by_state[state]]
 
 
 def _order(key: Any, ascending: bool) -> tuple[Any, Any]:
@@ -325,7 +370,7 @@ def _moment(view: View, title: str, row: Conversation) -> datetime:
         return row.due_at or row.last_at
     if title == "Open":
         return row.due_at or row.waiting_since or row.last_at
-    if view.name == "snoozed":
+    if view.name == "snoozed" or title == "Snoozed":
         return row.snoozed_until or FAR
     return row.last_at
 

@@ -130,8 +130,8 @@ class Box:
         return {self.name: [part.tree() if isinstance(part, Box) else part.leaf() for part in self.parts]}
 
 
-def read_box(form: Mapping[str, str], path: str = ROOT) -> Box:
-    """The boxes of a form that was sent."""
+def read_box(form: Mapping[str, str], path: str = ROOT, row: type[Row] = Row) -> Box:
+    """The boxes of a form that was sent, with rows of that kind."""
     box = Box(path, form.get(f"{path}.join", "all"))
     if box.name not in GROUPS:
         box.name = "all"
@@ -139,10 +139,10 @@ def read_box(form: Mapping[str, str], path: str = ROOT) -> Box:
         at = f"{path}.{number}"
         if f"{at}.join" in form:
             if box.may_nest:
-                box.parts.append(read_box(form, at))
+                box.parts.append(read_box(form, at, row))
         else:
             typed = {name: form.get(f"{at}.{name}", "")[:LONGEST] for name in ("field", "op", "value", "zone")}
-            box.parts.append(Row(at, against=form.get(f"{at}.against") == "field", **typed))
+            box.parts.append(row(at, against=form.get(f"{at}.against") == "field", **typed))
     return box
 
 

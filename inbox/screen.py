@@ -205,7 +205,7 @@ def list_for(tx: Tx, who: Viewer, where: Place) -> Listing | None:
     """The list of a place: a view's page or what a search finds; None where the place has no list."""
     if where.view == "search":
         return _found(tx, who, where)
-    view = view_named(tx, where.view)
+    view = view_named(tx, who, where.view)
     return None if view is None else listing(tx, who, view, after=where.after, limit=where.rows)
 
 
@@ -213,7 +213,7 @@ def numbers_of(tx: Tx, who: Viewer, where: Place, limit: int) -> list[int]:
     """Which conversations a place lists, in its order."""
     if where.view == "search":
         return [hit.conversation.id or 0 for hit in search(tx, who.actor, parse_query(where.query), limit=limit)]
-    view = view_named(tx, where.view)
+    view = view_named(tx, who, where.view)
     return [] if view is None else numbers_in(tx, who, view, limit)
 
 

@@ -60,6 +60,7 @@ class Fields:
 
 
 Test = Callable[[Fields], bool]
+Named = Callable[[object], Field]  # the field of a name; raises ValueError for no field
 
 
 class ConditionError(ValueError):
@@ -142,24 +143,24 @@ def validate(condition: Any) -> None:
     read_condition(condition)
 
 
-def read_condition(condition: Any) -> Condition:
-    """Compile a tree; the empty one always holds. Raises ConditionError like `validate`."""
+def read_condition(condition: Any, named: Named = field_named) -> Condition:
+    """Compile a tree over the fields that `named` knows; the empty one always holds. Raises ConditionError."""
     if condition == {} and isinstance(condition, Mapping):
         return Condition(lambda fields: True, (), None, frozenset())
-    root = _read_node(condition, "", 0, False)
+    root = _read_node(condition, "", 0, False, named)
     leaves = tuple(_leaves(root))
     if len(leaves) > MOST_LEAVES:
         raise ConditionError("", f"makes more than {MOST_LEAVES} comparisons in one condition")
     return Condition(_compiled(root), leaves, root, frozenset(name for leaf in leaves for name in leaf.asks))
 
 
-def _read_node(node: Any, path: str, depth: int, negated: bool) -> Node:
+def _read_node(node: Any, path: str, depth: int, negated: bool, named: Named) -> Node:
     if not isinstance(node, Mapping):
         raise ConditionError(path, "must be a mapping: {all: […]}, {any: […]}, {not: …} or {field, op, value}")
     if depth > DEEPEST:
         raise ConditionError(path, f"is nested deeper than {DEEPEST} levels")
     if "field" in node:
-        return _read_leaf(node, path, negated)
+        return _read_leaf(node, path, negated, named)
     if len(node) != 1 or (name := next(iter(node))) not in GROUPS:
         present = ", ".join(map(str, node))[:80] or "nothing"
         raise ConditionError(path, f"must have exactly one of all, any, not, or field; it has {present}")
@@ -171,7 +172,7 @@ def _read_node(node: Any, path: str, depth: int, negated: bool) -> Node:
     below = negated != (name == "not")
     return Group(
         name,
-        tuple(_read_node(part, _at(path, f"{name}[{i}]"), depth + 1, below) for i, part in enumerate(parts, 1)),
+        tuple(_read_node(part, _at(path, f"{name}[{i}]"), depth + 1, below, named) for i, part in enumerate(parts, 1)),
     )
 
 
@@ -194,11 +195,11 @@ def _compiled(node: Node) -> Test:
     return lambda fields: not any(test(fields) for test in tests)
 
 
-def _read_leaf(node: Mapping[str, Any], path: str, negated: bool) -> Leaf:
+def _read_leaf(node: Mapping[str, Any], path: str, negated: bool, named: Named) -> Leaf:
     if unknown := sorted(set(map(str, node)) - {"field", "op", "value", "zone"}):
         raise ConditionError(_at(path, unknown[0][:80]), "is not known here; a leaf has field, op and value")
     try:
-        field = field_named(node["field"])
+        field = named(node["field"])
     except ValueError as error:
         raise ConditionError(_at(path, "field"), str(error)) from None
     name, op, zone = str(node["field"]), _read_op(node.get("op"), field, path), _read_zone(node, field, path)
@@ -206,7 +207,7 @@ def _read_leaf(node: Mapping[str, Any], path: str, negated: bool) -> Leaf:
     key = f"{name}@{zone}" if field.kind in ZONED else name
     other, test = "", None
     if isinstance(value, Mapping):
-        other = _read_other(value, op, field, path)
+        other = _read_other(value, op, field, path, named)
         test = _against(op, key, other)
     else:
         try:
@@ -242,14 +243,14 @@ def _read_zone(node: Mapping[str, Any], field: Field, path: str) -> str:
     raise ConditionError(_at(path, "zone"), f"{str(zone)[:40]!r} is no time zone; {hint}")
 
 
-def _read_other(value: Mapping[str, Any], op: str, field: Field, path: str) -> str:
+def _read_other(value: Mapping[str, Any], op: str, field: Field, path: str, named: Named) -> str:
     """The field on the right hand of a comparison of two."""
     if set(value) != {"field"}:
         raise ConditionError(_at(path, "value"), "must be a value, or {field: …} to compare with another field")
     if op not in COMPARE or field.kind in ZONED:
         raise ConditionError(_at(path, "value"), f"{op} of {field.name} can't be compared with another field")
     try:
-        other = field_named(value["field"])
+        other = named(value["field"])
     except ValueError as error:
         raise ConditionError(_at(path, "value.field"), str(error)) from None
     if other.kind in ZONED:
@@ -394,6 +395,7 @@ _BY_KIND = {
     Kind.TIME: ("gte", "lte", "between"),
     Kind.DAY: ("eq", "ne", "in", "not_in"),
     Kind.DATE: ("eq", "ne", "in", "not_in", "gte", "lte", "between"),
+    Kind.SPAN: ("gt", "lt", "exists"),
     Kind.ANY: OPS,
 }
 
@@ -415,7 +417,7 @@ def operand_of(op: str, field: Field) -> Operand:
         return several(WORD)
     each = one_of(field.choices) if field.choices else EACH[field.kind]
     if op in ("gt", "lt", "gte", "lte", "between"):
-        each = EACH[field.kind] if field.kind in ZONED else NUMBER
+        each = EACH[field.kind] if field.kind in (*ZONED, Kind.SPAN) else NUMBER
         return pair(each, ordered=field.kind is not Kind.TIME) if op == "between" else each
     return several(each) if op in ("in", "not_in") else each
 

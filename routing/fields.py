@@ -21,6 +21,7 @@ class Kind(StrEnum):
     TIME = "time"  # of day, 09:30
     DAY = "day"  # of the week, mon to sun
     DATE = "date"  # 2026-12-24
+    SPAN = "span"  # 30m, 4h, 2d; how long ago, in saved views
     ANY = "any"  # whatever a form or an import delivered
 
 

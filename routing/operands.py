@@ -111,6 +111,14 @@ NUMBER = Operand(_number, {"type": "number"})
 FLAG = Operand(_flag, {"type": "boolean"})
 PATTERN = Operand(_pattern, {"type": "string", "pattern": r"\S", "maxLength": LONGEST_PATTERN, "format": "regex"})
 
+
+def _span(value: Any) -> float:
+    if isinstance(value, str) and (found := re.fullmatch(r"([0-9]{1,4})([mhd])", value)):
+        return float(found[1]) * SPAN_UNITS[found[2]]
+    raise ValueError("must be a span such as 30m, 4h or 2d")
+
+
+SPAN_UNITS = {"m": 60, "h": 3600, "d": 86400}
 EACH = {  # what one value of a kind is compared with
     Kind.TEXT: EXACT,
     Kind.NUMBER: NUMBER,
@@ -119,5 +127,6 @@ EACH = {  # what one value of a kind is compared with
     Kind.TIME: _shaped(TIME, "09:30"),
     Kind.DAY: one_of(DAYS),
     Kind.DATE: _shaped(DATE, "2026-12-24"),
+    Kind.SPAN: Operand(_span, {"type": "string", "pattern": "^[0-9]{1,4}[mhd]$"}),
     Kind.ANY: SCALAR,
 }

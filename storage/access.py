@@ -26,7 +26,7 @@ PERMISSIONS = {
     ERASE: "Take out everything about a contact as a file, and erase contacts for good",
     SEE_ALL: "See every conversation, whatever its queue",
     SUPERVISE: "Watch the floor and step in: agents, queues, other people's work",
-    REPLIES: "Edit the saved replies and macros that everybody has",
+    REPLIES: "Edit the saved replies, macros and views that others have",
     RECEIPTS: "Read the ledger of what arrived, and have things read again",
     LAB: "Read the rules, and try changes of the desk without applying them",
     SETTINGS: "Change rules and apply changes of the desk",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, column, or_, table, text
+from sqlalchemy import ColumnElement, Connection, and_, column, exists, func, literal_column, or_, table, text, true
 from sqlmodel import col, select
 from sqlmodel.sql.expression import Select
 
@@ -24,6 +24,7 @@ STATES = ("open", "snoozed", "resolved")
 TEXT_CHARS = 100_000  # of a message that PostgreSQL indexes: a tsvector holds at most 1 MB
 BATCH = 500
 MAX_WORDS = 12
+NEWEST = 5000  # messages with a word, where views ask for it
 
 _SQLITE = (
     "CREATE VIRTUAL TABLE IF NOT EXISTS message_search USING fts5("
@@ -169,6 +170,32 @@ def search(tx: Tx, actor: Actor, query: Query, *, before: int | None = None, lim
         for conversation in _conversations(tx, actor, query, None, limit):
             hits.setdefault(conversation.id or 0, Hit(conversation, None))
     return list(hits.values())[:limit]
+
+
+def written(dialect: str, typed: str) -> ColumnElement[bool]:
+    """Conversations with a message that has all these words; of words that are everywhere the newest messages count."""
+    words = typed.split()[:MAX_WORDS]
+    spaced = [word for word in words if not _UNSPACED.search(word)]
+    conditions: list[ColumnElement[bool]] = [
+        exists(select(Message.id).where(_of_it(), col(Message.text).contains(word, autoescape=True)))
+        for word in words
+        if _UNSPACED.search(word)
+    ]
+    if spaced and dialect == "sqlite":
+        match = literal_column("message_search").op("MATCH")(_fts5(spaced))
+        numbers: Any = select(_fts.c.rowid).where(match).order_by(_fts.c.rowid.desc()).limit(NEWEST)
+    elif spaced:
+        query = func.to_tsquery(literal_column("'simple'"), _tsquery(spaced))
+        match = literal_column("message.search").op("@@")(query)
+        numbers = select(Message.id).where(match).order_by(col(Message.id).desc()).limit(NEWEST)
+    if spaced:
+        found = select(Message.conversation_id).where(col(Message.id).in_(numbers), Message.state != "draft")
+        conditions.append(col(Conversation.id).in_(found))
+    return and_(true(), *conditions)
+
+
+def _of_it() -> ColumnElement[bool]:
+    return col(Message.conversation_id) == col(Conversation.id)
 
 
 def _by_text(tx: Tx, actor: Actor, query: Query, before: int | None) -> Select[Conversation, Message]:

@@ -25,6 +25,7 @@ from storage import (
     people,
     receipts,
     tags,
+    views,
     work,
 )
 
@@ -53,5 +54,6 @@ __all__ = [
     "people",
     "receipts",
     "tags",
+    "views",
     "work",
 ]

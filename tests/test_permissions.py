@@ -75,6 +75,8 @@ INBOX: dict[str, str] = {
          "unread_form", "about",
          "wrapped_up", "bulk_all", "bulk_menu", "bulk_tags", "bulk_undo"), ANY),
     **dict.fromkeys(
+        ("views", "view_counts", "view_new", "view_form", "view_one", "view_delete", "view_delete_form"), ANY),
+    **dict.fromkeys(
         ("attach", "claim_form", "reopen_form", "resolve_form", "send", "snooze_form", "wake_form", "try_again", "undo",
          "take_next", "accept", "decline", "run_macro", "tag_form", "untag_form", "now"), ANSWER),
     **dict.fromkeys(("assign_form", "release_form", "transfer_form", "bulk"), EITHER),
@@ -116,6 +118,7 @@ API: dict[str, str] = {
                      "recompute_conversation", "list_choices", "list_event_types", "list_events", "list_receipts",
                      "get_receipt", "get_raw", "list_saved_replies", "get_saved_reply", "list_contact_fields",
                      "list_contact_events", "list_contact_notes", "list_consents"), ANY),
+    "list_views": ANY,
     **dict.fromkeys(
         ("claim_conversation", "add_note", "reopen_conversation", "send_reply", "resolve_conversation",
          "snooze_conversation", "wake_conversation", "take_next_conversation"), ANSWER),

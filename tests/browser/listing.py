@@ -33,8 +33,32 @@ def list_pages(address: str) -> dict[str, Callable[[Page], object]]:
 
         return take
 
+    def view(page: Page) -> None:
+        page.goto(f"{address}/inbox/views/new")
+        page.fill("#view-name", "Late or important")
+        page.select_option("[name='n.2.field']", "agent")
+        page.wait_for_selector("[name='n.2.value'] option[value=me]", state="attached")
+        page.select_option("[name='n.2.value']", "nobody")
+        page.locator("button[value='box:n']").click()
+        page.wait_for_selector("[name='n.3.1.field']")
+        page.select_option("[name='n.3.1.field']", "waiting")
+        page.wait_for_selector("[name='n.3.1.value']")
+        page.fill("[name='n.3.1.value']", "30m")
+        page.keyboard.press("Tab")
+        page.wait_for_selector(".trial b")
+
+    def kept(page: Page) -> None:
+        page.goto(f"{address}/inbox/views")
+        if page.locator(".rule-name").count() == 0:
+            view(page)
+            page.get_by_role("button", name="Save").click()
+            page.wait_for_url("**/inbox/view-*")
+            page.goto(f"{address}/inbox/views")
+
     return {
         "list": signed_in,
+        "view-new": view,
+        "views": kept,
         "list-marked": marked,
         "list-marked-assign": menu("a"),
         "list-marked-tag": menu("t"),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from hub.tags import tag
 from routing import work
 from tests.browser.room import application, served
 from tests.browser.scene import available
@@ -131,3 +132,49 @@ def test_a_thumb_marks_and_resolves(browser: Browser, desk: Desk, address: str) 
         expect(page.locator("#rows .row")).to_have_count(1)
         page.tap(".toast [data-undo]")
         expect(page.locator("#rows .row")).to_have_count(3)
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (390, 844)])
+def test_a_view_is_put_together_by_keyboard_and_counts_itself(
+    browser: Browser, desk: Desk, address: str, size: tuple[int, int]
+) -> None:
+    numbers = letters(desk, 3)
+    with desk.hub.store.write() as tx:
+        tag(tx, desk.jonas, numbers[1], "vip")
+    with visit(browser, address, viewport={"width": size[0], "height": size[1]}) as page:
+        page.goto(f"{address}/inbox/views/new")
+        page.fill("#view-name", "Important")
+        page.select_option("[name='n.1.field']", "agent")
+        expect(page.locator("[name='n.1.value']")).to_contain_text("nobody")
+        page.locator("button[value='drop:n.1']").click()
+        expect(page.locator("[name$='.field']")).to_have_count(1)
+        expect(page.locator("[name='n.1.field']")).to_have_value("queue")
+        page.get_by_role("button", name="Condition").click()
+        expect(page.locator("[name$='.field']")).to_have_count(2)
+        page.select_option("[name='n.1.field']", "state")
+        expect(page.locator("[name='n.1.value']")).to_contain_text("snoozed")
+        page.select_option("[name='n.1.value']", "open")
+        expect(page.locator("[name='n.1.value'] [selected]")).to_have_text("open")
+        page.focus("[name='n.2.field']")
+        page.select_option("[name='n.2.field']", "tag")
+        expect(page.locator("[name='n.2.op'] option")).to_have_count(4)
+        expect(page.locator("[name='n.2.field']")).to_be_focused()
+        page.get_by_role("button", name="Save").click()
+        expect(page.locator(".wrong")).to_have_text("Choose one, or write it")
+        expect(page.locator("[name='n.2.value']")).to_be_focused()
+        page.keyboard.type("vip")
+        page.keyboard.press("Tab")
+        expect(page.locator(".trial")).to_contain_text("1 conversation now")
+        expect(page.locator("#view-name")).to_have_value("Important")
+        assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+        page.get_by_role("button", name="Save").click()
+        expect(page.locator("#list h1")).to_have_text("Important")
+        expect(page.locator("#rows .row")).to_have_count(1)
+        count = page.locator("#nav-views [id^=n-]")
+        expect(count).to_have_text("1")
+        with desk.hub.store.write() as tx:
+            tag(tx, desk.jonas, numbers[2], "vip")
+        expect(page.locator("#rows .row")).to_have_count(2)
+        desk.clock.forward(seconds=5)
+        desk.text("And mine?")
+        expect(count).to_have_text("2")
