@@ -16,6 +16,7 @@ from hub import views as saved
 from hub.drafts import first_words
 from hub.onlookers import REPLYING, others_at
 from hub.viewfields import states_of
+from inbox.excerpts import Part
 from inbox.session import Viewer
 from inbox.wording import SOON, address, kind
 from storage import Tx
@@ -60,6 +61,7 @@ class Row:
     draft: str
     by: str  # who wrote the last words: "You", a colleague's name, or nobody of ours
     replying: str = ""  # the first name of a colleague who is writing an answer now
+    found: tuple[Part, ...] = ()  # where a search found it: the words around, and those that were looked for
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ def register(blueprint: Blueprint) -> None:
     add("/inbox/receipts/<int:number>/retry", view_func=retry, methods=["POST"])
     add("/inbox/receipts/<int:number>/leave", view_func=leave_unreadable, methods=["POST"])
     add("/inbox/live", view_func=live)
+    add("/inbox/search/typed", view_func=typed)
     add("/inbox/<view>", view_func=view_page)
     add("/inbox/c/<int:number>", view_func=conversation_page)
     add("/inbox/c/<int:number>/people", view_func=people)
@@ -66,6 +67,25 @@ def view_page(view: str) -> ResponseReturnValue:
     if parts is None:
         return fragment("inbox/_rows.html", listing=found, place=where, who=who, now=now)
     return fragment("inbox/_view.html", screen=parts) if wants_fragment() else _page(parts)
+
+
+def typed() -> ResponseReturnValue:
+    """What is found for what is typed so far, in the list's place; once nothing is, the list from which one came."""
+    hub, who, at = hub_here(), viewer(), place()
+    query = request.args.get("q", "")[:500].strip()
+    where = Place("search" if query else request.args.get("from", "mine"), at.open_id, query)
+    if query:
+        index_new_messages(hub.store)
+    with hub.store.read() as tx:
+        found = list_for(tx, who, where)
+        if found is None:
+            where = replace(where, view="mine")
+            found = list_for(tx, who, where)
+        response = fragment("inbox/_typed.html", listing=found, place=where, who=who, now=tx.now)
+    # The first letter is a step to come back from, those after it are the same step.
+    header = "HX-Replace-Url" if at.view == "search" else "HX-Push-Url"
+    response.headers[header] = where.link(at.open_id) if at.open_id else where.back
+    return response
 
 
 def conversation_page(number: int) -> ResponseReturnValue:

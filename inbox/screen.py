@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, time, timedelta
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -21,6 +21,7 @@ from hub.pump import latest_fact
 from hub.recipients import MAIL_KINDS, reply_all
 from hub.replies import ReplyChoice, reply_choices
 from hub.suppression import refusal
+from inbox.excerpts import excerpt
 from inbox.lists import MOST, PAGE, Counts, Group, Listing, counts, listing, names_of, numbers_in, rows_of, view_named
 from inbox.panel import Panel, panel
 from inbox.session import Viewer
@@ -369,7 +370,11 @@ def _found(tx: Tx, who: Viewer, where: Place) -> Listing:
     query = parse_query(where.query)
     before = int(where.after) if where.after.isdecimal() else None
     hits = search(tx, who.actor, query, before=before, limit=where.rows)
-    rows = rows_of(tx, who, [hit.conversation for hit in hits])
+    texts = {hit.conversation.id: f"{hit.message.subject} {hit.message.text}" for hit in hits if hit.message}
+    rows = [
+        replace(row, found=excerpt(texts.get(row.conversation.id, ""), query.words))
+        for row in rows_of(tx, who, [hit.conversation for hit in hits])
+    ]
     last = hits[-1] if len(hits) >= where.rows else None
     more = str(last.message.id if last.message else last.conversation.last_message_id) if last else ""
     hint = f"Not understood: {', '.join(query.unknown)}" if query.unknown else ""

@@ -1,6 +1,7 @@
 """Full text over messages, the same small query language on SQLite (FTS5) and PostgreSQL (tsvector).
 
-`is:open from:mara channel:sms lamp "two words"`: every word must be there, as the beginning of a word.
+`is:open from:mara channel:sms lamp "two words"`: every word must be there, as the beginning of a word. Further words
+narrow it down: `agent:me` (or a name, or nobody), `queue:shipping`, `tag:vip`, `has:file`.
 """
 
 from __future__ import annotations
@@ -11,14 +12,29 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, column, exists, func, literal_column, or_, table, text, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    column,
+    exists,
+    false,
+    func,
+    literal_column,
+    or_,
+    table,
+    text,
+    true,
+)
 from sqlmodel import col, select
 from sqlmodel.sql.expression import Select
 
 from storage.access import Actor, visible
-from storage.conversations import Conversation, Message
-from storage.people import Contact, Identity
+from storage.conversations import Attachment, Conversation, Message
+from storage.desk import Queue
+from storage.people import Agent, Contact, Identity
 from storage.store import Store, Tx
+from storage.tags import ConversationTag, Tag
 
 STATES = ("open", "snoozed", "resolved")
 TEXT_CHARS = 100_000  # of a message that PostgreSQL indexes: a tsvector holds at most 1 MB
@@ -51,11 +67,15 @@ class Query:
     state: str = ""
     sender: str = ""
     channel: str = ""
+    agent: str = ""
+    queue: str = ""
+    tag: str = ""
+    files: bool = False
     unknown: tuple[str, ...] = field(default=())  # filters nobody knows; shown to the person, not searched for
 
     @property
     def empty(self) -> bool:
-        return not (self.words or self.state or self.sender or self.channel)
+        return self == Query(unknown=self.unknown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +154,9 @@ def parse_query(typed: str) -> Query:
         if not name and plain.count(":") == 1 and not plain.startswith(":"):
             name, _, value = plain.partition(":")
         name = name.lower()
-        if name in ("is", "from", "channel") and value:
+        if name == "has" and value.lower() in ("file", "files"):
+            filters["has"] = value
+        elif name in ("is", "from", "channel", "agent", "queue", "tag") and value:
             filters[name] = value
         elif name and name.isalpha() and value and not value.startswith("//"):
             unknown.append(f"{name}:{value}")
@@ -145,8 +167,10 @@ def parse_query(typed: str) -> Query:
         unknown.append(f"is:{state}")
         state = ""
     return Query(
-        tuple(words[:MAX_WORDS]), state, filters.get("from", ""), filters.get("channel", "").lower(), tuple(unknown)
-    )
+        tuple(words[:MAX_WORDS]), state, filters.get("from", ""), filters.get("channel", "").lower(),
+        filters.get("agent", ""), filters.get("queue", ""), filters.get("tag", "").lower(), "has" in filters,
+        tuple(unknown),
+    )  # fmt: skip
 
 
 def search(tx: Tx, actor: Actor, query: Query, *, before: int | None = None, limit: int = 50) -> list[Hit]:
@@ -202,7 +226,7 @@ def _by_text(tx: Tx, actor: Actor, query: Query, before: int | None) -> Select[C
     statement = (
         select(Conversation, Message)
         .join(Message, col(Message.conversation_id) == col(Conversation.id))
-        .where(visible(actor), Message.state != "draft", *_filters(query))
+        .where(visible(actor), Message.state != "draft", *_filters(actor, query))
     )
     spaced = [word for word in query.words if not _UNSPACED.search(word)]
     for word in query.words:
@@ -223,7 +247,7 @@ def _by_text(tx: Tx, actor: Actor, query: Query, before: int | None) -> Select[C
 
 
 def _conversations(tx: Tx, actor: Actor, query: Query, before: int | None, limit: int) -> list[Conversation]:
-    statement = select(Conversation).where(visible(actor), *_filters(query))
+    statement = select(Conversation).where(visible(actor), *_filters(actor, query))
     if query.words:
         statement = statement.where(_written_by(" ".join(query.words)))
     if before is not None:
@@ -231,7 +255,7 @@ def _conversations(tx: Tx, actor: Actor, query: Query, before: int | None, limit
     return list(tx.exec(statement.order_by(col(Conversation.last_message_id).desc()).limit(limit)))
 
 
-def _filters(query: Query) -> list[ColumnElement[bool]]:
+def _filters(actor: Actor, query: Query) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if query.state:
         conditions.append(col(Conversation.state) == query.state)
@@ -239,7 +263,27 @@ def _filters(query: Query) -> list[ColumnElement[bool]]:
         conditions.append(col(Conversation.channel) == query.channel)
     if query.sender:
         conditions.append(_written_by(query.sender))
+    if query.agent:
+        conditions.append(_had_by(actor, query.agent))
+    if query.queue:
+        named = select(Queue.id).where(col(Queue.name).icontains(query.queue, autoescape=True))
+        conditions.append(col(Conversation.queue_id).in_(named))
+    if query.tag:
+        tagged = select(ConversationTag.conversation_id).join(Tag, col(Tag.id) == col(ConversationTag.tag_id))
+        conditions.append(col(Conversation.id).in_(tagged.where(Tag.name == query.tag)))
+    if query.files:
+        files = select(Attachment.id).join(Message, col(Message.id) == col(Attachment.message_id))
+        conditions.append(exists(files.where(_of_it()).correlate(Conversation)))
     return conditions
+
+
+def _had_by(actor: Actor, typed: str) -> ColumnElement[bool]:
+    owner = col(Conversation.assignee_id)
+    if typed.lower() == "nobody":
+        return owner.is_(None)
+    if typed.lower() == "me":
+        return owner == actor.agent_id if actor.agent_id is not None else false()
+    return owner.in_(select(Agent.id).where(col(Agent.name).icontains(typed, autoescape=True)))
 
 
 def _written_by(typed: str) -> ColumnElement[bool]:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import pytest
+from selectolax.lexbor import LexborHTMLParser as Page
 from sqlmodel import select
 
+from hub.tags import tag
+from inbox.excerpts import excerpt
+from routing import work
 from storage import Store, Tx
 from storage.access import SYSTEM, Actor
 from storage.conversations import Conversation, Message
 from storage.desk import Queue
 from storage.people import Contact, Identity
 from storage.search import Query, index_new_messages, parse_query, search
+from tests.browser.room import Browser, attr, words
+from tests.browser.scene import rich_mail
 from tests.clock import Clock
+from tests.desk import Desk
 
 
 def write(
@@ -155,9 +162,68 @@ def test_who_indexes_at_every_ring_comes_to_rest(store: Store, mara: int) -> Non
 
 
 def test_a_query_is_taken_apart() -> None:
-    assert parse_query('is:Open from:"Mara Lindqvist" channel:SMS lamp "two words" has:file') == Query(
-        words=("lamp", "two words"), state="open", sender="Mara Lindqvist", channel="sms", unknown=("has:file",)
+    assert parse_query(
+        'is:Open from:"Mara Lindqvist" channel:SMS lamp "two words" has:file has:bones tag:VIP'
+    ) == Query(
+        words=("lamp", "two words"),
+        state="open",
+        sender="Mara Lindqvist",
+        channel="sms",
+        tag="vip",
+        files=True,
+        unknown=("has:bones",),
     )
     assert parse_query("is:lost").unknown == ("is:lost",)
     assert parse_query("https://example.com/a").words == ("https://example.com/a",)
     assert len(parse_query("word " * 50).words) == 12
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "shown"),
+    [
+        ("One lamp is missing", ["lamp"], "One [lamp] is missing"),
+        ("One LAMP,\n\n two lamps", ["lamp"], "One [LAMP], two [lamp]s"),
+        ("a clamp and a lamp", ["lamp"], "a c[lamp] and a [lamp]"),
+        ("注文したランプが届きません", ["ランプ"], "注文した[ランプ]が届きません"),
+        ("a.b and (x)", ["(x"], "a.b and [(x])"),
+        ("nothing", ["lamp"], ""), ("nothing", [], ""), ("", ["lamp"], ""),
+        ("word " * 40 + "lamp" + " word" * 80, ["lamp"], "…word word word word [lamp]" + " word" * 23),
+    ],
+)  # fmt: skip
+def test_a_row_shows_where_the_words_stand(text: str, words: list[str], shown: str) -> None:
+    assert "".join(f"[{part}]" if hit else part for part, hit in excerpt(text, words)) == shown
+
+
+def test_owner_queue_tag_and_files_narrow_a_search_down(desk: Desk) -> None:
+    mara = desk.raw_mail(rich_mail("Order 48213")).conversation_id or 0
+    lamp = desk.mail("Lamp order", "Where is it?", sender="Devon <d@example.org>").conversation_id or 0
+    with desk.hub.store.write() as tx:
+        work.claim(tx, desk.jonas, lamp)
+        tag(tx, desk.jonas, mara, "vip")
+
+    def hits(typed: str, actor: Actor) -> set[int]:
+        return set(found(desk.hub.store, typed, actor))
+
+    assert hits("agent:me", desk.jonas) == hits("agent:jonas order", desk.amara) == {lamp}
+    assert (
+        hits("agent:nobody", desk.jonas) == hits("tag:VIP", desk.jonas) == hits("has:file order", desk.jonas) == {mara}
+    )
+    assert hits("queue:ship", desk.jonas) == {mara, lamp}
+    assert hits("queue:ship", desk.tomas) == hits("agent:me", Actor("token:1", "admin")) == set()
+
+
+def test_what_is_typed_is_answered_in_place(jonas: Browser, desk: Desk) -> None:
+    number = desk.mail("Order 48213", "One <b>lamp</b> is missing").conversation_id
+    jonas.page("/inbox/all")
+    answer = jonas.get("/inbox/search/typed?q=lamp&from=all", hx=True)
+    page = Page(answer.text)
+    assert words(page, "mark") == ["lamp"] and "<b>" not in answer.text
+    assert attr(page, "#rows", "data-view") == "search lamp"
+    assert answer.headers["HX-Push-Url"] == "/inbox/search?q=lamp"
+    jonas.at = f"/inbox/c/{number}?view=search&q=lamp"
+    further = jonas.get("/inbox/search/typed?q=lamps&from=all", hx=True)
+    assert further.headers["HX-Replace-Url"] == f"/inbox/c/{number}?view=search&q=lamps"
+    assert "Nothing found" in further.text
+    back = jonas.get("/inbox/search/typed?q=&from=all", hx=True)
+    assert attr(Page(back.text), "#rows", "data-view") == "all "
+    assert jonas.get("/inbox/search/typed?q=&from=nowhere", hx=True).headers["HX-Replace-Url"].endswith("view=mine")

@@ -75,7 +75,7 @@ INBOX: dict[str, str] = {
          "unread_form", "about",
          "wrapped_up", "bulk_all", "bulk_menu", "bulk_tags", "bulk_undo"), ANY),
     **dict.fromkeys(
-        ("views", "view_counts", "view_new", "view_form", "view_one", "view_delete", "view_delete_form"), ANY),
+        ("typed", "views", "view_counts", "view_new", "view_form", "view_one", "view_delete", "view_delete_form"), ANY),
     **dict.fromkeys(
         ("attach", "claim_form", "reopen_form", "resolve_form", "send", "snooze_form", "wake_form", "try_again", "undo",
          "take_next", "accept", "decline", "run_macro", "tag_form", "untag_form", "now"), ANSWER),

@@ -24,7 +24,7 @@ document.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
 });
 
 // Somebody who has gone on to another conversation or list is not thrown back by a late answer.
-const shown = () => ({ open: document.getElementById("thread")?.dataset.id, list: document.getElementById("list")?.dataset.view });
+const shown = () => ({ open: document.getElementById("thread")?.dataset.id, list: document.getElementById("rows")?.dataset.view });
 const OPEN = ["conversation", "thread-head", "thread-state", "timeline", "context", "composer"];
 document.addEventListener("htmx:before:swap", ({ detail: { ctx, tasks } }) => {
   if (ctx.request?.method !== "POST" && ctx.sourceElement?.id !== "live") return;

@@ -1,5 +1,5 @@
 // One map of keys: what they do, and the help sheet that shows them.
-import { move } from "./list.js";
+import { move, rows } from "./list.js";
 import { send, write } from "./composer.js";
 import { undo } from "./toast.js";
 import { caps } from "./caps.js";
@@ -20,14 +20,9 @@ const tag = () => {
   if (!document.getElementById("tag")?.checkVisibility()) document.getElementById("context")?.showPopover();
   document.getElementById("tag")?.focus();
 };
-const go = (view) => () => document.getElementById(`v-${view}`)?.click();
-
 const KEYS = [
   { group: "Move", keys: ["j"], label: "Next conversation", run: () => move(1) },
   { group: "Move", keys: ["k"], label: "Previous conversation", run: () => move(-1) },
-  { group: "Move", keys: ["g", "m"], label: "Assigned to me", run: go("mine") },
-  { group: "Move", keys: ["g", "u"], label: "Unassigned", run: go("unassigned") },
-  { group: "Move", keys: ["g", "e"], label: "Everything", run: go("all") },
   { group: "Move", keys: ["/"], label: "Search", run: search },
   { group: "Mark", keys: ["x"], label: "Mark it", run: mark },
   { group: "Mark", keys: ["J"], label: "And the next", run: () => extend(1) },
@@ -54,6 +49,8 @@ const KEYS = [
   { group: "Write", keys: ["?"], label: "This help", run: help },
 ];
 
+// Where G leads stands in the navigation.
+const keys = () => [...KEYS, ...[...document.querySelectorAll("[data-go]")].map((one) => ({ group: "Move", keys: ["g", one.dataset.go], label: one.title, run: () => one.click() }))];
 const on = () => document.body.dataset.keys !== "off";
 const inField = (target) => target.closest?.("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]");
 let pending = "";
@@ -66,24 +63,57 @@ document.addEventListener("keydown", (event) => {
   }
   if (event.key.toLowerCase() === "k" && (event.metaKey || event.ctrlKey) && !event.shiftKey && !document.querySelector("dialog[open]")) {
     event.preventDefault();
-    return palette(KEYS);
+    return palette(keys());
   }
-  if (event.key === "Escape" && inField(event.target) && !event.target.closest("dialog")) return event.target.blur();
+  if (event.key === "Escape" && inField(event.target) && !event.target.closest("dialog")) {
+    if (event.target.id === "q") look(event.target, "");
+    return event.target.blur();
+  }
+  if (event.target.id === "q" && ["Enter", "ArrowDown"].includes(event.key) && !event.isComposing) {
+    event.preventDefault();
+    event.target.blur();
+    return first(event.target.value.trim(), event.key === "Enter" && matchMedia("(pointer: coarse)").matches ? 0 : 60);
+  }
   if (event.defaultPrevented || event.metaKey || event.ctrlKey || event.altKey || event.isComposing) return;
   if (!on() || inField(event.target) || document.querySelector("dialog[open]")) return;
   const typed = pending + event.key;
-  pending = "";
-  clearTimeout(waiting);
-  const found = KEYS.find((one) => one.run && one.keys.join("") === typed);
+  wait("");
+  const found = keys().find((one) => one.run && one.keys.join("") === typed);
   if (found) {
     event.preventDefault();
     return found.run();
   }
-  if (KEYS.some((one) => one.run && one.keys.length > 1 && one.keys[0] === event.key)) {
-    pending = event.key;
-    waiting = setTimeout(() => (pending = ""), 1000);
-  }
+  wait(event.key);
 });
+
+// After the first key of several, what may follow is shown until something is pressed or nothing is for a while.
+function wait(key) {
+  const next = key ? keys().filter((one) => one.keys.length > 1 && one.keys[0] === key) : [];
+  const hint = document.getElementById("hint");
+  pending = next.length ? key : "";
+  hint.hidden = !pending;
+  hint.replaceChildren(...next.map((one) => line(one, one.keys.slice(1))));
+  clearTimeout(waiting);
+  if (pending) waiting = setTimeout(wait, 4000, "");
+}
+
+function line(one, drawn) {
+  const item = document.createElement("li");
+  item.textContent = one.label;
+  item.append(caps(drawn));
+  return item;
+}
+
+function look(field, typed) {
+  field.value = typed;
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+// The first that is found for what is typed now, as soon as that is there.
+function first(typed, tries) {
+  if (document.getElementById("rows").dataset.view === `search ${typed}`) rows()[0]?.click();
+  else if (typed && tries) setTimeout(first, 50, typed, tries - 1);
+}
 
 function sheet() {
   const place = document.getElementById("help-keys");
@@ -92,12 +122,7 @@ function sheet() {
     const title = document.createElement("h3");
     title.textContent = group;
     const list = document.createElement("ul");
-    for (const one of KEYS.filter((key) => key.group === group)) {
-      const item = document.createElement("li");
-      item.textContent = one.label;
-      item.append(caps(one.keys));
-      list.append(item);
-    }
+    list.append(...keys().filter((key) => key.group === group).map((one) => line(one, one.keys)));
     section.append(title, list);
     return section;
   }));

@@ -11,10 +11,10 @@ let found = [];
 let at = 0;
 
 function gather(keys) {
-  const keyed = keys.filter((one) => one.run && one.group !== "Write").map((one) => ({ name: one.label, keys: one.keys, run: one.run }));
+  const keyed = keys.filter((one) => one.run && one.group !== "Write" && one.keys[0] !== "g").map((one) => ({ name: one.label, keys: one.keys, run: one.run }));
   const named = PLACES.flatMap(([place, group]) => [...document.querySelectorAll(`${place} :is(.menu-list button, .menu-list a, a[id^=v-])`)].map((one) => {
     const words = one.querySelector(":scope > span:not(.av, .sr, .n, .dot)") ?? one;
-    return { name: [group, words.firstChild?.textContent.trim()].filter(Boolean).join(": "), more: one.querySelector("small")?.textContent ?? "", run: () => one.click() };
+    return { name: [group, words.firstChild?.textContent.trim()].filter(Boolean).join(": "), more: one.querySelector("small")?.textContent ?? "", keys: one.dataset.go ? ["g", one.dataset.go] : [], run: () => one.click() };
   }));
   return [...named.filter((one) => one.name.startsWith("Macro")), ...keyed, ...named.filter((one) => !one.name.startsWith("Macro"))];
 }

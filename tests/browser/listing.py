@@ -55,8 +55,21 @@ def list_pages(address: str) -> dict[str, Callable[[Page], object]]:
             page.wait_for_url("**/inbox/view-*")
             page.goto(f"{address}/inbox/views")
 
+    def typed(page: Page) -> None:
+        page.goto(f"{address}/inbox/all")
+        page.keyboard.press("/")
+        page.keyboard.type("order", delay=5)
+        page.wait_for_selector("#rows mark")
+
+    def hint(page: Page) -> None:
+        page.goto(f"{address}/inbox/all")
+        page.keyboard.press("g")
+        page.wait_for_selector("#hint li")
+
     return {
         "list": signed_in,
+        "list-search": typed,
+        "list-hint": hint,
         "view-new": view,
         "views": kept,
         "list-marked": marked,

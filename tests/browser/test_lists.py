@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Error, Page, Route, expect
 
+from hub import views
+from hub.lifecycle import resolve
 from hub.tags import tag
+from hub.views import Wanted
 from routing import work
 from tests.browser.room import application, served
 from tests.browser.scene import available
@@ -178,3 +182,86 @@ def test_a_view_is_put_together_by_keyboard_and_counts_itself(
         desk.clock.forward(seconds=5)
         desk.text("And mine?")
         expect(count).to_have_text("2")
+
+
+def test_what_may_follow_a_key_is_shown_and_g_leads_there(browser: Browser, desk: Desk, address: str) -> None:
+    letters(desk, 1)
+    with desk.hub.store.write() as tx:
+        views.create(tx, desk.jonas, Wanted("Everything late", {"field": "due", "op": "eq", "value": "late"}))
+    with visit(browser, address) as page:
+        page.goto(f"{address}/inbox/mine")
+        expect(page.locator("#hint")).to_be_hidden()
+        page.keyboard.press("g")
+        expect(page.locator("#hint li")).to_have_text(
+            ["EverythingE", "Assigned to meM", "UnassignedU", "MentionsA", "SnoozedS", "ResolvedR", "Everything late1"]
+        )
+        page.keyboard.press("r")
+        expect(page.locator("#hint")).to_be_hidden()
+        expect(page.locator("#list h1")).to_have_text("Resolved")
+        page.keyboard.press("g")
+        page.keyboard.press("1")
+        expect(page.locator("#list h1")).to_have_text("Everything late")
+        page.keyboard.press("g")
+        page.keyboard.press("Escape")
+        expect(page.locator("#hint")).to_be_hidden()
+        page.keyboard.press("g")
+        page.keyboard.press("x")  # leads nowhere, and marks nothing
+        expect(page.locator("#hint")).to_be_hidden()
+        expect(page.locator("#bulk")).to_be_hidden()
+        page.keyboard.press("g")
+        page.evaluate("setTimeout(() => { window.waited = true }, 3500)")
+        expect(page.locator("#hint")).to_be_visible()
+        page.wait_for_function("() => window.waited")
+        expect(page.locator("#hint")).to_be_hidden()  # it goes by itself
+
+
+def test_search_answers_while_jonas_types_and_escape_leads_back(browser: Browser, desk: Desk, address: str) -> None:
+    numbers = letters(desk, 3)
+    other = desk.text("My sofa has a scratch").conversation_id or 0
+    with desk.hub.store.write() as tx:
+        resolve(tx, desk.jonas, numbers[2])
+    with visit(browser, address) as page:
+        page.goto(f"{address}/inbox/c/{numbers[0]}?view=all")
+        page.keyboard.press("/")
+        page.keyboard.type("sofa")
+        expect(page.locator("#rows .row")).to_have_count(1)
+        expect(page.locator("#rows mark")).to_have_text("sofa")
+        expect(page.locator("#list h1")).to_have_text("Search")
+        expect(page.locator("#q")).to_be_focused()
+        expect(page.locator("#thread")).to_have_attribute("data-id", str(numbers[0]))  # what was open stays open
+        assert page.url.endswith(f"/inbox/c/{numbers[0]}?view=search&q=sofa")
+        desk.mail("Again", "A sofa once more", sender="Vera <vera@example.org>")
+        expect(page.locator("#rows .row")).to_have_count(2)  # and what is found is live
+
+        page.keyboard.press("Escape")
+        expect(page.locator("#list h1")).to_have_text("Everything")
+        expect(page.locator("#rows .row")).to_have_count(4)
+        assert page.url.endswith(f"/inbox/c/{numbers[0]}?view=all")
+
+        page.keyboard.press("/")
+        page.keyboard.type("is:resolved order")
+        page.keyboard.press("Enter")  # faster than the answer: the first of what is asked for now
+        expect(page.locator("#thread")).to_have_attribute("data-id", str(numbers[2]))
+        expect(page.locator("#q")).not_to_be_focused()
+        page.keyboard.press("/")
+        page.keyboard.type("scratch")
+        page.keyboard.press("ArrowDown")
+        expect(page.locator("#thread")).to_have_attribute("data-id", str(other))
+
+
+def test_an_old_answer_never_takes_the_place_of_a_newer_one(browser: Browser, desk: Desk, address: str) -> None:
+    letters(desk, 2)
+    desk.text("My sofa has a scratch")
+    with visit(browser, address) as page:
+        page.goto(f"{address}/inbox/all")
+        held: list[Route] = []
+        page.route("**/inbox/search/typed?q=lamp**", lambda route: held.append(route))
+        page.fill("#q", "lamp")
+        page.wait_for_timeout(300)
+        assert len(held) == 1
+        page.fill("#q", "sofa")
+        expect(page.locator("#rows .row")).to_have_count(1)
+        with suppress(Error):  # the browser has given it up
+            held[0].continue_()
+        page.wait_for_timeout(300)
+        expect(page.locator("#rows mark")).to_have_text("sofa")
