@@ -145,7 +145,7 @@ def _words(section: Section, entry: Entry) -> list[str]:
     if section.name == "queues":
         targets = {**entry.get("sla", {}), **{k: v for k, v in entry.items() if k == "first_reply"}}
         said = [f"{label} {targets[key]}" for key, label in _PROMISED.items() if key in targets]
-        said += [entry["calendar"]] if "calendar" in entry else []
+        said += [entry.get("calendar", "always open")]
         said += ["limited"] if "limits" in entry else []
         return said + (["paused"] if entry.get("paused") else [])
     if section.name == "calendars":
@@ -155,4 +155,4 @@ def _words(section: Section, entry: Entry) -> list[str]:
     return []
 
 
-_PROMISED = {"first_reply": "first reply", "next_reply": "next reply", "resolution": "resolved"}
+_PROMISED = {"first_reply": "First reply", "next_reply": "next reply", "resolution": "resolved"}

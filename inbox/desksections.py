@@ -186,7 +186,7 @@ def _calendar_groups(tx: Tx) -> list[Group]:
             Field("time_zone", "Time zone", usual="Europe/Berlin", required=True),
         ]),
         Group("Hours", [
-            *(Field(f"hours.{day}", name, usual="closed") for day, name in DAY_NAMES.items()),
+            *(Field(f"hours.{day}", name, usual="closed", short=True) for day, name in DAY_NAMES.items()),
         ], about="As 09:00-17:00; several by commas; past midnight as 22:00-06:00."),
         Group("Holidays and single days", [
             Field("holidays.country", "Public holidays of", usual="none", short=True, help="Two letters, such as DE."),
@@ -278,7 +278,7 @@ def _profile_groups(tx: Tx) -> list[Group]:
     return [
         Group("The profile", [Field("name", "Name", required=True)]),
         Group("At most so many at once", [
-            *(Field(f"channels.{name}", label, "number", usual="as the capacity allows", short=True)
+            *(Field(f"channels.{name}", label, "number", usual="no limit", short=True)
               for name, label in kinds.items()),
         ], about="Within the capacity that an agent has."),
         Group("How it comes", [

@@ -192,11 +192,9 @@ def _page(
     hub: Hub, tx: Tx, who: Viewer, row: WebhookEndpoint | None, typed: dict[str, Any],
     refused: EndpointRefused | None = None, *, secret: str = "",
 ) -> ResponseReturnValue:  # fmt: skip
-    groups: dict[str, list[str]] = {}
-    for each in sorted(TYPES):
-        groups.setdefault(each.partition(".")[0].replace("_", " "), []).append(each)
     shown: dict[str, Any] = {
-        "screen": screen(hub, tx, who, Place(VIEW)), "row": row, "typed": typed, "secret": secret, "types": groups,
+        "screen": screen(hub, tx, who, Place(VIEW)), "row": row, "typed": typed, "secret": secret,
+        "types": sorted(TYPES),
         "errors": {refused.field: refused.sentence} if refused else {},
     }  # fmt: skip
     shown |= _log(tx, who, row.id or 0) if row else {}

@@ -228,7 +228,7 @@ def test_a_calendar_says_when_it_is_open_and_is_kept_by_its_queues(desk: Desk, i
     page = ines.page(f"{SETTINGS}/calendars/{number}/remove")
     assert "which queue 'Shipping' keeps to" in words(page, ".odd")[0] and not page.css("main button.primary")
     assert save(ines, f"{SETTINGS}/calendars/{number}", name="shop hours").status_code == 303
-    assert "first reply 30m · shop hours" in words(ines.page(f"{SETTINGS}/queues"), ".card-row p")
+    assert "First reply 30m · shop hours" in words(ines.page(f"{SETTINGS}/queues"), ".card-row p")
 
 
 def test_a_skill_is_named_and_goes_only_when_no_rule_asks_for_it(desk: Desk, ines: Browser) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from playwright.sync_api import Page
 
 from hub.desk import apply, read
+from hub.endpoints import add_endpoint, send_test
+from hub.tags import tag
 from storage.access import SYSTEM
 from tests.browser.room import PASSWORD
 from tests.desk import Desk
@@ -26,6 +28,10 @@ def settings_pages(desk: Desk, address: str) -> dict[str, Callable[[Page], objec
     """What to show, in an order in which each starts where the one before ended."""
     with desk.hub.store.write() as tx:
         apply(tx, SYSTEM, read(MORE))
+        hook = add_endpoint(tx, desk.ines, name="crm", url="https://crm.example.com/hooks", events=["message.received"])
+        send_test(tx, desk.ines, hook.id or 0)
+        for number, names in enumerate(("vip, returns", "returns", "wholesale"), 1):
+            tag(tx, desk.ines, number, names)
     desk.hub.look_again()
     base = f"{address}/inbox/settings"
 
@@ -86,4 +92,9 @@ def settings_pages(desk: Desk, address: str) -> dict[str, Callable[[Page], objec
         "calendar": opened("calendars", "office"),
         "skills": lambda page: page.goto(f"{base}/skills"),
         "profile": opened("profiles", "Front line"),
+        "webhooks": lambda page: page.goto(f"{base}/webhooks"),
+        "webhook": lambda page: (page.goto(f"{base}/webhooks"), page.click(".rule-name")),
+        "tags": lambda page: page.goto(f"{base}/tags"),
+        "tag-looked": lambda page: (page.goto(f"{base}/tags"), page.click(".rule-name"), page.click("main .primary")),
+        "first-steps": lambda page: page.goto(f"{base}/start"),
     }
