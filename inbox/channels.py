@@ -31,6 +31,10 @@ from storage.desk import ChannelAccount
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SETTING = re.compile(r"[a-z][a-z_]*")
+_OF_A_TEST = {  # what goes round with its steps
+    "code": re.compile(r"swy-[0-9a-f]{1,20}"), "after": re.compile(r"[0-9]{1,15}"), "at": re.compile(r"[0-9]{1,2}"),
+    "began": re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?"),
+}  # fmt: skip
 
 
 def register(blueprint: Blueprint) -> None:
@@ -147,12 +151,10 @@ def test_step(number: int) -> ResponseReturnValue:
     """The next step of a test under way."""
     hub, who = admin()
     opened = channeltest.opened_for_test(hub, who.actor, number)
-    given = request.form
-    try:
-        begun = ChannelTest(given.get("code", "")[:40], int(given.get("after", "")[:15]), float(given.get("began", "")))
-        at = int(given.get("at", "")[:3])
-    except ValueError:
-        raise Conflict("This test is too old: begin it anew.") from None
+    given = {name: request.form.get(name, "") for name in _OF_A_TEST}
+    if not all(form.fullmatch(given[name]) for name, form in _OF_A_TEST.items()):
+        raise Conflict("This is no test that was begun here: begin one.")
+    begun, at = ChannelTest(given["code"], int(given["after"]), float(given["began"])), int(given["at"])
     return _steps(hub, number, begun, [channeltest.take_step(hub, opened, begun, at)], at)
 
 

@@ -324,6 +324,14 @@ def test_a_channel_is_switched_off_and_on_again(desk: Desk, ines: Browser) -> No
     assert ines.get(f"{CHANNELS}/4711").status_code == 404
 
 
+@pytest.mark.parametrize("wrong", [{"began": "nan"}, {"began": "1e308"}, {"at": "-1"}, {"after": "x"}, {"code": "%"}])
+def test_a_test_that_was_never_begun_is_refused(desk: Desk, ines: Browser, wrong: dict[str, Any]) -> None:
+    ines.page(CHANNELS)
+    fields = {"code": "swy-1", "after": "0", "began": "1764000000.5", "at": "0"} | wrong
+    answer = ines.post(f"{CHANNELS}/{row(desk, 'shop-chat').id}/test/step", **fields)
+    assert answer.status_code == 409 and "begin one" in answer.text
+
+
 def test_channels_are_an_admins_matter(desk: Desk, jonas: Browser) -> None:
     for path in ("", "/new", "/new/email", "/1"):
         assert jonas.get(f"{CHANNELS}{path}").status_code == 403
