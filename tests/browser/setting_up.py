@@ -24,8 +24,8 @@ profiles:
 """
 
 
-def settings_pages(desk: Desk, address: str) -> dict[str, Callable[[Page], object]]:
-    """What to show, in an order in which each starts where the one before ended."""
+def furnish_settings(desk: Desk) -> None:
+    """A calendar, a profile, a webhook with something on its way, and tags."""
     with desk.hub.store.write() as tx:
         apply(tx, SYSTEM, read(MORE))
         hook = add_endpoint(tx, desk.ines, name="crm", url="https://crm.example.com/hooks", events=["message.received"])
@@ -33,6 +33,11 @@ def settings_pages(desk: Desk, address: str) -> dict[str, Callable[[Page], objec
         for number, names in enumerate(("vip, returns", "returns", "wholesale"), 1):
             tag(tx, desk.ines, number, names)
     desk.hub.look_again()
+
+
+def settings_pages(desk: Desk, address: str) -> dict[str, Callable[[Page], object]]:
+    """What to show, in an order in which each starts where the one before ended."""
+    furnish_settings(desk)
     base = f"{address}/inbox/settings"
 
     def signed_in(page: Page) -> None:
