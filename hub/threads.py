@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -21,7 +22,8 @@ FREE_FORM = ("sms", "whatsapp", "chat", "slack")  # kinds whose senders can't na
 # Read under the row's lock; whether there is work is asked after it (`hub.intake`): a conversation that is resolved
 # meanwhile would else be heard as open, without work that anybody is matched to.
 STATE = (
-    "SELECT v.id, v.state, v.last_at, c.person_id, v.waiting_since IS NOT NULL FROM conversation v "
+    "SELECT v.id, v.state, v.last_at, c.person_id, v.waiting_since IS NOT NULL, v.merged_into_id, "
+    "v.divided FROM conversation v "
     "JOIN contact c ON c.id = v.contact_id WHERE c.erased_at IS NULL AND "
 )
 THAT = "v.id = ?"
@@ -34,6 +36,10 @@ BY_REFERENCE = (
     f"ON c.id = v.contact_id WHERE m.external_id = ? AND {TAKES_PART} ORDER BY m.id DESC LIMIT 1"
 )
 BY_NUMBER = f"SELECT v.id FROM conversation v JOIN contact c ON c.id = v.contact_id WHERE v.id = ? AND {TAKES_PART}"
+PARTED = (
+    "SELECT m.conversation_id FROM message m JOIN conversation_move s ON s.to_id = m.conversation_id "
+    "WHERE s.from_id = ? AND s.kind = 'split' AND m.external_id = ? ORDER BY m.id DESC LIMIT 1"
+)
 NUMBER = re.compile(r"\[#([1-9][0-9]{0,14})\]")  # a ticket number in a subject
 NUMBERS = 3
 # Mails overtake one another: greylisting holds the first one up and not its answer. Only the newest open conversations
@@ -56,6 +62,7 @@ class Thread:
     person_id: int
     age: timedelta  # since anything last happened in it
     waits: bool = False  # the customer has the last word
+    divided: bool = False  # some of its messages are in conversations that were parted from it
 
 
 def thread(tx: Tx, person_id: int, inbound: Inbound, kind: str, signed: tuple[int, ...]) -> Thread | None:
@@ -70,6 +77,8 @@ def thread(tx: Tx, person_id: int, inbound: Inbound, kind: str, signed: tuple[in
     address = point.value if point.kind == "email" and point.strength >= Strength.MAIL else ""
     for conversation_id in signed:
         found = _look(tx, THAT, conversation_id, "signed reference")
+        if found and found.divided:
+            found = _parted(tx, found, inbound.references) or found
         if found and (found.person_id == person_id or found.age < STRANGERS_FOR):
             return found
         if found and address and is_participant(tx, conversation_id, address):
@@ -87,6 +96,15 @@ def thread(tx: Tx, person_id: int, inbound: Inbound, kind: str, signed: tuple[in
     if latest is None or latest.age >= (REOPENS_FOR if latest.state == "resolved" else OPEN_FOR):
         return None
     return replace(latest, why="conversation resolved within a day") if latest.state == "resolved" else latest
+
+
+def _parted(tx: Tx, old: Thread, references: Sequence[str]) -> Thread | None:
+    """Where the message is now that this answers, when it was parted from the conversation that its token names."""
+    for reference in references:
+        row = tx.sql(PARTED, old.conversation_id, reference).fetchone()
+        if row is not None:
+            return _look(tx, THAT, row[0], old.why)
+    return None
 
 
 def _numbered(tx: Tx, person_id: int, address: str, subject: str) -> Thread | None:
@@ -112,4 +130,6 @@ def _look(tx: Tx, which: str, value: int, why: str) -> Thread | None:
         return None
     if tx.hold("conversation", row[0]):
         return _look(tx, which, value, why)
-    return Thread(row[0], row[1], why, row[3], tx.now - (moment(row[2]) or tx.now), bool(row[4]))
+    if row[5] is not None:  # merged: all of it is there now
+        return _look(tx, THAT, row[5], why)
+    return Thread(row[0], row[1], why, row[3], tx.now - (moment(row[2]) or tx.now), bool(row[4]), bool(row[6]))

@@ -9,7 +9,7 @@ from datetime import datetime
 from flask import Blueprint, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from hub import lifecycle, tags
+from hub import lifecycle, moves, tags
 from hub.contacts import merge as merge_people
 from hub.contacts import unmerge as unmerge_people
 from hub.macros import Back
@@ -44,6 +44,7 @@ def register(blueprint: Blueprint) -> None:
         blueprint.add_url_rule(f"/inbox/c/<int:number>/{name}", f"{name}_form", view, methods=["POST"])
     blueprint.add_url_rule("/inbox/offers/<int:number>/accept", view_func=accept, methods=["POST"])
     blueprint.add_url_rule("/inbox/offers/<int:number>/decline", view_func=decline, methods=["POST"])
+    blueprint.add_url_rule("/inbox/moves/<int:number>/undo", view_func=undo_move, methods=["POST"])
     blueprint.add_url_rule("/inbox/next", view_func=take_next, methods=["POST"])
     blueprint.add_url_rule("/inbox/status", view_func=status, methods=["POST"])
     blueprint.add_url_rule("/inbox/wrap-up/end", view_func=wrapped_up, methods=["POST"])
@@ -197,6 +198,35 @@ def unmerge(number: int) -> ResponseReturnValue:
             raise NotFound(f"There is no merge {merge_id}.")
         unmerge_people(tx, who.actor, merge_id)
     return changed(number, Toast("Two persons again."))
+
+
+@verb
+def split(number: int) -> ResponseReturnValue:
+    """A message and all after it become a conversation of their own, which opens."""
+    who, message = viewer(), _number("message")
+    with hub_here().store.write() as tx:
+        move = moves.split(tx, who.actor, number, message)
+    undo = Toast("A conversation of its own now.", undo=f"/inbox/moves/{move.id}/undo", seconds=10)
+    return changed(move.to_id, undo, moved=True)
+
+
+@verb
+def join(number: int) -> ResponseReturnValue:
+    """Bring everything of another conversation of the same person into this one."""
+    who, other = viewer(), _number("other")
+    with hub_here().store.write() as tx:
+        move = moves.merge(tx, who.actor, number, other)
+    undo = Toast("One conversation now.", undo=f"/inbox/moves/{move.id}/undo", seconds=10)
+    return changed(number, undo, moved=True)
+
+
+def undo_move(number: int) -> ResponseReturnValue:
+    """Take a division or merge back."""
+    who = viewer()
+    with hub_here().store.write() as tx:
+        move = moves.undo(tx, who.actor, number)
+        kept = move.from_id if move.kind == "split" else move.to_id
+    return changed(kept, Toast("As it was before."), moved=True)
 
 
 @verb

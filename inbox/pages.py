@@ -95,6 +95,8 @@ def conversation_page(number: int) -> ResponseReturnValue:
     where = Place(request.args.get("view", "all"), number, request.args.get("q", "")[:500])
     with hub.store.read() as tx:
         found = conversation_for(tx, who.actor, number)
+        if found.merged_into_id is not None:
+            return redirect(replace(where, open_id=None).link(found.merged_into_id))
         if before.isdecimal() and wants_fragment():
             opened = open_conversation(hub, tx, who, number, before=int(before[:18]))
             return fragment("inbox/_timeline.html", open=opened, place=where, who=who, now=tx.now)

@@ -151,7 +151,12 @@ def conversations_of(tx: Tx, who: Viewer, person_id: int, without: int) -> list[
     records = select(Contact.id).where(Contact.person_id == person_id)
     query = (
         select(Conversation)
-        .where(visible(who.actor), col(Conversation.contact_id).in_(records), Conversation.id != without)
+        .where(
+            visible(who.actor),
+            col(Conversation.contact_id).in_(records),
+            Conversation.id != without,
+            col(Conversation.merged_into_id).is_(None),
+        )
         .order_by(col(Conversation.last_at).desc())
         .limit(100)
     )

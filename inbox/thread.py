@@ -59,6 +59,9 @@ TOLD = (
     *MISSED,
     "ConversationTagged",
     "ConversationUntagged",
+    "ConversationSplit",
+    "ConversationsMerged",
+    "ConversationsParted",
     "MacroRun",
     "ReplyHeld",
     "AutomationHeld",
@@ -71,6 +74,11 @@ TOLD = (
     "TransferQuestioned",
     "LadderStepTaken",
 )
+MOVED = {
+    "ConversationSplit": "made what came after this a conversation of its own:",
+    "ConversationsMerged": "merged another conversation into it:",
+    "ConversationsParted": "took a merge back and parted it from",
+}
 VIA = {
     "offer": "accepted the ring",
     "auto": "got it automatically",
@@ -166,6 +174,7 @@ class Thread:
     unread_from: int
     earlier: int = 0  # the oldest message shown, when there are older ones
     channels: list[str] = field(default_factory=list)
+    first: int = 0  # the message that it began with, if that is shown
 
 
 def thread(tx: Tx, who: Viewer, conversation: Conversation, *, before: int | None = None) -> Thread:
@@ -183,7 +192,8 @@ def thread(tx: Tx, who: Viewer, conversation: Conversation, *, before: int | Non
     entries.sort(key=lambda entry: (entry.at, isinstance(entry, Event), int(entry.key[1:])))
     unread = next((m.id or 0 for m in messages if m.kind == "inbound" and (m.id or 0) > read), 0)
     channels = list(dict.fromkeys(m.channel for m in messages if m.channel))
-    return Thread(entries, unread if read else 0, messages[0].id or 0 if earlier else 0, channels)
+    return Thread(entries, unread if read else 0, messages[0].id or 0 if earlier else 0, channels,
+                  0 if earlier or not messages else messages[0].id or 0)  # fmt: skip
 
 
 def note_reading(tx: Tx, who: Viewer, conversation_id: int, message_id: int) -> None:
@@ -349,6 +359,8 @@ def _event(row: FactRow, who: Viewer, agents: dict[int, str], traces: dict[int |
         case "ConversationTagged" | "ConversationUntagged":
             verb = "tagged it" if row.name == "ConversationTagged" else "took off"
             return event("tag", by, f"{verb} {', '.join(data['tags'])}")
+        case "ConversationSplit" | "ConversationsMerged" | "ConversationsParted":
+            return event("merge", by, f"{MOVED[row.name]} #{data['other_id']}")
         case "MacroRun":
             return event("bolt", by, f"ran the macro “{data['macro']}”")
         case "ReplyHeld":

@@ -51,6 +51,8 @@ class Conversation(SQLModel, table=True):
     last_inbound_id: int = Field(default=0, sa_type=BigId)
     preview: str = ""
     message_count: int = 0
+    merged_into_id: int | None = Field(default=None, sa_type=BigId)  # where all of it is now: see hub/moves.py
+    divided: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})  # some of it is elsewhere
     created_at: datetime = utc()
 
 

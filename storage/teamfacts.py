@@ -42,3 +42,33 @@ class AgentMentioned(Fact):
     message_id: int
     agent_id: int
     by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationSplit(Fact):
+    """The end of a conversation is one of its own now, `other_id`; `move_id` undoes it."""
+
+    conversation_id: int
+    other_id: int
+    move_id: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationsMerged(Fact):
+    """All of another conversation, `other_id`, came into this one; `move_id` undoes it."""
+
+    conversation_id: int
+    other_id: int
+    move_id: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationsParted(Fact):
+    """A merge of conversations was taken back: `other_id` has its own messages again."""
+
+    conversation_id: int
+    other_id: int
+    move_id: int
+    by: str

@@ -78,7 +78,8 @@ INBOX: dict[str, str] = {
         ("typed", "views", "view_counts", "view_new", "view_form", "view_one", "view_delete", "view_delete_form"), ANY),
     **dict.fromkeys(
         ("attach", "claim_form", "reopen_form", "resolve_form", "send", "snooze_form", "wake_form", "try_again", "undo",
-         "take_next", "accept", "decline", "run_macro", "tag_form", "untag_form", "now"), ANSWER),
+         "take_next", "split_form", "join_form", "undo_move",
+         "accept", "decline", "run_macro", "tag_form", "untag_form", "now"), ANSWER),
     **dict.fromkeys(("assign_form", "release_form", "transfer_form", "bulk"), EITHER),
     **dict.fromkeys(("allow_form", "merge_form", "unmerge_form", "details", "details_form", "contact_note",
                      "contact_note_form", "contact_note_drop", "consent", "consent_form", "block_form"), CONTACTS),
@@ -191,7 +192,7 @@ FORM: dict[str, Any] = {
     "agent": "2", "queue": "3", "until": "later", "identity": "1", "merge": "1", "other": "2", "person": "2",
     "name": "Mara", "text": "Hello", "reply": "Hello", "kind": "reply", "channel": "1:1", "status": "away", "to": "up",
     "seen": "1", "version": "0", "do": "release", "reason": "because", "on": "1", "wanted": "0", "email": "x@y.example",
-    "label": "Tier", "purpose": "marketing", "source": "told us", "note": "1",
+    "label": "Tier", "message": "1", "purpose": "marketing", "source": "told us", "note": "1",
     "role": "agent", "capacity": "100", "allow": "answer", "run": "1", "tag": "urgent",
 }  # fmt: skip
 

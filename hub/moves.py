@@ -1,0 +1,233 @@
+"""Dividing a conversation at a message, and making two of one person one; both taken back.
+
+Only messages move, as they are: what answers one of them finds the conversation in which it is now, also by the
+signed reference that names the old one (`hub.threads`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from sqlmodel import col, select
+
+from hub.arrivals import arrival_again
+from hub.lifecycle import reopen, resolve, wake
+from hub.macros import Back, take_back
+from hub.tags import tag
+from routing.locks import held, hold
+from routing.parking import follow_parking
+from routing.sla import follow_conversation
+from routing.work import claim, enqueue
+from storage import Tx
+from storage.access import ANSWER, SYSTEM, Actor, Conflict, NotFound, conversation_for
+from storage.columns import moment
+from storage.conversations import Conversation, Draft, Message
+from storage.facts import ConversationOpened
+from storage.moves import ConversationMove
+from storage.people import Contact
+from storage.tags import tags_of
+from storage.teamfacts import ConversationsMerged, ConversationsParted, ConversationSplit
+
+WAITED = (
+    "SELECT min(created_at) FROM message WHERE conversation_id = ? AND kind = 'inbound' AND automatic = '' "
+    "AND id > COALESCE((SELECT max(id) FROM message WHERE conversation_id = ? AND kind = 'outbound' "
+    "AND automatic = '' AND state <> 'draft'), 0)"
+)
+SHARED = (  # what belongs to a conversation as a whole goes along with both parts
+    "INSERT INTO participant(conversation_id, address, name, how, contact_id, created_at) "
+    "SELECT ?, address, name, how, contact_id, created_at FROM participant WHERE conversation_id = ? "
+    "ON CONFLICT (conversation_id, address) DO NOTHING"
+)
+READ = (
+    "INSERT INTO reading(agent_id, conversation_id, message_id, at) SELECT agent_id, ?, message_id, at FROM reading "
+    "WHERE conversation_id = ? ON CONFLICT (agent_id, conversation_id) DO NOTHING"
+)
+
+
+def split(tx: Tx, actor: Actor, conversation_id: int, message_id: int) -> ConversationMove:
+    """A message and all after it become a conversation of their own, which is new work.
+
+    Whoever has the old one has the new one as well, if there is room. Raises NotFound, and Conflict for the first.
+    """
+    actor.must(ANSWER)
+    source = held(tx, actor, conversation_id)
+    query = select(Message).where(Message.conversation_id == conversation_id).order_by(col(Message.id))
+    messages = list(tx.exec(query))
+    moving = [each for each in messages if (each.id or 0) >= message_id]
+    if not any(each.id == message_id for each in moving):
+        raise NotFound(f"There is no message {message_id} in this conversation.")
+    if len(moving) == len(messages):
+        raise Conflict("This is the first message: there is nothing to part it from.")
+    written = next((each for each in moving if each.kind == "inbound"), None)
+    first = written or moving[0]
+    fresh = Conversation(
+        contact_id=written.contact_id if written and written.contact_id else source.contact_id,
+        subject=first.subject or " ".join(first.visible_text.split())[:100] or source.subject,
+        channel=source.channel, last_at=tx.now, created_at=tx.now,
+    )  # fmt: skip
+    tx.add(fresh)
+    tx.flush()
+    number = fresh.id or 0
+    tx.emit(ConversationOpened(number, fresh.contact_id, fresh.channel, by=actor.by))
+    move = _moved(tx, actor, "split", conversation_id, number, [each.id or 0 for each in moving])
+    tx.sql(SHARED, number, conversation_id)
+    tx.sql(READ, number, conversation_id)
+    source.divided = True
+    tx.add(source)
+    mine = source.assignee_id is not None and source.assignee_id == actor.agent_id and source.state != "resolved"
+    recount(tx, source)
+    recount(tx, fresh)
+    enqueue(tx, arrival_again(tx, fresh))
+    if mine:
+        with suppress(Conflict):  # no room: it waits in its queue like anything else
+            claim(tx, actor, number)
+    _follow(tx, conversation_id)
+    tx.emit(ConversationSplit(conversation_id, number, move.id or 0, by=actor.by))
+    return move
+
+
+def merge(tx: Tx, actor: Actor, survivor_id: int, other_id: int) -> ConversationMove:
+    """Everything of another conversation of the same person comes into this one; the other one is empty and resolved.
+
+    Raises NotFound, and Conflict where they are different people's or one is merged already.
+    """
+    actor.must(ANSWER)
+    if survivor_id == other_id:
+        raise Conflict("Choose another conversation to merge with this one.")
+    hold(tx, [survivor_id, other_id])
+    survivor, other = (conversation_for(tx, actor, number) for number in (survivor_id, other_id))
+    for row in (survivor, other):
+        tx.refresh(row)
+        if row.merged_into_id is not None:
+            raise Conflict(f"Conversation {row.id} is merged into {row.merged_into_id} already.")
+    if _person(tx, survivor) != _person(tx, other):
+        raise Conflict("They are of different people: if those are one, merge the people first.")
+    before, open_ = Back.of(other), other.state != "resolved"
+    resolve(tx, SYSTEM, other_id)
+    messages = list(tx.exec(select(Message.id).where(Message.conversation_id == other_id).order_by(col(Message.id))))
+    move = _moved(tx, actor, "merge", other_id, survivor_id, [number or 0 for number in messages])
+    move.before = before.as_dict()
+    tx.sql(SHARED, survivor_id, other_id)
+    _move_drafts(tx, other_id, survivor_id)
+    tag(tx, actor, survivor_id, tags_of(tx, [other_id]).get(other_id, []))
+    other.merged_into_id = survivor_id
+    tx.add_all((other, move))
+    recount(tx, other)
+    recount(tx, survivor)
+    if open_ and survivor.state == "resolved":
+        reopen(tx, actor, survivor_id, "an open conversation was merged into it")
+    elif open_ and survivor.state == "snoozed":
+        wake(tx, actor, survivor_id, "an open conversation was merged into it")
+    recount(tx, survivor)
+    _follow(tx, survivor_id)
+    tx.emit(ConversationsMerged(survivor_id, other_id, move.id or 0, by=actor.by))
+    return move
+
+
+def undo(tx: Tx, actor: Actor, move_id: int) -> ConversationMove:
+    """Take a division or merge back: what moved goes back to where it came from, what came since stays.
+
+    A conversation that was merged is again as it was, with its owner if there is room. Raises NotFound and Conflict.
+    """
+    actor.must(ANSWER)
+    move = tx.get(ConversationMove, move_id)
+    if move is None:
+        raise NotFound(f"There is no move {move_id}.")
+    hold(tx, [move.from_id, move.to_id])
+    tx.refresh(move)
+    source, target = (_row(tx, actor, number, move) for number in (move.from_id, move.to_id))
+    if move.undone_at is not None:
+        raise Conflict("This was taken back already.")
+    if target.merged_into_id is not None or (move.kind == "split" and source.merged_into_id is not None):
+        raise Conflict("It was merged again later; take that back first.")
+    move.undone_at = tx.now
+    tx.add(move)
+    if move.kind == "split":
+        merge(tx, actor, move.from_id, move.to_id)
+        return move
+    source.merged_into_id = None
+    tx.add(source)
+    tx.flush()
+    _carry(tx, move.moved, move.to_id, move.from_id)
+    recount(tx, source)
+    recount(tx, target)
+    take_back(tx, actor, Back(**move.before))
+    recount(tx, source)
+    _follow(tx, move.from_id)
+    _follow(tx, move.to_id)
+    tx.emit(ConversationsParted(move.to_id, move.from_id, move_id, by=actor.by))
+    return move
+
+
+def recount(tx: Tx, conversation: Conversation) -> None:
+    """Say of a conversation again what its messages say."""
+    number = conversation.id or 0
+    tx.flush()
+    rows = select(Message).where(Message.conversation_id == number, Message.state != "draft")
+    messages = list(tx.exec(rows.order_by(col(Message.id))))
+    inbound = [each for each in messages if each.kind == "inbound"]
+    spoken = [each for each in messages if each.kind != "note"]
+    conversation.message_count = len(messages)
+    conversation.last_message_id = messages[-1].id or 0 if messages else 0
+    conversation.last_inbound_id = inbound[-1].id or 0 if inbound else 0
+    conversation.preview = " ".join((spoken[-1].visible_text if spoken else "").split())[:140]
+    if messages:
+        conversation.last_at = messages[-1].created_at
+    if inbound:
+        conversation.channel = inbound[-1].channel
+    row = tx.sql(WAITED, number, number).fetchone() if conversation.state != "resolved" else None
+    conversation.waiting_since = moment(row[0]) if row else None
+    tx.add(conversation)
+    tx.flush()
+
+
+def _moved(tx: Tx, actor: Actor, kind: str, from_id: int, to_id: int, messages: Sequence[int]) -> ConversationMove:
+    _carry(tx, messages, from_id, to_id)
+    move = ConversationMove(kind=kind, from_id=from_id, to_id=to_id, moved=list(messages), by=actor.by, at=tx.now)
+    tx.add(move)
+    tx.flush()
+    return move
+
+
+def _carry(tx: Tx, messages: Sequence[int], from_id: int, to_id: int) -> None:
+    """Those that are still there; who was named in them is named there."""
+    for number in messages:
+        tx.sql("UPDATE message SET conversation_id = ? WHERE id = ? AND conversation_id = ?", to_id, number, from_id)
+        tx.sql("UPDATE mention SET conversation_id = ? WHERE message_id = ?", to_id, number)
+    tx.expire_all()
+
+
+def _move_drafts(tx: Tx, from_id: int, to_id: int) -> None:
+    """Nothing that was typed is lost: where both have a draft, the other's words come behind, as plain text."""
+    for draft in list(tx.exec(select(Draft).where(Draft.conversation_id == from_id))):
+        there = tx.get(Draft, (draft.agent_id, to_id, draft.kind))
+        values = draft.model_dump() | {"conversation_id": to_id}
+        tx.delete(draft)
+        tx.flush()
+        if there is None:
+            tx.add(Draft(**values))
+        else:
+            there.text, there.html = f"{there.text}\n\n{draft.text}".strip(), ""
+            there.files = [*there.files, *draft.files]
+            there.saved_at = tx.now
+            tx.add(there)
+        tx.flush()
+
+
+def _follow(tx: Tx, conversation_id: int) -> None:
+    follow_conversation(tx, conversation_id)
+    follow_parking(tx, conversation_id)
+
+
+def _person(tx: Tx, conversation: Conversation) -> int:
+    contact = tx.get_one(Contact, conversation.contact_id)
+    return contact.person_id or contact.id or 0
+
+
+def _row(tx: Tx, actor: Actor, number: int, move: ConversationMove) -> Conversation:
+    """A conversation of a move: who may see the one that it was merged into may bring the other one back."""
+    seen = conversation_for(tx, actor, move.to_id)
+    row = seen if number == move.to_id else tx.get_one(Conversation, number)
+    tx.refresh(row)
+    return row

@@ -1,0 +1,238 @@
+"""Mara's conversations divided and merged: what answers a message finds it where it is, and all of it is taken back."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+from selectolax.lexbor import LexborHTMLParser as Page
+from sqlmodel import col, select
+
+from hub import moves
+from hub.contacts import merge as merge_people
+from hub.lifecycle import resolve
+from hub.replies import reply
+from hub.tags import tag
+from routing.work import claim
+from storage import Tx
+from storage.access import Conflict, NotFound
+from storage.conversations import Conversation, Draft, Message
+from storage.facts import FactRow
+from storage.tags import tags_of
+from tests.browser.room import Browser, attr, words
+from tests.browser.scene import available
+from tests.desk import Desk
+
+pytestmark = pytest.mark.usefixtures("nothing_missed_by_the_router")
+
+
+def conversation(desk: Desk, number: int) -> Conversation:
+    with desk.hub.store.read() as tx:
+        return tx.get_one(Conversation, number)
+
+
+def answer(desk: Desk, number: int, text: str = "On its way") -> Message:
+    with desk.hub.store.write() as tx:
+        return reply(tx, desk.jonas, number, text=text, tokens=desk.hub.tokens, undo_seconds=0)
+
+
+def two_matters(desk: Desk) -> tuple[int, Message, Message]:
+    """A lamp and its answer, then an invoice and its answer, all in one mail thread that Jonas has."""
+    available(desk, desk.jonas)
+    number = desk.mail("Order", "Where is my lamp?").conversation_id or 0
+    with desk.hub.store.write() as tx:
+        claim(tx, desk.jonas, number)
+    first = answer(desk, number)
+    desk.clock.forward(minutes=5)
+    asked = desk.mail("Re: Order", "And the invoice?", answers=first.external_id)
+    assert asked.conversation_id == number
+    second = answer(desk, number, "Attached")
+    desk.clock.forward(minutes=5)
+    return number, first, second
+
+
+def split_at(desk: Desk, number: int, message: Message, before: int = 1) -> int:
+    """From the customer's message before an answer on."""
+    with desk.hub.store.write() as tx:
+        return moves.split(tx, desk.jonas, number, (message.id or 0) - before).to_id
+
+
+def test_what_comes_after_a_message_is_a_conversation_of_its_own(desk: Desk) -> None:
+    number, _, second = two_matters(desk)
+    fresh = split_at(desk, number, second)
+    assert [each.text for each in desk.messages(number)] == ["Where is my lamp?\n", "On its way"]
+    assert [each.text for each in desk.messages(fresh)] == ["And the invoice?\n", "Attached"]
+    old, new = conversation(desk, number), conversation(desk, fresh)
+    assert (old.message_count, new.message_count, old.preview, new.preview) == (2, 2, "On its way", "Attached")
+    assert (new.subject, new.contact_id, new.state, new.assignee_id) == (
+        "Re: Order", old.contact_id, "open", desk.jonas.agent_id,
+    )  # fmt: skip
+    assert old.assignee_id == desk.jonas.agent_id and new.last_inbound_id == desk.messages(fresh)[0].id
+
+
+def test_an_answer_to_a_message_that_moved_lands_where_it_is_now(desk: Desk) -> None:
+    number, first, second = two_matters(desk)
+    fresh = split_at(desk, number, second)
+    later = answer(desk, fresh, "Anything else?")
+    for answered, where in ((second, fresh), (first, number), (later, fresh)):
+        assert desk.mail("Re: Order", "Thanks", answers=answered.external_id).conversation_id == where
+    assert desk.mail(f"Re: [#{number}] Order", "By number").conversation_id == number
+
+
+def test_splitting_is_taken_back_with_what_came_since(desk: Desk) -> None:
+    number, _, second = two_matters(desk)
+    before = conversation(desk, number)
+    fresh = split_at(desk, number, second)
+    with desk.hub.store.write() as tx:
+        moves.undo(tx, desk.jonas, 1)
+    after = conversation(desk, number)
+    assert [each.text for each in desk.messages(number)][2:] == ["And the invoice?\n", "Attached"]
+    assert after.model_dump(exclude={"divided", "due_at"}) == before.model_dump(exclude={"divided", "due_at"})
+    assert (conversation(desk, fresh).merged_into_id, conversation(desk, fresh).state) == (number, "resolved")
+    assert desk.mail("Re: Order", "Thanks", answers=second.external_id).conversation_id == number
+    with desk.hub.store.write() as tx, pytest.raises(Conflict, match="taken back already"):
+        moves.undo(tx, desk.jonas, 1)
+
+
+def test_the_first_message_and_one_from_elsewhere_are_no_place_to_split(desk: Desk) -> None:
+    number, first, _ = two_matters(desk)
+    other = desk.text("Hello", sender="+46701740699")
+    with desk.hub.store.write() as tx:
+        with pytest.raises(Conflict, match="nothing to part it from"):
+            moves.split(tx, desk.jonas, number, (first.id or 0) - 1)
+        for missing in (other.message_id or 0, 99_999):
+            with pytest.raises(NotFound):
+                moves.split(tx, desk.jonas, number, missing)
+
+
+def test_a_guest_s_matter_becomes_theirs(desk: Desk) -> None:
+    number = desk.mail("Order", "Where is my lamp?").conversation_id or 0
+    sent = answer(desk, number)
+    guest = desk.mail("Re: Order", "Mine, too", sender="Eve <eve@friends.example>", answers=sent.external_id)
+    with desk.hub.store.write() as tx:
+        move = moves.split(tx, desk.jonas, number, guest.message_id or 0)
+    assert conversation(desk, move.to_id).contact_id == guest.contact_id
+    assert conversation(desk, move.to_id).waiting_since is not None and conversation(desk, number).waiting_since is None
+
+
+def pair(desk: Desk) -> tuple[int, int]:
+    """Mara's text that Jonas has, and a mail of hers that waits."""
+    available(desk, desk.jonas)
+    mine = desk.text("Where is my lamp?")
+    with desk.hub.store.write() as tx:
+        claim(tx, desk.jonas, mine.conversation_id or 0)
+    desk.clock.forward(minutes=5)
+    other = desk.mail("Invoice", "It is wrong")
+    with desk.hub.store.write() as tx:
+        merge_people(tx, desk.jonas, mine.contact_id or 0, other.contact_id or 0)
+    return mine.conversation_id or 0, other.conversation_id or 0
+
+
+def test_two_become_one_and_answers_to_both_land_in_it(desk: Desk) -> None:
+    mine, other = pair(desk)
+    sent = answer(desk, mine, "Soon")
+    with desk.hub.store.write() as tx:
+        tag(tx, desk.jonas, other, "invoice")
+        for number, text in ((mine, "Half a"), (other, "sentence")):
+            tx.add(Draft(agent_id=desk.amara.agent_id or 0, conversation_id=number, kind="reply", text=text,
+                         saved_at=tx.now))  # fmt: skip
+        moves.merge(tx, desk.jonas, mine, other)
+        assert tags_of(tx, [mine]) == {mine: ["invoice"]}
+        (draft,) = tx.exec(select(Draft).where(Draft.agent_id == desk.amara.agent_id))
+        assert (draft.conversation_id, draft.text) == (mine, "Half a\n\nsentence")
+    assert [each.text for each in desk.messages(mine)] == ["Where is my lamp?", "It is wrong\n", "Soon"]
+    shell = conversation(desk, other)
+    assert (shell.state, shell.message_count, shell.merged_into_id, shell.assignee_id) == ("resolved", 0, mine, None)
+    assert conversation(desk, mine).message_count == 3
+    assert desk.mail(f"Re: [#{other}] Invoice", "Well?").conversation_id == mine
+    assert desk.text("Hello?").conversation_id == mine
+    assert sent.conversation_id == mine
+
+
+def test_a_merge_is_taken_back_with_owner_and_state(desk: Desk) -> None:
+    mine, other = pair(desk)
+    before = [conversation(desk, number) for number in (mine, other)]
+    with desk.hub.store.write() as tx:
+        moves.merge(tx, desk.jonas, other, mine)
+    assert conversation(desk, mine).state == "resolved"
+    with desk.hub.store.write() as tx:
+        moves.undo(tx, desk.jonas, 1)
+    changing = {"due_at", "queue_id"}
+    after = [conversation(desk, number) for number in (mine, other)]
+    assert [row.model_dump(exclude=changing) for row in after] == [row.model_dump(exclude=changing) for row in before]
+    assert [each.text for each in desk.messages(mine)] == ["Where is my lamp?"]
+    with desk.hub.store.read() as tx:
+        names = [row.name for row in tx.exec(select(FactRow).order_by(col(FactRow.id)))]
+        assert names.count("ConversationsMerged") == names.count("ConversationsParted") == 1
+
+
+def test_an_open_one_opens_the_resolved_one_that_it_comes_into(desk: Desk) -> None:
+    mine, other = pair(desk)
+    with desk.hub.store.write() as tx:
+        resolve(tx, desk.jonas, mine)
+        moves.merge(tx, desk.jonas, mine, other)
+    merged = conversation(desk, mine)
+    assert merged.state == "open" and merged.waiting_since is not None
+    desk.route()
+    assert conversation(desk, mine).queue_id is not None
+
+
+def test_what_is_not_one_person_s_or_merged_already_is_refused(desk: Desk) -> None:
+    mine, other = pair(desk)
+    stranger = desk.text("Hello", sender="+46701740699").conversation_id or 0
+    with desk.hub.store.write() as tx:
+        with pytest.raises(Conflict, match="different people"):
+            moves.merge(tx, desk.jonas, mine, stranger)
+        with pytest.raises(Conflict, match="another conversation"):
+            moves.merge(tx, desk.jonas, mine, mine)
+        moves.merge(tx, desk.jonas, mine, other)
+        with pytest.raises(Conflict, match="merged into"):
+            moves.merge(tx, desk.jonas, mine, other)
+
+
+def test_jonas_splits_and_merges_on_the_page(app: Flask, jonas: Browser, desk: Desk) -> None:
+    number, _, second = two_matters(desk)
+    page = jonas.page(f"/inbox/c/{number}?view=mine")
+    assert len(page.css(".part")) == 3, "all but the first"
+    at = str((second.id or 0) - 1)
+    done = Page(jonas.post(attr(page, "#split", "hx-post"), hx=True, message=at).text)
+    fresh = desk.conversations()[-1].id or 0
+    assert attr(done, "#thread", "data-id") == str(fresh)
+    assert any(f"#{fresh}" in line for line in words(jonas.page(f"/inbox/c/{number}"), ".event span"))
+    jonas.page(f"/inbox/c/{fresh}")
+    undo = done.css_first(".toast form")
+    assert undo is not None
+    jonas.post(undo.attributes["hx-post"] or "", hx=True)
+    assert jonas.get(f"/inbox/c/{fresh}").location.partition("?")[0] == f"/inbox/c/{number}"
+
+    again = split_at(desk, number, second)
+    about = jonas.page(f"/inbox/c/{number}/about", hx=True)
+    assert attr(about, ".past button[name=other]", "value") == str(again)
+    jonas.page(f"/inbox/c/{number}")
+    jonas.post(f"/inbox/c/{number}/join", hx=True, other=str(again))
+    assert len(desk.messages(number)) == 4
+    assert jonas.post(f"/inbox/c/{number}/join", hx=True, other=str(again)).status_code == 409
+    tomas = Browser(app)
+    tomas.sign_in("tomas@desk.example")
+    for path, values in (("split", {"message": at}), ("join", {"other": str(again)})):
+        assert tomas.post(f"/inbox/c/{number}/{path}", **values).status_code == 404  # type: ignore[arg-type]
+    assert tomas.post("/inbox/moves/1/undo").status_code == 404
+
+
+def desk_conversations(tx: Tx) -> list[int]:
+    return [number or 0 for number in tx.exec(select(Conversation.id).order_by(col(Conversation.id)))]
+
+
+def test_the_router_finds_nothing_wrong_afterwards(desk: Desk) -> None:
+    number, _, second = two_matters(desk)
+    split_at(desk, number, second)
+    with desk.hub.store.write() as tx:
+        moves.undo(tx, desk.jonas, 1)
+    mine, other = pair(desk)
+    with desk.hub.store.write() as tx:
+        moves.merge(tx, desk.jonas, mine, other)
+        moves.undo(tx, desk.jonas, 3)
+    desk.route()
+    with desk.hub.store.write() as tx:
+        for row in desk_conversations(tx):
+            resolve(tx, desk.ines, row)
+    assert desk.agent(desk.jonas).load == 0, "no room is lost on the way"
