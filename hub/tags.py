@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from sqlmodel import col, func, select
 
@@ -16,6 +17,7 @@ from storage.access import ANSWER, SETTINGS, Actor, Conflict, NotFound
 from storage.facts import ConversationTagged, ConversationUntagged, DeskChanged
 from storage.macros import Macro
 from storage.tags import ConversationTag, Tag, tags_of
+from storage.views import SavedView
 
 MAX_CHARS, MOST = 40, 30  # of one tag; on one conversation
 _GET = "INSERT INTO tag(name) VALUES(?) ON CONFLICT (name) DO NOTHING"
@@ -67,12 +69,13 @@ def untag(tx: Tx, actor: Actor, conversation_id: int, typed: str | Iterable[str]
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A tag, on how many conversations it is, and the macros that put it on or take it off."""
+    """A tag: on how many conversations, in which macros it is, and how many saved views ask for it."""
 
     id: int
     name: str
     conversations: int
     macros: tuple[str, ...] = ()
+    views: int = 0
 
 
 def tags_in_use(tx: Tx, actor: Actor) -> list[Use]:
@@ -92,7 +95,8 @@ def tag_in_use(tx: Tx, actor: Actor, tag_id: int) -> Use:
     if row is None:
         raise NotFound(f"There is no tag {tag_id}.")
     on = tx.exec(select(func.count()).select_from(ConversationTag).where(ConversationTag.tag_id == tag_id)).one()
-    return Use(tag_id, row.name, on, tuple(macro.name for macro in _macros_with(tx, row.name)))
+    views = sum(view.condition != _renamed(view.condition, row.name, "") for view in tx.exec(select(SavedView)))
+    return Use(tag_id, row.name, on, tuple(macro.name for macro in _macros_with(tx, row.name)), views)
 
 
 def named(tx: Tx, typed: str, but: int) -> Use | None:
@@ -102,7 +106,7 @@ def named(tx: Tx, typed: str, but: int) -> Use | None:
 
 
 def rename_tag(tx: Tx, actor: Actor, tag_id: int, typed: str) -> str:
-    """Another name, on conversations and in macros. Where a tag has that name, the two become one.
+    """Another name, on conversations, in macros and in saved views. Where a tag has that name, the two become one.
 
     What was done, in a sentence. Raises Forbidden, NotFound and FieldRefused.
     """
@@ -112,6 +116,9 @@ def rename_tag(tx: Tx, actor: Actor, tag_id: int, typed: str) -> str:
         return "Nothing was changed."
     for macro in _macros_with(tx, before.name):
         _rewrite(tx, macro, before.name, name)
+    for view in tx.exec(select(SavedView)):
+        view.condition = _renamed(view.condition, before.name, name)
+        tx.add(view)
     if other is None:
         tx.sql("UPDATE tag SET name = ? WHERE id = ?", name, tag_id)
     else:
@@ -157,6 +164,20 @@ def _forget(tx: Tx, tag_id: int) -> None:
 def _macros_with(tx: Tx, name: str) -> list[Macro]:
     rows = tx.exec(select(Macro).order_by(col(Macro.name)))
     return [row for row in rows if name in (*row.does.get("tags", ()), *row.does.get("untag", ()))]
+
+
+def _renamed(condition: Any, before: str, name: str) -> Any:
+    """A view's condition that asks for another tag."""
+    if isinstance(condition, list):
+        return [_renamed(each, before, name) for each in condition]
+    if not isinstance(condition, dict):
+        return condition
+    if condition.get("field") == "tag":
+        value = condition.get("value")
+        if isinstance(value, list):
+            return {**condition, "value": list(dict.fromkeys(name if each == before else each for each in value))}
+        return {**condition, "value": name} if value == before else condition
+    return {key: _renamed(inner, before, name) for key, inner in condition.items()}
 
 
 def _rewrite(tx: Tx, macro: Macro, name: str, instead: str | None) -> None:

@@ -6,15 +6,17 @@ import pytest
 from selectolax.lexbor import LexborHTMLParser as Page
 from sqlmodel import select
 
-from hub import macros
+from hub import macros, views
 from hub.macros import Does
 from hub.tags import tag
 from storage.macros import Macro
 from storage.tags import Tag, tags_of
+from storage.views import SavedView
 from tests.browser.room import Browser, words
 from tests.desk import Desk
 
 TAGS = "/inbox/settings/tags"
+HOT = {"field": "tag", "op": "has_any", "value": ["urgent", "rush"]}
 
 
 @pytest.fixture
@@ -26,6 +28,7 @@ def tagged(desk: Desk) -> list[int]:
             tag(tx, desk.ines, number, names)
         macros.create(tx, desk.ines, macros.Wanted("Hurry", Does(tags=("urgent",), untag=("calm",), note="Quick")))
         macros.create(tx, desk.ines, macros.Wanted("Only a tag", Does(tags=("rush",))))
+        views.create(tx, desk.ines, views.Wanted("Hot", {"all": [HOT, {"not": HOT}]}, own=False))
     return numbers
 
 
@@ -45,12 +48,15 @@ def test_a_tag_gets_another_name_everywhere(desk: Desk, ines: Browser, tagged: l
     path = f"{TAGS}/{number_of(desk, 'urgent')}"
     assert "Macros that put it on or take it off: Hurry." in words(ines.page(path), ".block p")[0]
     looked = Page(ines.post(path, name="Very  Urgent", do="look").text)
-    assert "on its 2 conversations and in its macros" in words(looked, ".effect-line")[0]
+    assert "1 saved view asks for it." in words(looked, ".block p")[0]
+    assert "on its 2 conversations and in its macros and views" in words(looked, ".effect-line")[0]
     assert tags(desk, tagged)[0] == ["urgent"], "looking changes nothing"
     assert ines.post(path, name="Very  Urgent", looked="Very  Urgent", do="save").status_code == 303
     assert tags(desk, tagged) == [["very urgent"], ["rush", "very urgent"], ["rush"]]
     with desk.hub.store.read() as tx:
         assert tx.exec(select(Macro.does).where(Macro.name == "Hurry")).one()["tags"] == ["very urgent"]
+        leaf = HOT | {"value": ["very urgent", "rush"]}
+        assert tx.exec(select(SavedView.condition)).one() == {"all": [leaf, {"not": leaf}]}
 
 
 def test_two_tags_become_one_only_after_that_was_said(desk: Desk, ines: Browser, tagged: list[int]) -> None:
@@ -60,6 +66,8 @@ def test_two_tags_become_one_only_after_that_was_said(desk: Desk, ines: Browser,
     assert "the two become one" in words(Page(unseen.text), ".effect-line")[0]
     assert ines.post(path, name="rush", looked="rush", do="save").status_code == 303
     assert tags(desk, tagged) == [["rush"], ["rush"], ["rush"]]
+    with desk.hub.store.read() as tx:
+        assert tx.exec(select(SavedView.condition)).one()["all"][0] == HOT | {"value": ["rush"]}, "once"
     assert words(ines.page(TAGS), ".card-row") == ["rush3 conversations"]
     assert ines.get(path).status_code == 404
 
