@@ -81,7 +81,8 @@ def typed() -> ResponseReturnValue:
         if found is None:
             where = replace(where, view="mine")
             found = list_for(tx, who, where)
-        response = fragment("inbox/_typed.html", listing=found, place=where, who=who, now=tx.now)
+        many = 0 if query else counts(tx, who).views.get(where.view)
+        response = fragment("inbox/_typed.html", listing=found, place=where, who=who, now=tx.now, n=many)
     # The first letter is a step to come back from, those after it are the same step.
     header = "HX-Replace-Url" if at.view == "search" else "HX-Push-Url"
     response.headers[header] = where.link(at.open_id) if at.open_id else where.back

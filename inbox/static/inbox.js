@@ -29,7 +29,7 @@ const OPEN = ["conversation", "thread-head", "thread-state", "timeline", "contex
 document.addEventListener("htmx:before:swap", ({ detail: { ctx, tasks } }) => {
   if (ctx.request?.method !== "POST" && ctx.sourceElement?.id !== "live") return;
   const now = shown();
-  const late = [...(now.open === ctx.asked?.open ? [] : OPEN), ...(now.list === ctx.asked?.list ? [] : ["rows"])];
+  const late = [...(now.open === ctx.asked?.open ? [] : OPEN), ...(now.list === ctx.asked?.list ? [] : ["rows", "list-n"])];
   if (!late.length) return;
   const kept = tasks.filter((task) => !late.includes(task.target?.id));
   tasks.splice(0, tasks.length, ...kept);

@@ -233,8 +233,10 @@ def test_search_answers_while_jonas_types_and_escape_leads_back(browser: Browser
         desk.mail("Again", "A sofa once more", sender="Vera <vera@example.org>")
         expect(page.locator("#rows .row")).to_have_count(2)  # and what is found is live
 
+        expect(page.locator("#list-n")).to_have_text("")
         page.keyboard.press("Escape")
         expect(page.locator("#list h1")).to_have_text("Everything")
+        expect(page.locator("#list-n")).to_have_text("4")
         expect(page.locator("#rows .row")).to_have_count(4)
         assert page.url.endswith(f"/inbox/c/{numbers[0]}?view=all")
 
@@ -265,3 +267,38 @@ def test_an_old_answer_never_takes_the_place_of_a_newer_one(browser: Browser, de
             held[0].continue_()
         page.wait_for_timeout(300)
         expect(page.locator("#rows mark")).to_have_text("sofa")
+
+
+def test_neighbours_are_there_before_they_are_asked_for(browser: Browser, desk: Desk, address: str) -> None:
+    numbers = letters(desk, 4)
+    with visit(browser, address) as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url.removeprefix(address)))
+        page.goto(f"{address}/inbox/all")
+        page.wait_for_timeout(700)  # the stream's own greeting would drop what was fetched before it
+        with page.expect_request(f"**/inbox/c/{numbers[1]}?view=all"):
+            page.keyboard.press("j")
+        expect(page.locator("#thread")).to_have_attribute("data-id", str(numbers[0]))
+        page.wait_for_timeout(300)
+        before = asked.count(f"/inbox/c/{numbers[1]}?view=all")
+        page.keyboard.press("j")
+        expect(page.locator("#thread")).to_have_attribute("data-id", str(numbers[1]))
+        assert asked.count(f"/inbox/c/{numbers[1]}?view=all") == before == 1
+
+
+def test_a_row_that_arrives_above_moves_nothing_under_ones_eyes(browser: Browser, desk: Desk, address: str) -> None:
+    numbers = letters(desk, 24)
+    for number in numbers[:-1]:
+        with desk.hub.store.write() as tx:
+            resolve(tx, desk.jonas, number)
+        desk.clock.forward(seconds=1)
+    with visit(browser, address) as page:
+        page.goto(f"{address}/inbox/resolved")
+        page.locator("#list-scroll").evaluate("(list) => list.scrollTo(0, 500)")
+        page.wait_for_timeout(300)
+        seen = page.locator(f"#c-{numbers[10]}")
+        before = seen.evaluate("(row) => row.getBoundingClientRect().top")
+        with desk.hub.store.write() as tx:
+            resolve(tx, desk.jonas, numbers[-1])
+        expect(page.locator("#rows .row")).to_have_count(24)
+        assert abs(seen.evaluate("(row) => row.getBoundingClientRect().top") - before) < 1
