@@ -7,12 +7,22 @@ from __future__ import annotations
 
 from channels.base import Inbound, Strength
 from hub.identity import Known
-from hub.recipients import own_addresses, untagged
+from hub.recipients import checked, own_addresses, untagged
+from routing.locks import held
 from storage import Tx
+from storage.access import ANSWER, Actor, Conflict, NotFound
 from storage.conversations import Conversation
 from storage.facts import ParticipantJoined
-from storage.participants import Participant, is_participant, note_copied, note_writer, participants_of
+from storage.participants import (
+    Participant,
+    is_participant,
+    note_copied,
+    note_writer,
+    participants_of,
+    set_participant,
+)
 from storage.people import Contact, identities_of
+from storage.teamfacts import ParticipantsChanged
 
 MAX_COPIED = 50  # of one mail
 
@@ -51,6 +61,28 @@ def others_in(tx: Tx, conversation: Conversation) -> list[Participant]:
     known = {identity.value for identity in identities_of(tx, person) if identity.kind == "email"}
     ours = own_addresses(tx)
     return [each for each in found if each.address not in known and untagged(each.address) not in ours]
+
+
+def add_participant(tx: Tx, actor: Actor, conversation_id: int, typed: str) -> str:
+    """Somebody gets a copy of every answer by mail from now on; their address. Raises NotFound and Conflict."""
+    actor.must(ANSWER)
+    held(tx, actor, conversation_id)
+    found = checked(tx, "", [typed])
+    if not found:
+        raise Conflict("Write an e-mail address.")
+    set_participant(tx, conversation_id, found[0], "added")
+    tx.emit(ParticipantsChanged(conversation_id, "added", by=actor.by))
+    return found[0]
+
+
+def remove_participant(tx: Tx, actor: Actor, conversation_id: int, address: str) -> None:
+    """Somebody gets no more copies, and what they write in it is a stranger's. Raises NotFound."""
+    actor.must(ANSWER)
+    held(tx, actor, conversation_id)
+    if not is_participant(tx, conversation_id, address):
+        raise NotFound(f"{address[:100]} takes no part in this conversation.")
+    set_participant(tx, conversation_id, address, "removed")
+    tx.emit(ParticipantsChanged(conversation_id, "removed", by=actor.by))
 
 
 def _address(inbound: Inbound) -> str:

@@ -13,6 +13,7 @@ from storage import Tx
 from storage.access import Conflict
 from storage.conversations import Message
 from storage.desk import ChannelAccount
+from storage.participants import by_hand
 from storage.people import Identity
 
 MAX_COPIES = 50
@@ -30,7 +31,8 @@ class Recipients:
 def reply_all(tx: Tx, conversation_id: int, identity: Identity) -> Recipients:
     """Whom an answer to this contact point goes to unless its author says otherwise.
 
-    The newest mail between this person and us decides: theirs by its Reply-To, To and Cc, ours by its copies. A
+    The newest mail between this person and us decides: theirs by its Reply-To, To and Cc, ours by its copies; whom
+    agents have added gets a copy as well, whom they have removed gets none. A
     stranger who joined by a forwarded mail is left out, as are our own addresses and those nothing can or may be sent
     to.
     """
@@ -40,7 +42,9 @@ def reply_all(tx: Tx, conversation_id: int, identity: Identity) -> Recipients:
     if newest is not None and newest.kind == "inbound":
         asked = normalised(newest.fields.get("reply_to", ""))
         to = asked if sendable(asked) and untagged(asked) not in ours and not refusal(tx, "email", asked) else to
-    copies = _distinct(newest.cc if newest is not None else (), {to, identity.value})
+    removed = by_hand(tx, conversation_id, "removed")
+    named = [*(newest.cc if newest is not None else ()), *by_hand(tx, conversation_id, "added")]
+    copies = _distinct(named, {to, identity.value, *removed})
     open_ = [
         each for each in copies if sendable(each) and untagged(each) not in ours and not refusal(tx, "email", each)
     ]

@@ -29,7 +29,8 @@ STATE = (
 THAT = "v.id = ?"
 LATEST = "c.person_id = ? ORDER BY v.last_at DESC, v.id DESC LIMIT 1"
 TAKES_PART = (
-    "(c.person_id = ? OR EXISTS (SELECT 1 FROM participant p WHERE p.conversation_id = v.id AND p.address = ?))"
+    "(c.person_id = ? OR EXISTS (SELECT 1 FROM participant p WHERE p.conversation_id = v.id AND p.address = ? "
+    "AND p.how <> 'removed'))"
 )
 BY_REFERENCE = (
     "SELECT m.conversation_id FROM message m JOIN conversation v ON v.id = m.conversation_id JOIN contact c "

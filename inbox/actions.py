@@ -13,6 +13,7 @@ from hub import lifecycle, moves, tags
 from hub.contacts import merge as merge_people
 from hub.contacts import unmerge as unmerge_people
 from hub.macros import Back
+from hub.participants import add_participant, remove_participant
 from hub.people import set_mail_notices
 from hub.suppression import allow_again
 from hub.web import hub_here
@@ -227,6 +228,27 @@ def undo_move(number: int) -> ResponseReturnValue:
         move = moves.undo(tx, who.actor, number)
         kept = move.from_id if move.kind == "split" else move.to_id
     return changed(kept, Toast("As it was before."), moved=True)
+
+
+@verb
+def also(number: int) -> ResponseReturnValue:
+    """Somebody takes part by mail from now on."""
+    who = viewer()
+    with hub_here().store.write() as tx:
+        address = add_participant(tx, who.actor, number, request.form.get("address", "")[:320])
+    undo = Toast(f"{address} gets a copy of answers by mail.", undo=f"/inbox/c/{number}/also_drop",
+                 values={"address": address})  # fmt: skip
+    return changed(number, undo)
+
+
+@verb
+def also_drop(number: int) -> ResponseReturnValue:
+    """Somebody takes part no more."""
+    who, address = viewer(), request.form.get("address", "")[:320]
+    with hub_here().store.write() as tx:
+        remove_participant(tx, who.actor, number, address)
+    undo = Toast(f"{address} gets no more copies.", undo=f"/inbox/c/{number}/also", values={"address": address})
+    return changed(number, undo)
 
 
 @verb

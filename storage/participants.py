@@ -10,10 +10,14 @@ from storage.columns import BigId, ref, utc
 from storage.store import Tx
 
 SHOWN = 100
-IS_IN = "SELECT 1 FROM participant WHERE conversation_id = ? AND address = ?"
+IS_IN = "SELECT 1 FROM participant WHERE conversation_id = ? AND address = ? AND how <> 'removed'"
 COPIED = (
     "INSERT INTO participant(conversation_id, address, name, how, created_at) VALUES(?, ?, '', 'copied', ?) "
     "ON CONFLICT (conversation_id, address) DO NOTHING"
+)
+SET = (
+    "INSERT INTO participant(conversation_id, address, name, how, created_at) VALUES(?, ?, '', ?, ?) "
+    "ON CONFLICT (conversation_id, address) DO UPDATE SET how = excluded.how"
 )
 WROTE = (
     "INSERT INTO participant(conversation_id, address, name, how, contact_id, created_at) "
@@ -25,7 +29,8 @@ WROTE = (
 class Participant(SQLModel, table=True):
     """An address that takes part beside the customer and never replaces them.
 
-    `how` is "copied" for somebody whom the customer or an agent named, "joined" for a stranger who answered.
+    `how` is "copied" for somebody whom the customer or an agent named, "joined" for a stranger who answered, "added"
+    and "removed" for whom an agent wants to get every answer by mail, or none.
     `contact_id` is who that is, once they wrote.
     """
 
@@ -43,9 +48,20 @@ class Participant(SQLModel, table=True):
 
 
 def participants_of(tx: Tx, conversation_id: int) -> list[Participant]:
-    """Everybody who was ever named, in the order in which they came."""
-    query = select(Participant).where(Participant.conversation_id == conversation_id)
+    """Everybody who was ever named and not removed, in the order in which they came."""
+    query = select(Participant).where(Participant.conversation_id == conversation_id, Participant.how != "removed")
     return list(tx.exec(query.order_by(col(Participant.created_at), Participant.address).limit(SHOWN)))
+
+
+def set_participant(tx: Tx, conversation_id: int, address: str, how: str) -> None:
+    """An agent's word about who takes part: it goes before what mails say."""
+    tx.sql(SET, conversation_id, address, how, tx.now)
+
+
+def by_hand(tx: Tx, conversation_id: int, how: str) -> list[str]:
+    """The addresses that agents have added, or removed."""
+    query = select(Participant.address).where(Participant.conversation_id == conversation_id, Participant.how == how)
+    return list(tx.exec(query.order_by(col(Participant.created_at), Participant.address)))
 
 
 def is_participant(tx: Tx, conversation_id: int, address: str) -> bool:

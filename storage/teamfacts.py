@@ -72,3 +72,12 @@ class ConversationsParted(Fact):
     other_id: int
     move_id: int
     by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantsChanged(Fact):
+    """An agent has "added" or "removed" somebody who takes part by mail."""
+
+    conversation_id: int
+    what: str
+    by: str

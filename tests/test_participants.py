@@ -12,6 +12,7 @@ from hub.intake import take_in
 from hub.participants import others_in
 from hub.replies import reply
 from storage.conversations import Message
+from storage.participants import is_participant
 from storage.people import Contact
 from tests.browser.room import Browser, application, attr, words
 from tests.desk import MARA_MAIL, Desk
@@ -148,3 +149,24 @@ def test_the_agent_sees_who_else_is_there_and_copies_them_with_a_click(desk: Des
     assert "Also in this conversation" in " ".join(words(page, "#context h3"))
     assert words(page, "#also li") == [f"{NORA}in copy", "Eve Adlerjoined by answering"]
     assert [("not the customer" in each) for each in words(page, "article .meta")] == [False, False, True]
+
+
+def test_an_agent_says_who_gets_copies_and_who_does_not(desk: Desk) -> None:
+    number = mail(desk, f"Mara Lindqvist <{MARA_MAIL}>", "Lamp", cc=NORA)
+    jonas = Browser(application(desk))
+    jonas.sign_in("jonas@desk.example")
+    page = jonas.page(f"/inbox/c/{number}")
+    drop = attr(page, "#also form", "hx-post")
+    assert attr(page, "#also button", "value") == NORA
+    done = jonas.post(drop, hx=True, address=NORA)
+    assert f"{NORA} gets no more copies." in done.text
+    jonas.post(attr(page, "#add-also form", "hx-post"), hx=True, address=f" {EVE.upper()} ")
+    page = jonas.page(f"/inbox/c/{number}")
+    assert (attr(page, "#cc", "value"), words(page, "#also small")) == (EVE, ["added"])
+    with desk.hub.store.read() as tx:
+        assert not is_participant(tx, number, NORA) and is_participant(tx, number, EVE)
+    jonas.post(f"/inbox/c/{number}/also", hx=True, address=NORA)
+    assert attr(jonas.page(f"/inbox/c/{number}"), "#cc", "value") == f"{NORA}, {EVE}"
+    assert jonas.post(f"/inbox/c/{number}/also", hx=True, address="nonsense").status_code == 409
+    assert jonas.post(f"/inbox/c/{number}/also", hx=True, address="support@desk.example").status_code == 409
+    assert jonas.post(f"/inbox/c/{number}/also_drop", hx=True, address="nobody@x.example").status_code == 404

@@ -78,7 +78,7 @@ INBOX: dict[str, str] = {
         ("typed", "views", "view_counts", "view_new", "view_form", "view_one", "view_delete", "view_delete_form"), ANY),
     **dict.fromkeys(
         ("attach", "claim_form", "reopen_form", "resolve_form", "send", "snooze_form", "wake_form", "try_again", "undo",
-         "take_next", "split_form", "join_form", "undo_move",
+         "take_next", "split_form", "join_form", "also_form", "also_drop_form", "undo_move",
          "accept", "decline", "run_macro", "tag_form", "untag_form", "now"), ANSWER),
     **dict.fromkeys(("assign_form", "release_form", "transfer_form", "bulk"), EITHER),
     **dict.fromkeys(("allow_form", "merge_form", "unmerge_form", "details", "details_form", "contact_note",
