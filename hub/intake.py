@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import partial
 
@@ -90,6 +92,8 @@ WOKEN = _HEARD.format(also="state = 'open', snoozed_until = NULL, ")
 UNDER_WAY = "EXISTS(SELECT 1 FROM work_item WHERE conversation_id = ? AND state IN ('queued','offered','assigned'))"
 NOTED = "UPDATE conversation SET last_message_id = ?, message_count = message_count + 1 WHERE id = ?"
 LEARN_LANGUAGE = "UPDATE contact SET language = ? WHERE id = ? AND language = ''"
+
+Begun = tuple[int, int, "Future[Callable[[Tx], Taken]]"]  # receipt, bytes, and the unit that files it once it is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,14 +299,25 @@ def read_first(hub: Hub, opened: Opened, arrived: Iterable[tuple[int, Raw]]) -> 
     """
     work: list[tuple[int, Callable[[Tx], Taken]]] = []
     size, began = 0, time.monotonic()
-    for number, raw in arrived:
-        work.append((number, _understood(hub, opened, number, raw, 1)))
-        size += len(raw.body)
+    for number, length, unit in _begun_in_turn(hub, opened, arrived):
+        work.append((number, unit.result()))
+        size += length
         if size > TOGETHER_BYTES or time.monotonic() - began > TOGETHER_SECONDS:
             _file(hub, opened, work)
             work, size, began = [], 0, time.monotonic()
     if work:
         _file(hub, opened, work)
+
+
+def _begun_in_turn(hub: Hub, opened: Opened, arrived: Iterable[tuple[int, Raw]]) -> Iterator[Begun]:
+    """In the order of arrival, while all readers are at work on those that come next."""
+    most, begun = hub.settings.readers, deque[Begun]()
+    with ThreadPoolExecutor(most, thread_name_prefix="understanding") as pool:
+        for number, raw in arrived:
+            begun.append((number, len(raw.body), pool.submit(_understood, hub, opened, number, raw, 1)))
+            if len(begun) == most:
+                yield begun.popleft()
+        yield from begun
 
 
 def _read(hub: Hub, opened: Opened, raw: Raw) -> Inbound:
