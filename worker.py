@@ -26,7 +26,7 @@ from hub import Hub, Opened, accesslinks, acknowledge
 from hub import notices as mail_notices
 from hub.authorise import renew_due
 from hub.delivery import Courier, Sender
-from hub.followers import Follow, Followers
+from hub.followers import Follower, Followers
 from hub.gate import forget_old_sends
 from hub.laboratory import Laboratory, forget_old
 from hub.later import leave_due
@@ -49,14 +49,15 @@ from webhooks import outgoing
 logger = logging.getLogger(__name__)
 
 OUTAGE_SECONDS = 2
+INDEXED_SECONDS = 0.5  # a burst is indexed together; whoever searches meanwhile brings the index up to date
 
 SENDERS: dict[str, Sender] = {
     "channel": send_message, "copy": file_copy, "letter": accesslinks.send, "notice": mail_notices.send,
     "slack": notices.send, "webhook": outgoing.send,
 }  # fmt: skip
-FOLLOWERS: dict[str, Follow] = {
-    "slack": notices.follow, "webhooks": outgoing.follow, "acknowledgements": acknowledge.follow,
-    "mail notices": mail_notices.follow,
+FOLLOWERS: dict[str, Follower] = {
+    "slack": notices.FOLLOWER, "webhooks": outgoing.FOLLOWER, "acknowledgements": acknowledge.FOLLOWER,
+    "mail notices": mail_notices.FOLLOWER,
 }  # fmt: skip
 
 
@@ -125,15 +126,12 @@ class Worker:
 
     def _index(self, stop: threading.Event) -> None:
         """New messages become searchable right after they arrive."""
-        bell, seen = self.hub.store.bell, -1
-        while not stop.is_set():
+        for _ in self.hub.store.bell.rounds(stop, INDEXED_SECONDS):
             try:
                 index_new_messages(self.hub.store)
             except Exception:
                 logger.exception("indexing failed; trying again")
                 stop.wait(1)
-            seen = bell.wait(seen, 1.0)
-            stop.wait(0.5)  # take a burst together; whoever searches meanwhile brings the index up to date
 
     def _wake_snoozed(self) -> None:
         with self.hub.store.read() as tx:

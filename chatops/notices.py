@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,6 +16,7 @@ from chatops.blocks import Card, drawn, summary
 from config.settings import Settings
 from hub import Hub
 from hub.delivery import SendResult, deliver
+from hub.followers import Follower
 from hub.pump import Happened
 from routing.ladder import span
 from routing.promises import WORDS
@@ -41,6 +42,7 @@ CHANGING = frozenset(
     )
 )
 TOLD = OPENING | CHANGING
+ALERTING = frozenset(("ConversationEscalated", "LadderStepTaken"))
 
 BUSY = timedelta(seconds=25)  # longer than two calls may take
 BUSY_RETRY = timedelta(seconds=5)
@@ -84,10 +86,13 @@ def client_of(settings: Settings, timeout: float = TIMEOUT) -> SlackClient:
     return SlackClient(settings.slack_bot_token, settings.slack_base_url, timeout)
 
 
+def wanted(hub: Hub, tx: Tx) -> Collection[str]:
+    """What Slack is told, where there is one."""
+    return TOLD | ALERTING if configured(hub.settings) else ()
+
+
 def follow(hub: Hub, tx: Tx, facts: Sequence[Happened]) -> None:
     """Write a delivery for every conversation that something worth telling happened to."""
-    if not configured(hub.settings):
-        return
     newest: dict[int, int] = {}
     opening: set[int] = set()
     for fact in facts:
@@ -95,12 +100,15 @@ def follow(hub: Hub, tx: Tx, facts: Sequence[Happened]) -> None:
             newest[fact.conversation_id] = fact.id
             if fact.name in OPENING:
                 opening.add(fact.conversation_id)
-        if fact.name in ("ConversationEscalated", "LadderStepTaken"):
+        if fact.name in ALERTING:
             _alert(hub, tx, fact)
     target = f"slack:{hub.settings.slack_channel}"
     for conversation_id, fact_id in newest.items():
         told = {"conversation": conversation_id, "fact": fact_id, "opens": conversation_id in opening}
         deliver(tx, "slack", target, f"{conversation_id}:{fact_id}", told)
+
+
+FOLLOWER = Follower(wanted, follow)
 
 
 def _alert(hub: Hub, tx: Tx, fact: Happened) -> None:

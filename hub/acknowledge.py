@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from uuid import uuid4
 
 from channels.base import DeliveryState
 from channels.mail.acknowledgement import Acknowledgement, Acknowledges
 from hub.delivery import deliver
+from hub.followers import Follower
 from hub.gate import ACKNOWLEDGEMENT, Leaving, hold_back, may_leave
 from hub.hub import Hub, Opened
 from hub.ours import LOOKS_LIKE_CONTACT, LOOKS_LIKE_US, NAMED_ADDRESS, NAMED_COLLEAGUE
@@ -30,16 +31,27 @@ ANSWERED = "SELECT 1 FROM message WHERE conversation_id = ? AND kind = 'outbound
 NOTED = "UPDATE conversation SET last_message_id = ?, message_count = message_count + 1 WHERE id = ?"
 
 
+def wanted(hub: Hub, tx: Tx) -> Collection[str]:
+    """What may have begun a conversation, where any channel acknowledges."""
+    return ("MessageReceived",) if _worded(hub) else ()
+
+
 def follow(hub: Hub, tx: Tx, facts: Sequence[Happened]) -> None:
     """Acknowledge what began a conversation."""
-    wanted = {number: said for number, opened in hub.seen_channels().items() if (said := _words(opened.channel))}
-    if not wanted:
-        return
+    said = _worded(hub)
     for fact in facts:
-        if fact.name == "MessageReceived" and fact.data["why"] == BEGAN and not fact.data["automatic"]:
+        if fact.data["why"] == BEGAN and not fact.data["automatic"]:
             message = tx.get(Message, fact.data["message_id"])
-            if message is not None and message.channel_id in wanted:
-                _acknowledge(hub, tx, message, hub.seen_channels()[message.channel_id], wanted[message.channel_id])
+            if message is not None and message.channel_id in said:
+                _acknowledge(hub, tx, message, hub.seen_channels()[message.channel_id], said[message.channel_id])
+
+
+FOLLOWER = Follower(wanted, follow)
+
+
+def _worded(hub: Hub) -> dict[int, Acknowledgement]:
+    """What is said by each channel that acknowledges."""
+    return {number: said for number, opened in hub.seen_channels().items() if (said := _words(opened.channel))}
 
 
 def _words(channel: object) -> Acknowledgement | None:

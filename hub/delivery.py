@@ -36,6 +36,7 @@ ASK_AFTER = timedelta(seconds=30)  # providers' lists trail their answers a litt
 ASK_AGAIN = timedelta(seconds=60)
 ASKED_FOR = timedelta(days=1)  # after that a hand-over whose provider can't be asked stays uncertain
 SETTLE_AGAIN = 0.5  # seconds
+PAUSE_SECONDS = 0.01  # each round costs every node a look
 
 # Seconds to wait after the n-th failed try. Mail: for five days (RFC 5321 4.5.4.1), soon at first for greylisting.
 SCHEDULES: dict[str, tuple[int, ...]] = {
@@ -54,8 +55,8 @@ CREATE = (
     "ON CONFLICT (sender, dedupe_key) DO NOTHING"
 )
 DUE = (
-    "SELECT sender, target, count(*) FROM delivery WHERE state = ? AND due_at <= ? "
-    "GROUP BY sender, target ORDER BY min(due_at), sender, target"
+    "SELECT state, sender, target, count(*) FROM delivery WHERE state IN ('sending', 'queued') AND due_at <= ? "
+    "GROUP BY state, sender, target ORDER BY min(due_at), sender, target"
 )
 # Materialized, because PostgreSQL may run a subquery once for every row: each run would find as many rows again.
 TAKE = (
@@ -143,15 +144,12 @@ class Courier:
     def loop(self, stop: threading.Event) -> None:
         """Run until told to stop: at once when something was committed or done, and each second anyway."""
         self._stop = stop
-        bell, seen = self.hub.store.bell, -1
-        while not stop.is_set():
+        for _ in self.hub.store.bell.rounds(stop, PAUSE_SECONDS):
             try:
-                self._take_up("sending", ADOPT, self.find_out)
-                self._take_up("queued", CLAIM, self.carry)
+                self._take_up("sending", "queued")
             except Exception:
                 logger.exception("the courier could not work; trying again")
                 stop.wait(1)
-            seen = bell.wait(seen, 1.0)
         self._pool.shutdown(wait=True)
 
     def run_once(self) -> int:
@@ -159,9 +157,9 @@ class Courier:
 
         Returns how many were tried.
         """
-        for asked in self._take_up("sending", ADOPT, self.find_out):
+        for asked in self._take_up("sending"):
             asked.result()
-        tried = self._take_up("queued", CLAIM, self.carry)
+        tried = self._take_up("queued")
         for each in tried:
             each.result()
         return len(tried)
@@ -183,24 +181,14 @@ class Courier:
         step("delivery.asked")
         self._write_down(found)
 
-    def _take_up(self, state: str, change: str, job: Callable[[Delivery], None]) -> list[Future[None]]:
-        """Start a job for everything due in this state that a thread is free for."""
-        rooms = self._rooms(state)
-        if not rooms:
-            return []
-        paces = _paces(self.hub) if change == CLAIM else {}
-        taken = self.hub.store.submit(
-            partial(_take, state=state, change=change, rooms=rooms, lease=self.lease, paces=paces)
-        )
-        step("delivery.claimed")
-        with self._counting:
-            self._busy.update((each.sender, each.target) for each in taken)
-        return [self._pool.submit(self._work, job, each) for each in taken]
-
-    def _rooms(self, state: str) -> list[tuple[str, str, int]]:
-        """How many of each sender and target may be started now; the longest due come first."""
+    def _take_up(self, *states: str) -> list[Future[None]]:
+        """Start a job for everything due in these states that a thread is free for."""
         with self.hub.store.read() as tx:
-            due = tx.sql(DUE, state, tx.now).fetchall()
+            due = tx.sql(DUE, tx.now).fetchall()
+        return [job for each in states for job in self._claim(each, self._rooms([r[1:] for r in due if r[0] == each]))]
+
+    def _rooms(self, due: Sequence[tuple[str, str, int]]) -> list[tuple[str, str, int]]:
+        """How many of each sender and target may be started now; the longest due come first."""
         with self._counting:
             busy = Counter(self._busy)
         rooms = []
@@ -211,6 +199,18 @@ class Courier:
                 busy[sender, target] += room
                 rooms.append((sender, target, room))
         return rooms
+
+    def _claim(self, state: str, rooms: Sequence[tuple[str, str, int]]) -> list[Future[None]]:
+        if not rooms:
+            return []
+        change, job = (CLAIM, self.carry) if state == "queued" else (ADOPT, self.find_out)
+        paces = _paces(self.hub) if state == "queued" else {}
+        unit = partial(_take, state=state, change=change, rooms=rooms, lease=self.lease, paces=paces)
+        taken = self.hub.store.submit(unit)
+        step("delivery.claimed")
+        with self._counting:
+            self._busy.update((each.sender, each.target) for each in taken)
+        return [self._pool.submit(self._work, job, each) for each in taken]
 
     def _work(self, job: Callable[[Delivery], None], delivery: Delivery) -> None:
         try:

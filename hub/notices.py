@@ -6,7 +6,7 @@ Message-ID.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from functools import partial
@@ -16,6 +16,7 @@ from sqlmodel import col, select
 
 from channels.base import NotConfigured, Outbound, SendFailed
 from hub.delivery import SendResult, deliver
+from hub.followers import Follower
 from hub.gate import NOTICE, Leaving, may_leave
 from hub.hub import Hub, Opened
 from hub.pump import Happened
@@ -57,10 +58,13 @@ OWN_ANSWER = (
 )
 
 
+def wanted(hub: Hub, tx: Tx) -> Collection[str]:
+    """What may concern an agent, where notices are sent."""
+    return ("ConversationAssigned", "OfferMade", "MessageReceived") if hub.settings.notices_by else ()
+
+
 def follow(hub: Hub, tx: Tx, facts: Sequence[Happened]) -> None:
     """Intend a mail for every agent whom something of this concerns."""
-    if not hub.settings.notices_by:
-        return
     concerned: dict[tuple[int, int, bool], str] = {}
     for fact in facts:
         agent_id, reason = _concerned(tx, fact)
@@ -71,6 +75,9 @@ def follow(hub: Hub, tx: Tx, facts: Sequence[Happened]) -> None:
         agent = tx.get(Agent, agent_id)
         if agent is not None:
             _intend(hub, tx, agent, conversation_id, reason)
+
+
+FOLLOWER = Follower(wanted, follow)
 
 
 def tell_refusal(hub: Hub, tx: Tx, agent: Agent, conversation_id: int, why: str) -> None:

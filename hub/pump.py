@@ -14,7 +14,7 @@ import select
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -44,7 +44,7 @@ COMPANY_SECONDS = 0.2  # between two looks at who is where
 ID_DIGITS = 18
 MAX_GENERATORS = 24
 
-FACTS = "SELECT id, name, at, conversation_id, contact_id, data FROM fact WHERE id > ? ORDER BY id LIMIT ?"
+FACTS = "SELECT id, name, at, conversation_id, contact_id, data FROM fact WHERE id > ?{named} ORDER BY id LIMIT ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +68,10 @@ def frame(fact: Happened, event: str, data: object) -> bytes:
     return f"{number}event: {event}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
 
 
-def facts_after(tx: Tx, after: int, limit: int = REPLAY) -> list[Happened]:
-    """Committed facts in commit order."""
-    rows = tx.sql(FACTS, after, limit).fetchall()
+def facts_after(tx: Tx, after: int, limit: int = REPLAY, names: Sequence[str] = ()) -> list[Happened]:
+    """Committed facts in commit order, of any kind or of those that are named."""
+    named = f" AND name IN ({', '.join('?' * len(names))})" if names else ""
+    rows = tx.sql(FACTS.format(named=named), after, *names, limit).fetchall()
     return [
         Happened(r[0], r[1], moment(r[2]) or tx.now, r[3], r[4], json.loads(r[5]) if isinstance(r[5], str) else r[5])
         for r in rows

@@ -43,7 +43,7 @@ class Listener:
                     listening = True
                     self._store.bell.ring()  # whatever was committed while nobody listened
                     while not self._stop.is_set():
-                        for _ in connection.notifies(timeout=1.0, stop_after=1):
+                        for _ in connection.notifies(timeout=1.0):
                             self._store.bell.ring()
             except psycopg.Error as error:
                 if listening:

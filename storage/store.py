@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -204,6 +205,17 @@ class Bell:
         with self._changed:
             self._changed.wait_for(lambda: self._rung != seen, seconds)
             return self._rung
+
+    def rounds(self, stop: threading.Event, pause: float, seconds: float = 1.0) -> Iterator[None]:
+        """The rounds of a duty until `stop` is set: now, after each ring and every `seconds` anyway.
+
+        One begins `pause` seconds after the one before it at the earliest: a burst of commits is taken together.
+        """
+        while not stop.is_set():
+            seen, began = self._rung, time.monotonic()
+            yield
+            stop.wait(max(0.0, began + pause - time.monotonic()))
+            self.wait(seen, seconds)
 
 
 class Store:

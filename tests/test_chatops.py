@@ -72,7 +72,7 @@ class Desk:
     def __post_init__(self) -> None:
         senders = {"channel": send_message, "slack": notices.send}
         self.courier = Courier(self.hub, senders, reconcile_message)
-        self.followers = Followers(self.hub, {"slack": notices.follow}, "test")
+        self.followers = Followers(self.hub, {"slack": notices.FOLLOWER}, "test")
         self.followers.run_once()  # its cursor starts at now
 
     def text(self, words: str, number: str = MARA) -> int:

@@ -19,10 +19,8 @@ from sqlmodel import select
 from channels.base import Accepted, DeliveryState, DeliveryUpdate, File, Outbound, Raw, SendFailed, SendUncertain
 from hub import Hub
 from hub.delivery import SCHEDULES, Courier, SendResult, _settle_found, deliver, settle_update
-from hub.followers import Followers
 from hub.media import TRIES, fetch_waiting
 from hub.outbound import reconcile_message
-from hub.pump import Happened
 from hub.replies import reply, retry, undo
 from storage import Tx
 from storage.access import Conflict
@@ -393,22 +391,6 @@ def test_a_mail_server_that_hangs_holds_up_no_text(desk: Desk) -> None:
         until(lambda: post.taken["text"] == 1, "the text to leave")
         go_on.set()
         until(lambda: post.taken.total() == 21, "everything to leave")
-
-
-def test_a_follower_that_fails_holds_up_no_other(desk: Desk) -> None:
-    followed: list[int] = []
-
-    def broken(hub: Hub, tx: Tx, facts: object) -> None:
-        raise ValueError("a fact I can't read")
-
-    def sound(hub: Hub, tx: Tx, facts: list[Happened]) -> None:
-        followed.extend(fact.id for fact in facts)
-
-    readers = Followers(desk.hub, {"broken": broken, "sound": sound}, "test")  # type: ignore[dict-item]
-    readers.run_once()
-    desk.text("hello")
-    readers.run_once()
-    assert followed
 
 
 # --- what is known stays known ---------------------------------------------------------------------------------------

@@ -11,13 +11,13 @@ from hub import staff
 from hub.apitokens import make_token
 from hub.desk import apply
 from hub.feed import TYPES
-from hub.pump import facts_after
+from hub.followers import Followers
 from hub.roles import RoleForm, save_role
 from hub.web import client_ip
 from storage.access import Actor, Forbidden, completed, terms_of
 from storage.desk import Queue
 from tests.desk import Desk
-from webhooks.outgoing import follow
+from webhooks import outgoing
 
 
 def limited(desk: Desk, *permissions: str) -> Actor:
@@ -69,13 +69,15 @@ def test_trying_and_telling_are_about_everybodys_matters(desk: Desk) -> None:
 
 
 def test_who_signs_in_how_is_told_to_nobody_outside(desk: Desk) -> None:
+    followers = Followers(desk.hub, {"webhooks": outgoing.FOLLOWER}, "test")
+    followers.run_once()
     with desk.hub.store.write() as tx:
         make_token(tx, desk.ines, name="ours", role="agent", days=None, own=False)
         apply(tx, desk.ines, {"webhooks": [{"name": "all", "url": "https://crm.example/hook", "secret": "env:HOOK"}]})
     assert not {"token.created", "signed.in", "password_reset.asked"} & TYPES.keys()
     desk.text("Hello")
-    with desk.hub.store.write() as tx:
-        follow(desk.hub, tx, facts_after(tx, 0))
+    followers.run_once()
+    with desk.hub.store.read() as tx:
         told = str(tx.sql("SELECT payload FROM delivery WHERE sender = 'webhook'").fetchall())
     assert "message.received" in told and "token.created" not in told
 

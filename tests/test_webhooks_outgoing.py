@@ -70,7 +70,7 @@ class Subscription:
         with self.store.write() as tx:
             made = add_endpoint(tx, desk.ines, name="crm", url=url, events=events, private=True)
             self.id, self.secret = made.id or 0, made.secret
-        self._followers = Followers(desk.hub, {"webhooks": outgoing.follow}, "test")
+        self._followers = Followers(desk.hub, {"webhooks": outgoing.FOLLOWER}, "test")
         self._courier = Courier(desk.hub, {"webhook": outgoing.send}, reconcile_message)
         self._followers.run_once()
 

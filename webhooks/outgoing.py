@@ -8,7 +8,7 @@ from __future__ import annotations
 import binascii
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -21,6 +21,7 @@ from channels.base import SendFailed
 from config.settings import SettingsError, resolve_secret
 from hub.delivery import SendResult, deliver
 from hub.feed import TYPES, type_of
+from hub.followers import Follower
 from hub.hub import Hub
 from hub.outside import Answer, NotAllowed, Unanswered, post
 from hub.pump import Happened
@@ -43,21 +44,29 @@ class Refused(SendFailed):
         self.response = dict(response)
 
 
+def wanted(hub: Hub, tx: Tx) -> Collection[str]:
+    """What anybody subscribes to."""
+    kinds = {kind for subscriber in _subscribers(tx) for kind in subscriber.events or TYPES}
+    return [TYPES[kind] for kind in kinds if kind in TYPES]
+
+
 def follow(hub: Hub, tx: Tx, facts: Sequence[Happened]) -> None:
     """One delivery for each subscriber of each fact, in the unit that moves the cursor."""
-    subscribers = tx.exec(
-        select(WebhookEndpoint).where(col(WebhookEndpoint.active)).order_by(col(WebhookEndpoint.id))
-    ).all()
-    if not subscribers:
-        return
+    subscribers = _subscribers(tx)
     for fact in facts:
         kind = type_of(fact.name)
-        if kind not in TYPES:
-            continue
         payload = {"type": kind, "timestamp": fact.at.isoformat(), "sequence": fact.id, "data": fact.data}
         for subscriber in subscribers:
             if not subscriber.events or kind in subscriber.events:
                 deliver(tx, "webhook", f"endpoint:{subscriber.id}", f"{subscriber.id}:{fact.id}", payload)
+
+
+FOLLOWER = Follower(wanted, follow)
+
+
+def _subscribers(tx: Tx) -> Sequence[WebhookEndpoint]:
+    active = select(WebhookEndpoint).where(col(WebhookEndpoint.active)).order_by(col(WebhookEndpoint.id))
+    return tx.exec(active).all()
 
 
 def send(hub: Hub, delivery: Delivery) -> SendResult:

@@ -66,6 +66,6 @@ def words(mail: EmailMessage) -> str:
 @contextmanager
 def acknowledging(desk: Desk, acknowledge_with: str = WORDS, **settings: Any) -> Iterator[Acknowledging]:
     with mailroom(desk, **({"acknowledge": acknowledge_with} if acknowledge_with else {}), **settings) as room:
-        followers = Followers(desk.hub, {"acknowledgements": acknowledge.follow}, "test")
+        followers = Followers(desk.hub, {"acknowledgements": acknowledge.FOLLOWER}, "test")
         followers.run_once()
         yield Acknowledging(room, followers)

@@ -99,7 +99,7 @@ def noticing(desk: Desk, **settings: Any) -> Iterator[Noticing]:
         desk.hub.settings = desk.hub.settings.changed(notices_by="support-mail", undo_seconds=0)
         with desk.hub.store.write() as tx:
             set_mail_notices(tx, tx.get_one(Agent, desk.jonas.agent_id), True)
-        followers = Followers(desk.hub, {"mail notices": notices.follow}, "test")
+        followers = Followers(desk.hub, {"mail notices": notices.FOLLOWER}, "test")
         followers.run_once()
         senders = {"channel": send_message, "notice": notices.send}
         yield Noticing(room, followers, Courier(desk.hub, senders, reconcile_message, threads=4))
