@@ -16,8 +16,9 @@ from hub.views import Wanted
 from routing import work
 from tests.browser.room import application, served
 from tests.browser.scene import available
-from tests.browser.test_stories import visit
+from tests.browser.test_stories import AXE, violations, visit
 from tests.desk import Desk
+from tests.support import need
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -302,3 +303,19 @@ def test_a_row_that_arrives_above_moves_nothing_under_ones_eyes(browser: Browser
             resolve(tx, desk.jonas, numbers[-1])
         expect(page.locator("#rows .row")).to_have_count(24)
         assert abs(seen.evaluate("(row) => row.getBoundingClientRect().top") - before) < 1
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_marks_views_and_what_is_found_can_be_used_by_everybody(
+    browser: Browser, desk: Desk, address: str, theme: str
+) -> None:
+    need(AXE.is_file(), "axe-core (make test installs it)")
+    letters(desk, 2)
+    with visit(browser, address, color_scheme=theme, bypass_csp=True) as page:
+        page.goto(f"{address}/inbox/all")
+        page.keyboard.press("Shift+X")
+        page.keyboard.press("t")
+        assert violations(page) == []
+        for path in ("/inbox/views", "/inbox/views/new", "/inbox/search?q=lamp"):
+            page.goto(address + path)
+            assert violations(page) == [], path
