@@ -51,6 +51,11 @@ def is_reference(value: Any) -> bool:
     return isinstance(value, str) and value.startswith(("env:", "file:"))
 
 
+def is_secret(name: str) -> bool:
+    """Whether a setting of this name holds a secret."""
+    return any(name == word or name.endswith(f"_{word}") for word in SECRETS)
+
+
 def _referred(value: str) -> str:
     if not is_reference(value):
         raise ValueError("is a secret; write env:NAME or file:/path instead of the value")
@@ -61,7 +66,7 @@ def harmless_settings(value: Any, place: str = "") -> Any:
     """Every secret at any depth must be a reference, or sealed by a page."""
     for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
         at = f"{place}.{name}" if place else f"{name}"
-        if any(name == word or str(name).endswith(f"_{word}") for word in SECRETS):
+        if is_secret(str(name)):
             if inner not in (None, "") and not is_reference(inner) and not is_sealed(inner):
                 raise ValueError(f"{at} is a secret; write env:NAME or file:/path instead of the value")
         elif isinstance(inner, dict | list):

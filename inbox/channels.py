@@ -8,12 +8,14 @@ from typing import Any
 
 from flask import Blueprint, make_response, render_template, request
 from flask.typing import ResponseReturnValue
+from sqlmodel import col, select
 
 from channels import KINDS, open_channel
 from channels.base import Channel, NotConfigured
 from config.settings import SettingsError
 from hub import channeltest
 from hub.channelhealth import channels_health
+from hub.channelsecrets import must_stay, sealed_in
 from hub.channeltest import BAD, WAITS, ChannelTest, Done
 from hub.deskedit import Edit, keep_edit, number_of, try_edit
 from hub.hub import Hub
@@ -26,7 +28,7 @@ from inbox.desksheet import VIEW, Draft, admin, to
 from inbox.screen import Place, screen
 from inbox.session import Viewer, wants_fragment
 from storage import Tx
-from storage.access import Conflict, Forbidden, NotFound
+from storage.access import EVERYTHING, Conflict, Forbidden, NotFound
 from storage.desk import ChannelAccount
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -180,6 +182,8 @@ def _steps(hub: Hub, number: int, begun: ChannelTest, done: list[Done], at: int)
 def _done(hub: Hub, who: Viewer, draft: Draft, kind: str, entry: Entry) -> ResponseReturnValue:
     deep = partial(_deep, hub, draft, kind, entry)
     what = request.form.get("do", "look")
+    if what == "try" and who.actor.permissions < EVERYTHING:
+        raise Forbidden("Only an admin tries a channel's logins.")
     if what == "save" and desksheet.keep(hub, who, draft, deep):
         name = draft.was or draft.typed.values["name"].strip()
         with hub.store.read() as tx:
@@ -222,6 +226,10 @@ def _deep(hub: Hub, draft: Draft, kind: str, before: Entry, typed: Entry) -> Ent
     entry |= {"settings": typed.get("settings") or {}}
     if extra := [key for key in typed if key not in ("name", "address", "settings")]:
         raise FieldRefused("more", f"{extra[0]!r} is nothing that a channel has: write it under settings.")
+    with hub.store.read() as tx:
+        others = tx.exec(select(ChannelAccount).where(col(ChannelAccount.name) != name)).all()
+    elsewhere = {secret for each in others for secret in sealed_in(each.settings)}
+    must_stay(before.get("settings") or {}, entry["settings"], elsewhere)
     _rehearsed(hub, draft, entry)
     return entry
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -210,7 +211,9 @@ def test_a_change_keeps_the_secret_and_says_what_it_does(
         ("email", {"settings.imap_port": "many"}, "settings.imap_port", "use a number above 0"),
         ("email", {"settings.password": ""}, "settings.password", "either password or oauth_token or oauth"),
         ("email", {"settings.since": "yesterday"}, "settings.since", "write a day as"),
-        ("email", {"settings.password": "env:NOT_THERE"}, "form", "variable NOT_THERE is not set"),
+        ("email", {"settings.password": "env:SECRET_KEY"}, "settings.password", "read from desk.yaml only"),
+        ("email", {"settings.since": "env:SECRET_KEY"}, "settings.since", "read from desk.yaml only"),
+        ("email", {"settings.signature": "sealed:gAAAA"}, "settings.signature", "stays where it was sealed"),
         ("email", {"more": "settings: {imap_hots: x}"}, "more", "unknown setting 'imap_hots'"),
         ("email", {"more": "settings: {imap_host: x}"}, "settings.imap_host", "stands below as well"),
         ("email", {"more": "a: ["}, "more", "not valid YAML"),
@@ -330,6 +333,36 @@ def test_a_test_that_was_never_begun_is_refused(desk: Desk, ines: Browser, wrong
     fields = {"code": "swy-1", "after": "0", "began": "1764000000.5", "at": "0"} | wrong
     answer = ines.post(f"{CHANNELS}/{row(desk, 'shop-chat').id}/test/step", **fields)
     assert answer.status_code == 409 and "begin one" in answer.text
+
+
+def test_a_kept_secret_goes_to_no_other_server(
+    desk: Desk, ines: Browser, server: Dovecot, user: str, sink: Sink
+) -> None:
+    typed = mailbox(server, sink, user)
+    assert add(ines, "email", **typed).status_code in (302, 303)
+    number, kept = row(desk, typed["name"]).id, row(desk, typed["name"]).settings["password"]
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        stranger.settimeout(0.1)
+        moved = typed | {"settings.password": "", "settings.imap_port": str(stranger.getsockname()[1])}
+        for do in ("try", "save"):
+            page = ines.page(f"{CHANNELS}/{number}")
+            answer = ines.post(f"{CHANNELS}/{number}", version=version(page), do=do, **moved)
+            told = words(Page(answer.text), "[id='wrong-settings.password']")
+            assert told and "imap_port has changed: write this secret again" in told[0]
+        with pytest.raises(TimeoutError):
+            stranger.accept()
+    assert row(desk, typed["name"]).settings["password"] == kept
+
+
+def test_a_sealed_secret_of_one_channel_opens_no_other(
+    desk: Desk, ines: Browser, server: Dovecot, user: str, sink: Sink
+) -> None:
+    typed = mailbox(server, sink, user)
+    add(ines, "email", **typed)
+    sealed = row(desk, typed["name"]).settings["password"]
+    other = typed | {"name": "other-mail", "settings.password": "", "kept:settings.password": sealed}
+    told = words(Page(add(ines, "email", **other).text), "[id='wrong-settings.password']")
+    assert told and "stays where it was sealed" in told[0]
 
 
 def test_channels_are_an_admins_matter(desk: Desk, jonas: Browser) -> None:
