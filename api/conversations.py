@@ -43,7 +43,7 @@ KEY_CHARS = 255
 
 @part.get("/conversations", query=shapes.ConversationsQuery, gives=shapes.ConversationPage)
 def list_conversations(asked: shapes.ConversationsQuery) -> dict[str, Any]:
-    """List conversations, newest activity first."""
+    """List conversations, newest activity first, without the empty ones that are merged into others."""
     with hub_here().store.read() as tx:
         query = select(Conversation).where(visible(actor_here()), *_conditions(tx, asked))
         if asked.cursor:
@@ -295,7 +295,7 @@ def _channel_id(tx: Tx, name: str | None) -> int | None:
 
 
 def _conditions(tx: Tx, asked: shapes.ConversationsQuery) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
+    found: list[ColumnElement[bool]] = [col(Conversation.merged_into_id).is_(None)]
     if asked.state:
         found.append(col(Conversation.state) == asked.state)
     if asked.channel:

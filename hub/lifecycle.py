@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlmodel import col, select
 
 from hub.arrivals import arrival_again
-from routing.locks import held, hold
+from routing.locks import held, held_unmerged, hold
 from routing.parking import follow_parking
 from routing.sla import follow_conversation
 from routing.work import close, enqueue
@@ -24,7 +24,7 @@ def snooze(tx: Tx, actor: Actor, conversation_id: int, until: datetime | None) -
     Raises Conflict when the moment is past or the conversation is resolved.
     """
     actor.must(ANSWER)
-    conversation = held(tx, actor, conversation_id)
+    conversation = held_unmerged(tx, actor, conversation_id)
     if conversation.state == "resolved":
         raise Conflict("This conversation is resolved; reopen it first.")
     if until is not None and until <= tx.now:
@@ -81,7 +81,7 @@ def resolve(tx: Tx, actor: Actor, conversation_id: int) -> Conversation:
 def reopen(tx: Tx, actor: Actor, conversation_id: int, why: str = "reopened by hand") -> Conversation:
     """Open again, as new work that waits to be matched. Reopening what is open changes nothing."""
     actor.must(ANSWER)
-    conversation = held(tx, actor, conversation_id)
+    conversation = held_unmerged(tx, actor, conversation_id)
     if conversation.state != "resolved":
         return conversation
     conversation.state = "open"

@@ -20,6 +20,7 @@ from hub.hub import Hub
 from hub.lifecycle import resolve
 from hub.notices import MARK, tell_refusal
 from hub.replies import attach, note, reply
+from hub.threads import now_in
 from hub.tokens import Tokens
 from storage import Tx
 from storage.access import ANSWER, Actor, Conflict, actor_for
@@ -77,11 +78,11 @@ class NoticeAnswer:
         notice = tx.get(MailNotice, self.notice_id)
         if notice is None:
             return None
-        agent, conversation_id = tx.get_one(Agent, notice.agent_id), notice.conversation_id
+        agent, conversation_id = tx.get_one(Agent, notice.agent_id), now_in(tx, notice.conversation_id)
         if self.inbound.automatic:
             tx.sql("UPDATE receipt SET state = 'ignored', why = ? WHERE id = ?", IGNORED, receipt_id)
             return Answered("ignored", conversation_id)
-        if flag := self._objection(tx, notice, agent):
+        if flag := self._objection(tx, notice, agent, conversation_id):
             if flag in TELL:
                 tell_refusal(self.hub, tx, agent, conversation_id, TELL[flag])
             return Refused(conversation_id, flag)
@@ -92,7 +93,7 @@ class NoticeAnswer:
             tx.flush()
         return Answered("accepted", conversation_id, message.id if message else None)
 
-    def _objection(self, tx: Tx, notice: MailNotice, agent: Agent) -> str:
+    def _objection(self, tx: Tx, notice: MailNotice, agent: Agent, conversation_id: int) -> str:
         point = self.inbound.sender.points[0]
         if point.kind != "email" or point.value != normalised(agent.email):
             return OTHER_SENDER
@@ -104,7 +105,7 @@ class NoticeAnswer:
             return CLOSED
         if tx.now - notice.created_at > VALID_FOR:
             return EXPIRED
-        conversation = tx.get_one(Conversation, notice.conversation_id)
+        conversation = tx.get_one(Conversation, conversation_id)
         actor = actor_for(tx, agent)
         may = actor.may(ANSWER) and actor.sees(conversation.queue_id, conversation.assignee_id)
         return "" if may else NO_ACCESS

@@ -8,7 +8,7 @@ from __future__ import annotations
 from channels.base import Inbound, Strength
 from hub.identity import Known
 from hub.recipients import checked, own_addresses, untagged
-from routing.locks import held
+from routing.locks import held_unmerged
 from storage import Tx
 from storage.access import ANSWER, Actor, Conflict, NotFound
 from storage.conversations import Conversation
@@ -66,7 +66,7 @@ def others_in(tx: Tx, conversation: Conversation) -> list[Participant]:
 def add_participant(tx: Tx, actor: Actor, conversation_id: int, typed: str) -> str:
     """Somebody gets a copy of every answer by mail from now on; their address. Raises NotFound and Conflict."""
     actor.must(ANSWER)
-    held(tx, actor, conversation_id)
+    held_unmerged(tx, actor, conversation_id)
     found = checked(tx, "", [typed])
     if not found:
         raise Conflict("Write an e-mail address.")
@@ -78,7 +78,7 @@ def add_participant(tx: Tx, actor: Actor, conversation_id: int, typed: str) -> s
 def remove_participant(tx: Tx, actor: Actor, conversation_id: int, address: str) -> None:
     """Somebody gets no more copies, and what they write in it is a stranger's. Raises NotFound."""
     actor.must(ANSWER)
-    held(tx, actor, conversation_id)
+    held_unmerged(tx, actor, conversation_id)
     if not is_participant(tx, conversation_id, address):
         raise NotFound(f"{address[:100]} takes no part in this conversation.")
     set_participant(tx, conversation_id, address, "removed")

@@ -22,7 +22,7 @@ from hub.mentions import mention
 from hub.recipients import MAIL_KINDS, checked, reply_all
 from hub.suppression import refusal
 from hub.tokens import Tokens
-from routing.locks import held
+from routing.locks import held, held_unmerged
 from routing.parking import follow_parking
 from routing.work import answered, claim, unanswered
 from storage import Tx
@@ -94,7 +94,7 @@ def reply(
     empty or too long.
     """
     actor.must(ANSWER)
-    conversation = held(tx, actor, conversation_id)
+    conversation = held_unmerged(tx, actor, conversation_id)
     html = _harmless(html)
     text = storable(text.strip()) or text_in(html)
     sent = tx.exec(select(Message).where(Message.uuid == once)).first() if once else None
@@ -167,7 +167,7 @@ def _must_be_newest(tx: Tx, actor: Actor, conversation: Conversation, seen: int,
 def note(tx: Tx, actor: Actor, conversation_id: int, text: str, *, keep_draft: bool = False) -> Message:
     """A remark that only the team sees. Raises Conflict when it is empty."""
     actor.must(ANSWER)
-    conversation = held(tx, actor, conversation_id)
+    conversation = held_unmerged(tx, actor, conversation_id)
     text = storable(text.strip())
     if not text:
         raise Conflict("The note is empty.")

@@ -11,7 +11,7 @@ from sqlmodel import col, func, select
 
 from channels.text import storable
 from hub.refusals import FieldRefused
-from routing.locks import held
+from routing.locks import held_unmerged
 from storage import Tx
 from storage.access import ANSWER, SETTINGS, Actor, Conflict, NotFound
 from storage.facts import ConversationTagged, ConversationUntagged, DeskChanged
@@ -35,7 +35,7 @@ def read_tags(typed: str | Iterable[str]) -> list[str]:
 def tag(tx: Tx, actor: Actor, conversation_id: int, typed: str | Iterable[str]) -> list[str]:
     """Put tags on it; answers those that were not there. Raises NotFound and Conflict."""
     actor.must(ANSWER)
-    held(tx, actor, conversation_id)
+    held_unmerged(tx, actor, conversation_id)
     there = set(tags_of(tx, [conversation_id]).get(conversation_id, []))
     fresh = [name for name in read_tags(typed) if name not in there]
     if len(there) + len(fresh) > MOST:
@@ -54,7 +54,7 @@ def tag(tx: Tx, actor: Actor, conversation_id: int, typed: str | Iterable[str]) 
 def untag(tx: Tx, actor: Actor, conversation_id: int, typed: str | Iterable[str]) -> list[str]:
     """Take tags off it; answers those that were there. Raises NotFound."""
     actor.must(ANSWER)
-    held(tx, actor, conversation_id)
+    held_unmerged(tx, actor, conversation_id)
     there = set(tags_of(tx, [conversation_id]).get(conversation_id, []))
     gone = [name for name in read_tags(typed) if name in there]
     for name in gone:

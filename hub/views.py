@@ -127,7 +127,8 @@ def counted(tx: Tx, actor: Actor, condition: dict[str, Any]) -> Tally:
     """How many of a condition's conversations this actor may see, among the newest of each state."""
     wanted, found, all_seen = has(tx, condition, actor.agent_id), 0, True
     for state in states_of(condition):
-        of_state = select(Conversation.id).where(visible(actor), Conversation.state == state)
+        whole = col(Conversation.merged_into_id).is_(None)
+        of_state = select(Conversation.id).where(visible(actor), Conversation.state == state, whole)
         newest = of_state.order_by(col(Conversation.last_at).desc(), col(Conversation.id).desc()).limit(LOOKED_AT)
         hits = select(Conversation.id).where(col(Conversation.id).in_(newest.correlate(None)), wanted)
         hits = hits.limit(MOST_COUNTED + 1)

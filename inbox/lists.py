@@ -145,7 +145,7 @@ def listing(tx: Tx, who: Viewer, view: View, *, after: str = "", limit: int = PA
     for number, (title, condition, key, ascending) in enumerate(sections):
         if number < start:
             continue
-        query = select(Conversation).where(visible(who.actor), view.condition(who), condition)
+        query = select(Conversation).where(_shown(who, view), condition)
         if cursor is not None and number == start:
             query = query.where(_beyond(key, cursor, ascending))
         found = list(tx.exec(query.order_by(*_order(key, ascending)).limit(left + 1)))
@@ -164,7 +164,7 @@ def numbers_in(tx: Tx, who: Viewer, view: View, limit: int) -> list[int]:
     """Which conversations a view has, in its order."""
     numbers: list[int] = []
     for _, condition, key, ascending in _sections(tx, view):
-        query = select(Conversation.id).where(visible(who.actor), view.condition(who), condition)
+        query = select(Conversation.id).where(_shown(who, view), condition)
         query = query.order_by(*_order(key, ascending)).limit(limit - len(numbers))
         numbers += [number for number in tx.exec(query) if number is not None]
     return numbers
@@ -308,6 +308,11 @@ def _unseen(who: Viewer) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
 def _named(who: Viewer) -> ColumnElement[bool]:
     """Conversations in which this agent was named."""
     return col(Conversation.id).in_(select(Mention.conversation_id).where(Mention.agent_id == who.id))
+
+
+def _shown(who: Viewer, view: View) -> ColumnElement[bool]:
+    """Merged ones are empty."""
+    return and_(visible(who.actor), col(Conversation.merged_into_id).is_(None), view.condition(who))
 
 
 def _open() -> ColumnElement[bool]:

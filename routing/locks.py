@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from storage.access import Actor, conversation_for
+from storage.access import Actor, Conflict, conversation_for
 from storage.conversations import Conversation
 from storage.store import Tx
 
@@ -23,6 +23,18 @@ def held(tx: Tx, actor: Actor, conversation_id: int) -> Conversation:
     hold(tx, [conversation_id])
     conversation = conversation_for(tx, actor, conversation_id)
     tx.refresh(conversation)
+    return conversation
+
+
+def held_unmerged(tx: Tx, actor: Actor, conversation_id: int) -> Conversation:
+    """The same for who changes it: what is put into a merged one would be lost. Raises NotFound and Conflict."""
+    return unmerged(held(tx, actor, conversation_id))
+
+
+def unmerged(conversation: Conversation) -> Conversation:
+    """The same one. Raises Conflict when all of it is in another one."""
+    if conversation.merged_into_id is not None:
+        raise Conflict(f"It is merged into #{conversation.merged_into_id}: write there.")
     return conversation
 
 

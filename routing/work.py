@@ -12,7 +12,7 @@ from sqlmodel import col, select
 from routing.agents import agent_names, load_drift, take_load
 from routing.ladder import Climb
 from routing.limits import is_full
-from routing.locks import hold, hold_agents
+from routing.locks import hold, hold_agents, unmerged
 from routing.lookups import looked_up
 from routing.moves import cool_down, disown, end_offers, own, refresh, requeue, ring_on, ringing_at
 from routing.onward import may_go_on, pass_on, way_in
@@ -340,7 +340,7 @@ def _with_room(tx: Tx, book: RuleBook, place: Placement) -> Placement:
 def held_item(tx: Tx, actor: Actor, conversation_id: int) -> WorkItem:
     """The live item of a conversation this actor may see, locked and as it is now. Raises NotFound and Conflict."""
     hold(tx, [conversation_id])
-    conversation_for(tx, actor, conversation_id)
+    unmerged(conversation_for(tx, actor, conversation_id))
     item = live_item(tx, conversation_id)
     if item is None:
         raise Conflict("This conversation is resolved: reopen it first.")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import timedelta
+
 import pytest
 from flask import Flask
 from selectolax.lexbor import LexborHTMLParser as Page
 from sqlmodel import col, select
 
-from hub import moves
+from hub import bulk, moves, views
 from hub.contacts import merge as merge_people
-from hub.lifecycle import resolve
-from hub.replies import reply
-from hub.tags import tag
-from routing.work import claim
+from hub.lifecycle import reopen, resolve, snooze
+from hub.participants import add_participant
+from hub.replies import note, reply
+from hub.tags import tag, untag
+from routing.work import assign, claim
 from storage import Tx
 from storage.access import Conflict, NotFound
 from storage.conversations import Conversation, Draft, Message
@@ -163,6 +167,36 @@ def test_a_merge_is_taken_back_with_owner_and_state(desk: Desk) -> None:
     with desk.hub.store.read() as tx:
         names = [row.name for row in tx.exec(select(FactRow).order_by(col(FactRow.id)))]
         assert names.count("ConversationsMerged") == names.count("ConversationsParted") == 1
+
+
+def test_nothing_is_written_into_what_was_merged_and_it_stands_in_no_list(desk: Desk, jonas: Browser) -> None:
+    mine, other = pair(desk)
+    with desk.hub.store.write() as tx:
+        moves.merge(tx, desk.jonas, mine, other)
+        shared = views.create(tx, desk.ines, views.Wanted("All", {}, own=False)).id or 0
+    doings: list[Callable[[Tx], object]] = [
+        lambda tx: reply(tx, desk.jonas, other, text="Soon", tokens=desk.hub.tokens),
+        lambda tx: reply(tx, desk.jonas, other, text="Soon", tokens=desk.hub.tokens,
+                         send_at=desk.clock() + timedelta(days=1)),
+        lambda tx: note(tx, desk.jonas, other, "Careful"),
+        lambda tx: tag(tx, desk.jonas, other, "vip"),
+        lambda tx: untag(tx, desk.jonas, other, "vip"),
+        lambda tx: reopen(tx, desk.jonas, other),
+        lambda tx: snooze(tx, desk.jonas, other, None),
+        lambda tx: claim(tx, desk.jonas, other),
+        lambda tx: assign(tx, desk.ines, other, desk.jonas.agent_id or 0),
+        lambda tx: add_participant(tx, desk.jonas, other, "eve@friends.example"),
+    ]  # fmt: skip
+    for do in doings:
+        with desk.hub.store.write() as tx, pytest.raises(Conflict, match=f"merged into #{mine}: write there"):
+            do(tx)
+    assert conversation(desk, other).message_count == 0 and len(desk.messages(mine)) == 2
+    for place in ("resolved", f"view-{shared}"):
+        assert not jonas.page(f"/inbox/{place}").css(f".row[data-id='{other}']")
+    with desk.hub.store.read() as tx:
+        assert views.counted(tx, desk.ines, {}) == views.Tally(1)
+    outcome = bulk.act(desk.hub.store, desk.jonas, [other], reopen)
+    assert list(outcome.refused) == [other] and conversation(desk, other).state == "resolved"
 
 
 def test_an_open_one_opens_the_resolved_one_that_it_comes_into(desk: Desk) -> None:

@@ -12,6 +12,7 @@ from sqlmodel import select
 from channels.base import Inbound, Raw, Sender
 from hub.history import HISTORY
 from hub.intake import read_receipt
+from hub.moves import merge
 from hub.noticeanswers import taken_apart
 from hub.receipts import note_receipt
 from hub.suppression import suppress
@@ -358,3 +359,12 @@ def test_an_old_mail_that_a_backfill_brings_answers_nobody(told: Noticing) -> No
     assert read_receipt(told.desk.hub, opened, receipt).state == "accepted"
     assert to_mara(told) == []
     assert [each.kind for each in told.desk.messages(number)].count("outbound") == 0
+
+
+def test_an_answer_about_what_was_merged_meanwhile_goes_on_in_the_other_conversation(told: Noticing) -> None:
+    number, notice = told.asked()
+    other = told.desk.mail("Order 2", "Where is my lamp?").conversation_id or 0
+    with told.desk.hub.store.write() as tx:
+        merge(tx, told.desk.jonas, other, number)
+    assert told.answer(notice, "It left today.").conversation_id == other
+    assert (told.last(other).kind, told.last(other).text) == ("outbound", "It left today.")
