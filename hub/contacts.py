@@ -132,7 +132,7 @@ def merge(tx: Tx, actor: Actor, survivor_id: int, other_id: int, taken: Collecti
     Raises NotFound, or Conflict when they are one already.
     """
     actor.must(CONTACTS)
-    _one_at_a_time(tx)
+    hold_people(tx)
     survivor, other = _held(tx, actor, survivor_id), person_for(tx, actor, other_id)
     if survivor.id == other.id:
         raise Conflict("These two are one person already.")
@@ -166,7 +166,7 @@ def unmerge(tx: Tx, actor: Actor, merge_id: int) -> Merge:
     Raises NotFound, or Conflict when it was undone before or a later merge has to be undone first.
     """
     actor.must(CONTACTS)
-    _one_at_a_time(tx)
+    hold_people(tx)
     row = tx.get(Merge, merge_id)
     if row is None:
         raise NotFound(f"There is no merge {merge_id}.")
@@ -242,7 +242,8 @@ def block(tx: Tx, actor: Actor, contact_id: int, on: bool) -> Contact:
     return person
 
 
-def _one_at_a_time(tx: Tx) -> None:
+def hold_people(tx: Tx) -> None:
+    """Until the commit nobody else merges, parts or erases people."""
     if tx.dialect == "postgresql":
         tx.sql(f"SELECT pg_advisory_xact_lock({MERGE_LOCK})")
 

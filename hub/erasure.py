@@ -6,19 +6,23 @@ team answered. A STOP or a proved complaint stays with its address, so that nobo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
+from urllib.parse import quote
 
 from sqlmodel import col, select
 
+from hub.contacts import hold_people
 from hub.hub import Hub
 from hub.lifecycle import resolve
 from hub.retention import drop_files
-from routing.locks import hold
+from routing.locks import held_rows, hold
 from storage import Tx
 from storage.access import ERASE, SYSTEM, Actor, Conflict, person_for
+from storage.blobs import BadBlob
 from storage.contactfacts import ContactErased
 from storage.conversations import Conversation, Draft
 from storage.people import Contact, Identity, identities_of
@@ -29,7 +33,9 @@ BATCH = 400
 KEPT = ("stop", "complaint")  # reasons of a suppression that outlive the person's data
 MESSAGES = (
     "SELECT m.id FROM message m JOIN conversation v ON v.id = m.conversation_id WHERE v.contact_id IN ({marks}) "
-    "UNION SELECT id FROM message WHERE contact_id IN ({marks})"
+    "UNION SELECT id FROM message WHERE contact_id IN ({marks}) "
+    # What they were sent may lie in the conversation of somebody whom they were taken for.
+    "UNION SELECT id FROM message WHERE identity_id IN (SELECT id FROM identity WHERE contact_id IN ({marks}))"
 )
 CLEAR_MESSAGE = (
     "UPDATE message SET subject = '', text = '', html = '', safe_html = '', quoted_at = NULL, signature_at = NULL, "
@@ -43,10 +49,17 @@ CLEAR_RECEIPT = (
 )
 CLEAR_DELIVERY = (
     "UPDATE delivery SET payload = '{{}}', error = '', response = '{{}}', external_id = '', state = CASE WHEN state IN "
-    "('queued','uncertain') THEN 'cancelled' ELSE state END WHERE message_id IN ({marks})"
+    "('queued','uncertain','failed') THEN 'cancelled' ELSE state END WHERE message_id IN ({marks})"
+)
+CLEAR_ALERT = (
+    "UPDATE delivery SET payload = '{{}}', error = '', response = '{{}}', state = CASE WHEN state = 'sent' THEN state "
+    "ELSE 'cancelled' END WHERE id IN ({marks})"
 )
 # What no message was made of may be theirs as well: a mail that came twice, or could not be read.
-OTHERS = "SELECT id, body, sha256 FROM receipt WHERE id > ? AND state <> 'accepted' AND dropped_at IS NULL ORDER BY id"
+STRAY = "state NOT IN ('accepted','received') AND dropped_at IS NULL"
+OTHERS = f"SELECT id, body, sha256, headers FROM receipt WHERE id > ? AND {STRAY} ORDER BY id LIMIT {BATCH}"
+# Between an address and what stands before it there may be an escape of a form, a query or JSON.
+ESCAPED = r"(?<=%[0-9a-f]{2})(?<!%2b)|(?<=\\[nrt])|(?<=\\u[0-9a-f]{4})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +102,26 @@ def erase(hub: Hub, actor: Actor, contact_id: int) -> Extent:
 
 
 def _erase(tx: Tx, actor: Actor, contact_id: int, stray: Sequence[int]) -> tuple[Extent, list[str]]:
+    hold_people(tx)
     person = person_for(tx, actor, contact_id)
+    rows = _rows(tx, person)
+    held_rows(tx, "contact", "id", rows.records)
+    tx.refresh(person)
     if person.erased_at is not None:
         raise Conflict("This person is erased already.")
-    hold(tx, _rows(tx, person).conversations)
+    hold(tx, rows.conversations)
     rows = _rows(tx, person)
     if tx.dialect == "sqlite":
         tx.sql("PRAGMA secure_delete = ON")  # what is freed is overwritten
     for number in rows.conversations:
         resolve(tx, SYSTEM, number)
     tx.flush()
-    names = _clear_messages(tx, rows.messages) + _clear_receipts(tx, stray)
-    _clear_conversations(tx, rows)
+    names = _clear_messages(tx, rows.messages)
+    for batch in _batches(stray):  # one that somebody has read meanwhile is a message's
+        still = tx.sql(f"SELECT id FROM receipt WHERE id IN ({_marks(batch)}) AND {STRAY}", *batch).fetchall()
+        names += _clear_receipts(tx, [row[0] for row in still])
+    names += _clear_conversations(tx, rows)
+    _clear_alerts(tx, rows.conversations)
     _clear_person(tx, rows.records)
     found = Extent(person, len(rows.conversations), len(rows.messages), len(names))
     tx.emit(ContactErased(person.id or 0, found.conversations, found.messages, found.files, by=actor.by))
@@ -112,7 +133,7 @@ def _rows(tx: Tx, person: Contact) -> _Rows:
     records = [number or 0 for number in tx.exec(select(Contact.id).where(Contact.person_id == person.id))]
     query = select(Conversation.id).where(col(Conversation.contact_id).in_(records)).order_by(col(Conversation.id))
     marks = _marks(records)
-    messages = [row[0] for row in tx.sql(MESSAGES.format(marks=marks), *records, *records).fetchall()]
+    messages = [row[0] for row in tx.sql(MESSAGES.format(marks=marks), *records, *records, *records).fetchall()]
     return _Rows(records, [number or 0 for number in tx.exec(query)], sorted(messages))
 
 
@@ -149,17 +170,32 @@ def _clear_receipts(tx: Tx, receipts: Sequence[int]) -> list[str]:
     return names
 
 
-def _clear_conversations(tx: Tx, rows: _Rows) -> None:
+def _clear_conversations(tx: Tx, rows: _Rows) -> list[str]:
+    """What was said of them, and what agents have begun; the names of files that wait in drafts."""
+    names: list[str] = []
     for batch in _batches(rows.conversations):
         marks = _marks(batch)
         for draft in tx.exec(select(Draft).where(col(Draft.conversation_id).in_(batch))):
-            for number in draft.files:
-                tx.sql("UPDATE attachment SET name = '', sha256 = '', size = 0 WHERE id = ?", number)
+            waiting = f"id IN ({_marks(draft.files)}) AND message_id IS NULL"
+            names += _files(tx, f"SELECT sha256 FROM attachment WHERE {waiting} AND sha256 <> ''", draft.files)
+            tx.sql(f"UPDATE attachment SET name = '', sha256 = '', size = 0 WHERE {waiting}", *draft.files)
         tx.sql(f"UPDATE conversation SET subject = '', preview = '' WHERE id IN ({marks})", *batch)
         tx.sql(f"UPDATE work_item SET trace = '[]' WHERE conversation_id IN ({marks})", *batch)
         tx.sql(f"UPDATE mail_notice SET why = '' WHERE conversation_id IN ({marks})", *batch)
         for table in ("draft", "participant"):
             tx.sql(f"DELETE FROM {table} WHERE conversation_id IN ({marks})", *batch)
+    return names
+
+
+def _clear_alerts(tx: Tx, conversations: Sequence[int]) -> None:
+    """What Slack is told of a late answer says whose it is; such a delivery is known by its fact's number."""
+    facts: set[str] = set()
+    for batch in _batches(conversations):
+        query = f"SELECT id FROM fact WHERE conversation_id IN ({_marks(batch)})"
+        facts.update(str(row[0]) for row in tx.sql(query, *batch).fetchall())
+    told = tx.sql("SELECT id, dedupe_key FROM delivery WHERE sender = 'slack' AND dedupe_key LIKE 'alert:%'")
+    for batch in _batches([number for number, key in told.fetchall() if key.split(":")[1] in facts]):
+        tx.sql(CLEAR_ALERT.format(marks=_marks(batch)), *batch)
 
 
 def _clear_person(tx: Tx, records: Sequence[int]) -> None:
@@ -174,6 +210,7 @@ def _clear_person(tx: Tx, records: Sequence[int]) -> None:
         tx.sql("DELETE FROM participant WHERE address = ?", identity.value)
         tx.sql("DELETE FROM automatic_send WHERE address = ?", identity.value)
         tx.sql("DELETE FROM unsubscription WHERE identity_id = ?", identity.id)
+        tx.sql("UPDATE consent SET identity_id = NULL WHERE identity_id = ?", identity.id)
     tx.sql(f"UPDATE participant SET contact_id = NULL WHERE contact_id IN ({marks})", *records)
     for table in ("contact_note", "contact_event", "consent", "identity"):
         tx.sql(f"DELETE FROM {table} WHERE contact_id IN ({marks})", *records)
@@ -188,16 +225,40 @@ def _clear_person(tx: Tx, records: Sequence[int]) -> None:
 
 def _strays(hub: Hub, tx: Tx, identities: Iterable[Identity]) -> list[int]:
     """Receipts without a message that name one of their addresses; read outside of the unit, for it may take long."""
-    words = [one.value.lstrip("+").encode() for one in identities if len(one.value) > 5]
+    values = [one.value.lower() for one in identities if len(one.value) > 5]
+    words = {word.lstrip("+") for value in values for word in (value, _quoted(value))}
+    named = re.compile("|".join(map(_standing_alone, values)))
     found: list[int] = []
     last = 0
-    while words and (rows := tx.sql(f"{OTHERS} LIMIT {BATCH}", last).fetchall()):
+    while words and (rows := tx.sql(OTHERS, last).fetchall()):
         last = rows[-1][0]
-        for number, body, digest in rows:
-            raw = bytes(body) if body is not None else hub.blobs.get(digest) if digest else b""
-            if any(word in raw for word in words):
+        for number, body, digest, headers in rows:
+            raw = bytes(body) if body is not None else _bytes(hub, digest)
+            text = f"{headers}\n{raw.decode('utf-8', 'replace')}".lower()
+            if any(word in text for word in words) and named.search(text):
                 found.append(number)
     return found
+
+
+def _standing_alone(value: str) -> str:
+    """A pattern of an address, plain or as forms and queries write it, that is no part of a longer one."""
+    if re.fullmatch(r"\+?\d+", value):
+        return rf"(?:(?<!\d)|{ESCAPED})(?:00)?{value.lstrip('+')}(?!\d)"
+    plain, quoted = re.escape(value), re.escape(_quoted(value))
+    # In a form a plus is a space: the one of an address is written as %2B.
+    return rf"(?:(?:(?<![\w.+%-])|{ESCAPED})(?:{plain}|{quoted})|(?<=\+){quoted})(?![\w-]|\.\w)"
+
+
+def _quoted(value: str) -> str:
+    return quote(value, safe="").lower()
+
+
+def _bytes(hub: Hub, digest: str) -> bytes:
+    """What is lost or damaged names nobody any more."""
+    try:
+        return hub.blobs.get(digest) if digest else b""
+    except BadBlob:
+        return b""
 
 
 def _count(tx: Tx, table: str, messages: Sequence[int]) -> int:

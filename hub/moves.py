@@ -230,4 +230,6 @@ def _row(tx: Tx, actor: Actor, number: int, move: ConversationMove) -> Conversat
     seen = conversation_for(tx, actor, move.to_id)
     row = seen if number == move.to_id else tx.get_one(Conversation, number)
     tx.refresh(row)
+    if tx.get_one(Contact, row.contact_id).erased_at is not None:
+        raise Conflict("This person was erased: there is nothing left to take back.")
     return row

@@ -219,6 +219,8 @@ def retry(tx: Tx, actor: Actor, message_id: int) -> Message:
     """Send a failed or uncertain message again, because a person says so. Raises Conflict otherwise."""
     actor.must(ANSWER)
     message = _own_outbound(tx, actor, message_id)
+    if "erased" in message.flags:
+        raise Conflict("This message was erased: there is nothing left to send.")
     if message.state not in (DeliveryState.FAILED, DeliveryState.UNCERTAIN):
         raise Conflict(f"This message is {message.state}; only failed or uncertain ones can be sent again.")
     again = tx.sql(

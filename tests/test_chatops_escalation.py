@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from sqlmodel import col, select
+
 from hub.desk import apply
+from hub.erasure import erase
 from routing.router import Router
 from sandbox.slack import SlackMood
 from storage.access import SYSTEM
 from storage.clock import utcnow
+from storage.deliveries import Delivery
 from tests.test_chatops import AMARA, DESK, NOTICES, Desk, desk, server
 
 __all__ = ["desk", "server"]
@@ -50,6 +54,17 @@ def test_a_line_that_breaks_after_an_alert_leaves_one(desk: Desk) -> None:
     for seconds in (0, 20, 60, 300):
         desk.work(LATE + timedelta(seconds=seconds))
     assert len(said(desk, NOTICES)) == 1
+
+
+def test_whose_it_was_is_erased_from_alerts(desk: Desk) -> None:
+    escalated(desk, "slack", "supervisors")
+    desk.work(LATE)
+    with desk.hub.store.write() as tx:
+        tx.sql("UPDATE delivery SET state = 'failed' WHERE dedupe_key LIKE 'alert:%:%'")
+    erase(desk.hub, SYSTEM, 1)
+    with desk.hub.store.read() as tx:
+        told = tx.exec(select(Delivery).where(col(Delivery.dedupe_key).startswith("alert:")))
+        assert sorted((row.state, str(row.payload)) for row in told) == [("cancelled", "{}"), ("sent", "{}")]
 
 
 def test_nobody_is_told_where_the_queue_says_nothing(desk: Desk) -> None:

@@ -1,0 +1,120 @@
+"""What lies where nobody looks for it is erased as well, and what is somebody else's stays."""
+
+from __future__ import annotations
+
+import pytest
+from sqlmodel import col, select
+
+from hub import contactlog, drafts, moves
+from hub.contacts import merge, unmerge
+from hub.erasure import erase
+from hub.replies import attach, reply, retry
+from storage.access import Conflict
+from storage.deliveries import Delivery
+from storage.receipts import Receipt
+from tests.browser.scene import quarantine
+from tests.desk import MARA_MAIL, MARA_PHONE, Desk
+from tests.test_contact_privacy import SECRET, dumped, old
+
+pytestmark = pytest.mark.usefixtures("nothing_missed_by_the_router")
+
+
+def test_an_answer_to_somebody_who_was_taken_for_another_goes_too(desk: Desk) -> None:
+    mail, text = desk.mail("Order", "Where is it?"), desk.text("Mara here")
+    numbers = (mail.contact_id or 0, text.contact_id or 0)
+    with desk.hub.store.write() as tx:
+        done = merge(tx, desk.jonas, *numbers).id or 0
+        identity = int(tx.sql("SELECT id FROM identity WHERE value = ?", MARA_PHONE).fetchone()[0])
+        reply(
+            tx, desk.jonas, mail.conversation_id or 0, text=f"Your {SECRET}", tokens=desk.hub.tokens,
+            identity_id=identity, undo_seconds=600,
+        )  # fmt: skip
+        contactlog.record_consent(
+            tx, desk.jonas, numbers[0], purpose="marketing", given=True, source="told us", identity_id=identity
+        )
+        unmerge(tx, desk.jonas, done)
+    assert erase(desk.hub, desk.ines, numbers[1]).messages == 2
+    assert [message.text for message in desk.messages(mail.conversation_id or 0)] == ["Where is it?\n", ""]
+    assert SECRET not in dumped(desk) and MARA_PHONE not in dumped(desk)
+
+
+THEIRS = (
+    "From: Mara.Lindqvist@Example.com",
+    "to=me&from=Mara+mara.lindqvist%40example.com&a=b",
+    "from=%3Cmara.lindqvist%40example.com%3E",
+    r'{"text": "I am\nmara.lindqvist@example.com."}',
+    "From=%2B46701740605",
+    "call 0046701740605",
+)
+OTHERS = (
+    "From: tamara.lindqvist@example.com",
+    "From: sales+mara.lindqvist@example.com",
+    "From: mara.lindqvist@example.com.mt",
+    "order 1467017406059",
+)
+
+
+def test_receipts_of_theirs_are_found_and_a_namesake_s_are_left(desk: Desk) -> None:
+    mail, text = desk.mail("Order", "Where is it?").contact_id or 0, desk.text("Mara here").contact_id or 0
+    with desk.hub.store.write() as tx:
+        merge(tx, desk.jonas, mail, text)
+        for body in THEIRS + OTHERS:
+            quarantine(tx, body.encode(), "no mail", body)
+    erase(desk.hub, desk.ines, mail)
+    with desk.hub.store.read() as tx:
+        kept = tx.exec(select(Receipt.body).where(Receipt.state == "quarantined").order_by(col(Receipt.id))).all()
+    assert kept == [body.encode() for body in OTHERS]
+
+
+def test_headers_tell_whose_a_receipt_is_and_what_is_to_be_read_waits(desk: Desk) -> None:
+    taken = desk.mail("Order", "Where is it?")
+    with desk.hub.store.write() as tx:
+        told = quarantine(tx, b"unreadable", "no mail")
+        tx.sql("UPDATE receipt SET headers = ? WHERE id = ?", {"X-From": MARA_MAIL}, told)
+        lost = quarantine(tx, b"", "no mail", "lost")
+        tx.sql("UPDATE receipt SET body = NULL, sha256 = ? WHERE id = ?", "0" * 64, lost)
+        unread = quarantine(tx, f"From: eve@friends.example\r\nCc: {MARA_MAIL}".encode(), "", "unread")
+        tx.sql("UPDATE receipt SET state = 'received' WHERE id = ?", unread)
+    erase(desk.hub, desk.ines, taken.contact_id or 0)
+    with desk.hub.store.read() as tx:
+        assert tx.get_one(Receipt, told).headers == {}
+        assert tx.get_one(Receipt, lost).sha256 == "0" * 64, "its file is gone, and stops nobody"
+        assert tx.get_one(Receipt, unread).body is not None
+
+
+def test_a_file_that_waits_in_a_draft_goes_too(desk: Desk) -> None:
+    taken = desk.mail("Order", "Where is it?")
+    digest = desk.hub.blobs.put(b"her passport")
+    with desk.hub.store.write() as tx:
+        file = attach(tx, desk.jonas, "passport.pdf", "application/pdf", 12, digest).id or 0
+        typed = drafts.Typed("See the file", files=[file])
+        drafts.keep(tx, desk.jonas.agent_id or 0, taken.conversation_id or 0, drafts.REPLY, typed)
+    old(desk)
+    erase(desk.hub, desk.ines, taken.contact_id or 0)
+    assert [path.name for path in desk.hub.blobs.folder.glob("??/*")] == []
+    assert "passport" not in dumped(desk)
+
+
+def test_what_did_not_get_through_is_not_sent_again(desk: Desk) -> None:
+    taken = desk.mail("Order", "Where is it?")
+    with desk.hub.store.write() as tx:
+        sent = reply(tx, desk.jonas, taken.conversation_id or 0, text="Soon", tokens=desk.hub.tokens).id or 0
+        tx.sql("UPDATE delivery SET state = 'failed' WHERE message_id = ?", sent)
+        tx.sql("UPDATE message SET state = 'failed' WHERE id = ?", sent)
+    erase(desk.hub, desk.ines, taken.contact_id or 0)
+    with desk.hub.store.write() as tx:
+        (delivery,) = tx.exec(select(Delivery).where(Delivery.message_id == sent))
+        assert delivery.state == "cancelled"
+        with pytest.raises(Conflict, match="was erased: there is nothing left to send"):
+            retry(tx, desk.jonas, sent)
+
+
+def test_a_merge_of_erased_conversations_is_not_taken_back(desk: Desk) -> None:
+    mail, text = desk.mail("Order", "Where is it?"), desk.text("Mara here")
+    with desk.hub.store.write() as tx:
+        merge(tx, desk.jonas, mail.contact_id or 0, text.contact_id or 0)
+        done = moves.merge(tx, desk.jonas, mail.conversation_id or 0, text.conversation_id or 0).id or 0
+    erase(desk.hub, desk.ines, mail.contact_id or 0)
+    with desk.hub.store.write() as tx, pytest.raises(Conflict, match="was erased: there is nothing left to take back"):
+        moves.undo(tx, desk.jonas, done)
+    assert {row.state for row in desk.conversations()} == {"resolved"}
