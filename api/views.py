@@ -16,7 +16,7 @@ part = Part("views", "Views")
 
 class ViewOut(BaseModel):
     """A view. `own` is the token's agent's alone, `queue_id` that of a team; `more` says that there may be others
-    than those that were counted.
+    than those that were counted; without `count` it can't be counted.
     """
 
     id: int
@@ -24,7 +24,7 @@ class ViewOut(BaseModel):
     condition: dict[str, Any]
     own: bool
     queue_id: int | None
-    count: int
+    count: int | None
     more: bool
 
 

@@ -5,6 +5,7 @@ As in rules, what is missing is neither equal nor unequal to anything; below a `
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,8 @@ from storage.tags import ConversationTag, Tag
 SOON = timedelta(minutes=30)
 ME, NOBODY = "me", "nobody"
 DUE = ("late", "soon", "later", "never")
+LARGEST = 2**53  # what JSON, both databases and a floating point number all hold exactly
+_NO_NAME = re.compile(r'["\\\x00-\x1f\x7f]')  # SQLite has no way to write them in a path
 _NUMBER = r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$"
 
 FIELDS = (
@@ -75,6 +78,8 @@ def field_named(name: object) -> Field:
         if (exact := EXACT.get(name)) is not None:
             return exact
         if name.startswith("contact.") and 0 < len(name.removeprefix("contact.").strip()) <= LONGEST_NAME:
+            if _NO_NAME.search(name):
+                raise ValueError("the name of an attribute has no quotation mark, backslash or control character here")
             return ATTRIBUTE
     raise ValueError(f"{str(name)[:80]!r} is no field; {nearest(str(name), [field.name for field in FIELDS])}")
 
@@ -138,6 +143,8 @@ def _node(node: Node, look: Look, *, denied: bool) -> Sql:
 
 def _leaf(leaf: Leaf, look: Look) -> Sql:
     try:
+        if any(isinstance(value, int | float) and not abs(value) <= LARGEST for value in _values(leaf)):
+            raise ValueError(f"must be a number up to {LARGEST:,}")
         if leaf.field in _SPECIAL:
             return _SPECIAL[leaf.field](leaf, look)
         if leaf.field.startswith("contact."):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -12,6 +13,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import ColumnElement, and_, func, or_
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import col, select
 
 from channels.text import storable
@@ -23,7 +25,10 @@ from storage.access import REPLIES, Actor, Conflict, Forbidden, NotFound, visibl
 from storage.conversations import Conversation
 from storage.desk import Queue
 from storage.facts import DeskChanged
+from storage.outages import is_outage
 from storage.views import SavedView
+
+logger = logging.getLogger(__name__)
 
 MAX_NAME = 40  # characters
 MOST = 50  # of one owner: each is counted again and again
@@ -46,13 +51,15 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many there are; `more` when there may be others."""
+    """How many there are; `more` when there may be others. Without a number it can't be counted."""
 
-    number: int
+    number: int | None
     more: bool = False
 
     def __str__(self) -> str:
         """As it stands beside a name: nothing for none."""
+        if self.number is None:
+            return "–"
         return f"{self.number or ''}{'+' if self.more else ''}"
 
 
@@ -78,9 +85,7 @@ def may_edit(actor: Actor, row: SavedView) -> bool:
 def create(tx: Tx, actor: Actor, wanted: Wanted) -> SavedView:
     """Add one. Raises FieldRefused, Conflict for too many, and Forbidden for others' without the permission."""
     row = SavedView(**_checked(tx, actor, wanted, None))
-    same = col(SavedView.agent_id) == row.agent_id if row.agent_id else col(SavedView.agent_id).is_(None)
-    if tx.exec(select(func.count()).select_from(SavedView).where(same)).one() >= MOST:
-        raise Conflict(f"There are {MOST} already: delete one first.")
+    _must_have_room(tx, row.agent_id)
     tx.add(row)
     tx.flush()
     _tell(tx, actor, row, "added")
@@ -88,12 +93,17 @@ def create(tx: Tx, actor: Actor, wanted: Wanted) -> SavedView:
 
 
 def change(tx: Tx, actor: Actor, number: int, wanted: Wanted, seen: str) -> SavedView:
-    """Let it have others. Raises FieldRefused, Forbidden, NotFound, and Conflict when `seen` is not its stamp."""
+    """Let it have others. Raises FieldRefused, Forbidden, NotFound, and Conflict when `seen` is not its stamp or
+    whoever is to have it has too many.
+    """
     row = view(tx, actor, number)
     _must_edit(actor, row)
     if stamp(row) != seen:
         raise Conflict(f"Somebody changed “{row.name}” meanwhile. Reload the page; what you typed is still here.")
-    for name, value in _checked(tx, actor, wanted, number).items():
+    values = _checked(tx, actor, wanted, number)
+    if values["agent_id"] != row.agent_id:
+        _must_have_room(tx, values["agent_id"])
+    for name, value in values.items():
         setattr(row, name, value)
     tx.add(row)
     _tell(tx, actor, row, "changed")
@@ -138,6 +148,19 @@ def counted(tx: Tx, actor: Actor, condition: dict[str, Any]) -> Tally:
     return Tally(min(found, MOST_COUNTED), found > MOST_COUNTED or (not all_seen and found > 0))
 
 
+def _tallied(tx: Tx, actor: Actor, row: SavedView) -> Tally:
+    """Counted; a view that can't be takes only its own number along."""
+    tx.sql("SAVEPOINT uncounted")
+    try:
+        return counted(tx, actor, row.condition)
+    except (ConditionError, DBAPIError) as error:
+        if is_outage(error):
+            raise
+        logger.exception("view %s can't be counted", row.id)
+        tx.sql("ROLLBACK TO SAVEPOINT uncounted")
+        return Tally(None)
+
+
 class Tallies:
     """The last count of each view for those who see the same."""
 
@@ -157,7 +180,7 @@ class Tallies:
         if kept is not None and tx.now < kept[1]:
             return kept[0]
         began = time.monotonic()
-        tally = counted(tx, actor, row.condition)
+        tally = _tallied(tx, actor, row)
         took = timedelta(seconds=time.monotonic() - began)
         with self._lock:
             self._kept[key] = tally, tx.now + min(took * SHARE, LONGEST)
@@ -177,7 +200,11 @@ def tallies(tx: Tx) -> Tallies:
 
 def _key(actor: Actor, row: SavedView) -> tuple[Any, ...]:
     sight = None if actor.sees_all else (actor.queue_ids, actor.agent_id)
-    return row.id, stamp(row), sight, actor.agent_id if asks_of_me(row.condition) else None
+    try:
+        personal = asks_of_me(row.condition)
+    except ConditionError:
+        personal = False  # it can't be counted for anybody
+    return row.id, stamp(row), sight, actor.agent_id if personal else None
 
 
 def _theirs(actor: Actor) -> ColumnElement[bool]:
@@ -217,6 +244,12 @@ def _checked(tx: Tx, actor: Actor, wanted: Wanted, number: int | None) -> dict[s
 def _must_edit(actor: Actor, row: SavedView) -> None:
     if not may_edit(actor, row):
         raise Forbidden("Only supervisors and admins change the views of others; yours alone you can have yourself.")
+
+
+def _must_have_room(tx: Tx, owner: int | None) -> None:
+    same = col(SavedView.agent_id) == owner if owner else col(SavedView.agent_id).is_(None)
+    if tx.exec(select(func.count()).select_from(SavedView).where(same)).one() >= MOST:
+        raise Conflict(f"There are {MOST} already: delete one first.")
 
 
 def _tell(tx: Tx, actor: Actor, row: SavedView, what: str) -> None:

@@ -20,6 +20,7 @@ from storage.access import Actor, Conflict, Forbidden, NotFound
 from storage.conversations import Conversation
 from storage.facts import FactRow
 from storage.search import index_new_messages
+from storage.views import SavedView
 from tests.browser.scene import available, rich_mail
 from tests.desk import Desk
 from tests.doors import Client, compose, served
@@ -174,6 +175,10 @@ def test_what_is_mine_depends_on_who_looks(desk: Desk, people: dict[str, int]) -
         ({"all": [OPEN, leaf("age", "gt", "soon")]}, "condition.all[2].value", "30m, 4h or 2d"),
         (leaf("subject", "matches", "x"), "condition.op", "a view can't ask matches of subject"),
         (leaf("priority", "gt", {"field": "messages"}), "condition.value", "not another field"),
+        (leaf('contact.shoe "size"', "eq", 44), "condition.field", "no quotation mark"),
+        (leaf("contact.a\\b", "exists", True), "condition.field", "no quotation mark"),
+        (leaf("contact.orders", "eq", 10**30), "condition.value", "must be a number up to"),
+        (leaf("priority", "between", [0, 2**63]), "condition.value", "must be a number up to"),
         ({"any": []}, "condition.any", "at least one"),
         ("open", "condition.", "must be a mapping"),
     ],
@@ -261,6 +266,32 @@ def test_a_count_is_shared_and_made_again_when_it_is_old(desk: Desk, people: dic
     with desk.hub.store.read() as tx:
         assert kept.last(desk.ines, row) == Tally(3)
         assert kept.fresh(tx, desk.ines, row) == Tally(2)
+
+
+def test_a_view_that_cannot_be_counted_takes_no_other_count_along(
+    desk: Desk, people: dict[str, int], server: Client
+) -> None:
+    with desk.hub.store.write() as tx:
+        spoiled = SavedView(name="A", condition=leaf('contact."', "eq", "x"))
+        tx.add(spoiled)
+        views.create(tx, desk.ines, Wanted("Open", OPEN, own=False))
+    found = Program(desk, server).get("/views")["views"]
+    assert [(one["name"], one["count"]) for one in found] == [("A", None), ("Open", 3)]
+    with desk.hub.store.read() as tx:
+        assert str(views.tallies(tx).fresh(tx, desk.ines, views.view(tx, desk.ines, spoiled.id or 0))) == "–"
+
+
+def test_sharing_own_views_has_the_same_bound_as_making_shared_ones(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "MOST", 2)
+    with desk.hub.store.write() as tx:
+        for number in range(2):
+            shared = views.create(tx, desk.ines, Wanted(f"Shared {number}", OPEN, own=False))
+        own = views.create(tx, desk.ines, Wanted("Own", OPEN))
+        with pytest.raises(Conflict, match="delete one first"):
+            views.change(tx, desk.ines, own.id or 0, Wanted("Own", OPEN, own=False), views.stamp(own))
+        views.change(tx, desk.ines, shared.id or 0, Wanted("Again", OPEN, own=False), views.stamp(shared))
 
 
 def test_programs_read_views_and_work_through_one(desk: Desk, people: dict[str, int], server: Client) -> None:
