@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from sqlmodel import col, select
 
 from hub.arrivals import arrival_again
 from hub.lifecycle import reopen, resolve, wake
 from hub.macros import Back, take_back
-from hub.tags import tag
+from hub.tags import tag, untag
 from routing.locks import held, hold
 from routing.parking import follow_parking
+from routing.rules import rule_book
 from routing.sla import follow_conversation
 from routing.work import claim, enqueue
 from storage import Tx
@@ -25,8 +27,8 @@ from storage.columns import moment
 from storage.conversations import Conversation, Draft, Message
 from storage.facts import ConversationOpened
 from storage.moves import ConversationMove
-from storage.people import Contact
-from storage.tags import tags_of
+from storage.people import Agent, Contact
+from storage.tags import ConversationTag, Tag, tags_of
 from storage.teamfacts import ConversationsMerged, ConversationsParted, ConversationSplit
 
 WAITED = (
@@ -36,8 +38,13 @@ WAITED = (
 )
 SHARED = (  # what belongs to a conversation as a whole goes along with both parts
     "INSERT INTO participant(conversation_id, address, name, how, contact_id, created_at) "
-    "SELECT ?, address, name, how, contact_id, created_at FROM participant WHERE conversation_id = ? "
+    "SELECT ?, address, name, how, contact_id, ? FROM participant WHERE conversation_id = ? "
     "ON CONFLICT (conversation_id, address) DO NOTHING"
+)
+UNSHARED = (  # those that came at that moment and are as they came
+    "DELETE FROM participant WHERE conversation_id = ? AND created_at = ? AND EXISTS (SELECT 1 FROM participant s "
+    "WHERE s.conversation_id = ? AND s.address = participant.address AND s.how = participant.how "
+    "AND COALESCE(s.contact_id, 0) = COALESCE(participant.contact_id, 0))"
 )
 READ = (
     "INSERT INTO reading(agent_id, conversation_id, message_id, at) SELECT agent_id, ?, message_id, at FROM reading "
@@ -59,10 +66,10 @@ def split(tx: Tx, actor: Actor, conversation_id: int, message_id: int) -> Conver
         raise NotFound(f"There is no message {message_id} in this conversation.")
     if len(moving) == len(messages):
         raise Conflict("This is the first message: there is nothing to part it from.")
-    written = next((each for each in moving if each.kind == "inbound"), None)
-    first = written or moving[0]
+    written = [each for each in moving if each.kind == "inbound"]
+    first = written[0] if written else moving[0]
     fresh = Conversation(
-        contact_id=written.contact_id if written and written.contact_id else source.contact_id,
+        contact_id=_whose(tx, written, source),
         subject=first.subject or " ".join(first.visible_text.split())[:100] or source.subject,
         channel=source.channel, last_at=tx.now, created_at=tx.now,
     )  # fmt: skip
@@ -71,7 +78,7 @@ def split(tx: Tx, actor: Actor, conversation_id: int, message_id: int) -> Conver
     number = fresh.id or 0
     tx.emit(ConversationOpened(number, fresh.contact_id, fresh.channel, by=actor.by))
     move = _moved(tx, actor, "split", conversation_id, number, [each.id or 0 for each in moving])
-    tx.sql(SHARED, number, conversation_id)
+    tx.sql(SHARED, number, tx.now, conversation_id)
     tx.sql(READ, number, conversation_id)
     source.divided = True
     tx.add(source)
@@ -103,12 +110,17 @@ def merge(tx: Tx, actor: Actor, survivor_id: int, other_id: int) -> Conversation
             raise Conflict(f"Conversation {row.id} is merged into {row.merged_into_id} already.")
     if _person(tx, survivor) != _person(tx, other):
         raise Conflict("They are of different people: if those are one, merge the people first.")
+    return _join(tx, actor, survivor, other)
+
+
+def _join(tx: Tx, actor: Actor, survivor: Conversation, other: Conversation) -> ConversationMove:
+    survivor_id, other_id = survivor.id or 0, other.id or 0
     before, open_ = Back.of(other), other.state != "resolved"
     resolve(tx, SYSTEM, other_id)
     messages = list(tx.exec(select(Message.id).where(Message.conversation_id == other_id).order_by(col(Message.id))))
     move = _moved(tx, actor, "merge", other_id, survivor_id, [number or 0 for number in messages])
     move.before = before.as_dict()
-    tx.sql(SHARED, survivor_id, other_id)
+    tx.sql(SHARED, survivor_id, tx.now, other_id)
     _move_drafts(tx, other_id, survivor_id)
     tag(tx, actor, survivor_id, tags_of(tx, [other_id]).get(other_id, []))
     other.merged_into_id = survivor_id
@@ -128,7 +140,9 @@ def merge(tx: Tx, actor: Actor, survivor_id: int, other_id: int) -> Conversation
 def undo(tx: Tx, actor: Actor, move_id: int) -> ConversationMove:
     """Take a division or merge back: what moved goes back to where it came from, what came since stays.
 
-    A conversation that was merged is again as it was, with its owner if there is room. Raises NotFound and Conflict.
+    A conversation that was merged is again as it was, in its queue and with its owner while those are there; else it
+    waits where rules put it. What the other one got of its tags and participants goes, unless somebody has changed it
+    since. Raises NotFound and Conflict.
     """
     actor.must(ANSWER)
     move = tx.get(ConversationMove, move_id)
@@ -144,7 +158,7 @@ def undo(tx: Tx, actor: Actor, move_id: int) -> ConversationMove:
     move.undone_at = tx.now
     tx.add(move)
     if move.kind == "split":
-        merge(tx, actor, move.from_id, move.to_id)
+        _join(tx, actor, conversation_for(tx, actor, move.from_id), target)
         return move
     source.merged_into_id = None
     tx.add(source)
@@ -152,7 +166,9 @@ def undo(tx: Tx, actor: Actor, move_id: int) -> ConversationMove:
     _carry(tx, move.moved, move.to_id, move.from_id)
     recount(tx, source)
     recount(tx, target)
-    take_back(tx, actor, Back(**move.before))
+    tx.sql(UNSHARED, move.to_id, move.at, move.from_id)
+    untag(tx, actor, move.to_id, _came_along(tx, move))
+    take_back(tx, actor, _still_there(tx, Back(**move.before)))
     recount(tx, source)
     _follow(tx, move.from_id)
     _follow(tx, move.to_id)
@@ -220,8 +236,33 @@ def _follow(tx: Tx, conversation_id: int) -> None:
     follow_parking(tx, conversation_id)
 
 
+def _whose(tx: Tx, written: Sequence[Message], source: Conversation) -> int:
+    """The customer's, unless all of it that anybody wrote to us is a guest's: then it is their own matter."""
+    first = written[0].contact_id if written else None
+    people = {_person_of(tx, each.contact_id) for each in written if each.contact_id is not None}
+    return source.contact_id if first is None or _person(tx, source) in people else first
+
+
+def _came_along(tx: Tx, move: ConversationMove) -> list[str]:
+    """The tags that a merge put there and nobody has touched since."""
+    there = select(Tag.name).join(ConversationTag, col(ConversationTag.tag_id) == col(Tag.id))
+    there = there.where(ConversationTag.conversation_id == move.to_id, ConversationTag.at == move.at)
+    return [name for name in tx.exec(there) if name in tags_of(tx, [move.from_id]).get(move.from_id, [])]
+
+
+def _still_there(tx: Tx, back: Back) -> Back:
+    """Without a queue that was switched off and an owner who has left."""
+    queue_id = back.queue_id if back.queue_id in rule_book(tx).queues else None
+    owner = tx.get(Agent, back.assignee_id) if back.assignee_id is not None else None
+    return replace(back, queue_id=queue_id, assignee_id=owner.id if owner is not None and owner.active else None)
+
+
 def _person(tx: Tx, conversation: Conversation) -> int:
-    contact = tx.get_one(Contact, conversation.contact_id)
+    return _person_of(tx, conversation.contact_id)
+
+
+def _person_of(tx: Tx, contact_id: int) -> int:
+    contact = tx.get_one(Contact, contact_id)
     return contact.person_id or contact.id or 0
 
 

@@ -20,7 +20,9 @@ from routing.work import assign, claim
 from storage import Tx
 from storage.access import Conflict, NotFound
 from storage.conversations import Conversation, Draft, Message
+from storage.desk import touch_desk
 from storage.facts import FactRow
+from storage.participants import by_hand
 from storage.tags import tags_of
 from tests.browser.room import Browser, attr, words
 from tests.browser.scene import available
@@ -197,6 +199,58 @@ def test_nothing_is_written_into_what_was_merged_and_it_stands_in_no_list(desk: 
         assert views.counted(tx, desk.ines, {}) == views.Tally(1)
     outcome = bulk.act(desk.hub.store, desk.jonas, [other], reopen)
     assert list(outcome.refused) == [other] and conversation(desk, other).state == "resolved"
+
+
+def test_a_merge_is_taken_back_though_queue_and_owner_are_gone(desk: Desk) -> None:
+    mine, other = pair(desk)
+    before = conversation(desk, other).queue_id
+    with desk.hub.store.write() as tx:
+        assign(tx, desk.ines, other, desk.amara.agent_id or 0)
+        moves.merge(tx, desk.ines, mine, other)
+        tx.sql("UPDATE agent SET active = ? WHERE id = ?", False, desk.amara.agent_id)
+        tx.sql("UPDATE queue SET active = ? WHERE id = ?", False, before)
+        touch_desk(tx)
+    with desk.hub.store.write() as tx:
+        moves.undo(tx, desk.ines, 1)
+    again = conversation(desk, other)
+    assert (again.state, again.assignee_id, again.merged_into_id) == ("open", None, None)
+    assert len(desk.messages(other)) == 1 and again.queue_id not in (None, before)
+
+
+def test_participants_and_tags_that_came_with_a_merge_go_with_its_undo(desk: Desk) -> None:
+    mine, other = pair(desk)
+    with desk.hub.store.write() as tx:
+        add_participant(tx, desk.ines, other, "lawyer@friends.example")
+        add_participant(tx, desk.ines, other, "eve@friends.example")
+        add_participant(tx, desk.ines, mine, "eve@friends.example")
+        tag(tx, desk.ines, other, "invoice, vip")
+        tag(tx, desk.ines, mine, "vip")
+    desk.clock.forward(minutes=1)
+    with desk.hub.store.write() as tx:
+        moves.merge(tx, desk.ines, mine, other)
+        assert by_hand(tx, mine, "added") == ["eve@friends.example", "lawyer@friends.example"]
+    desk.clock.forward(minutes=1)
+    with desk.hub.store.write() as tx:
+        moves.undo(tx, desk.ines, 1)
+        assert by_hand(tx, mine, "added") == ["eve@friends.example"]
+        assert set(by_hand(tx, other, "added")) == {"eve@friends.example", "lawyer@friends.example"}
+        assert tags_of(tx, [mine, other]) == {mine: ["vip"], other: ["invoice", "vip"]}
+
+
+def test_a_split_at_a_guest_s_message_is_taken_back_whoever_wrote_behind_it(desk: Desk) -> None:
+    number = desk.mail("Order", "Where is my lamp?").conversation_id or 0
+    sent = answer(desk, number)
+    guest = desk.mail("Re: Order", "Mine, too", sender="Eve <eve@friends.example>", answers=sent.external_id)
+    with desk.hub.store.write() as tx:
+        theirs = moves.split(tx, desk.jonas, number, guest.message_id or 0)
+        moves.undo(tx, desk.jonas, theirs.id or 0)
+    desk.mail("Re: Order", "And when?", answers=sent.external_id)
+    with desk.hub.store.write() as tx:
+        ours = moves.split(tx, desk.jonas, number, guest.message_id or 0)
+    assert conversation(desk, ours.to_id).contact_id == conversation(desk, number).contact_id
+    with desk.hub.store.write() as tx:
+        moves.undo(tx, desk.jonas, ours.id or 0)
+    assert len(desk.messages(number)) == 4
 
 
 def test_an_open_one_opens_the_resolved_one_that_it_comes_into(desk: Desk) -> None:
