@@ -11,6 +11,7 @@ from functools import partial
 
 from hub.macros import Back, take_back
 from routing.agents import agent_names
+from routing.locks import held
 from storage import Store, Tx
 from storage.access import SYSTEM, Actor, Conflict, Forbidden, NotFound, conversation_for
 from storage.outages import OUTAGES, is_outage
@@ -48,7 +49,9 @@ def act(store: Store, actor: Actor, numbers: Iterable[int], verb: Verb) -> Outco
 
 
 def undo(store: Store, actor: Actor, backs: Iterable[Back], given_to: int | None = None) -> Outcome:
-    """Make each as it was; one that somebody else has by now stays. `given_to` is whom all were assigned to."""
+    """Make each as it was; one that somebody has or has changed by now stays. `given_to` is whom all were assigned
+    to.
+    """
     units = {back.conversation_id: partial(_taken_back, actor, back, given_to) for back in backs}
     return _each(store, units)
 
@@ -84,13 +87,16 @@ def _changed(actor: Actor, number: int, verb: Verb, tx: Tx) -> Back | None:
     after, now = Back.of(conversation), _tags(tx, number)
     if (before, tags) == (after, now):
         return None
-    return replace(before, added=sorted(now - tags), removed=sorted(tags - now))
+    return replace(before, added=sorted(now - tags), removed=sorted(tags - now), left=after.stamp)
 
 
 def _taken_back(actor: Actor, back: Back, given_to: int | None, tx: Tx) -> Back:
-    owner = conversation_for(tx, SYSTEM, back.conversation_id).assignee_id
+    now = held(tx, SYSTEM, back.conversation_id)
+    owner = now.assignee_id
     if owner not in (None, back.assignee_id, given_to):
         raise Conflict(f"{agent_names(tx, [owner])[owner]} has it meanwhile.")
+    if Back.of(now).stamp != back.left:
+        raise Conflict("It was changed meanwhile.")
     take_back(tx, actor, back)
     return back
 

@@ -78,6 +78,13 @@ class Back:
     assignee_id: int | None = None
     state: str = ""
     snoozed_until: str = ""
+    left: str = ""  # `stamp` of how the deed left it
+
+    @property
+    def stamp(self) -> str:
+        """The same for the same place, owner, state and priority."""
+        stands = (self.priority, self.queue_id, self.assignee_id, self.state, self.snoozed_until)
+        return sha256(repr(stands).encode()).hexdigest()[:12]
 
     @classmethod
     def of(cls, conversation: Conversation) -> Back:

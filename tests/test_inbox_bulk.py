@@ -9,7 +9,9 @@ from selectolax.lexbor import LexborHTMLParser as Page
 from werkzeug.test import TestResponse
 
 from hub import bulk
+from hub.lifecycle import resolve
 from routing import work
+from routing.commands import prioritise
 from storage.access import Conflict
 from storage.desk import touch_desk
 from storage.tags import tags_of
@@ -118,6 +120,21 @@ def test_undo_leaves_what_a_colleague_has_taken_meanwhile(jonas: Browser, desk: 
     )
     with desk.hub.store.read() as tx:
         assert tags_of(tx, numbers) == {numbers[2]: ["reship", "vip"]}
+
+
+def test_undo_leaves_what_others_did_meanwhile(jonas: Browser, desk: Desk) -> None:
+    numbers = three(desk)
+    jonas.page("/inbox/all")
+    done = press(jonas, "tag", numbers, tags="vip")
+    with desk.hub.store.write() as tx:
+        resolve(tx, desk.ines, numbers[0])
+        prioritise(tx, desk.ines, numbers[1], 30)
+
+    assert said(take_back(jonas, done)) == (
+        f"1 conversation as before. 2 stayed as they were: It was changed meanwhile (#{numbers[0]}, #{numbers[1]})."
+    )
+    assert states(desk, numbers) == ["resolved", "open", "open"]
+    assert conversation(desk, numbers[1]).priority == 30
 
 
 def test_tags_are_put_on_and_taken_off_only_where_they_change_something(jonas: Browser, desk: Desk) -> None:
