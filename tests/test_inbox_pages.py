@@ -296,7 +296,7 @@ def test_search_finds_and_leads_back(jonas: Browser, desk: Desk) -> None:
     assert attr(opened, "a.only-phone[href*=search]", "href") == "/inbox/search?q=lamp+is%3Aopen"
     assert opened.css_first(".row[aria-current]") is not None
     assert "Nothing found" in jonas.get("/inbox/search?q=zebra").text
-    assert "has:file" in words(jonas.page("/inbox/search?q=lamp+has:file"), ".list-hint")[0]
+    assert "has:file" in jonas.get("/inbox/search").text, "how to narrow it down"
 
 
 def test_what_could_not_be_read_is_listed_saved_and_tried_again(ines: Browser, desk: Desk) -> None:

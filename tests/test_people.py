@@ -231,7 +231,8 @@ def test_every_fact_of_the_log_has_its_topic_its_words_and_its_place_in_the_inde
     assert listed == {name for names in TOPICS.values() for name in names}
     samples: dict[str, Any] = {"agent_id": 1, "number": 2, "why": "revoked", "how": "password", "what": "password",
                "on": True, "role": "Lead", "token_id": 1, "second_step_required": True, "reason": "lunch",
-               "queue_id": 1, "contact_id": 1, "other_id": 2, "receipt_id": 3, "identity_id": 1}  # fmt: skip
+               "queue_id": 1, "contact_id": 1, "other_id": 2, "receipt_id": 3, "identity_id": 1,
+               "conversations": 1, "messages": 2, "files": 3}  # fmt: skip
     own: dict[str, dict[str, Any]] = {"AgentChanged": {"what": ("role",)}, "RoleChanged": {"what": "made"}}
     for name in listed:
         values = samples | own.get(name, {})

@@ -65,7 +65,7 @@ def _four_channels_in(at: Stage, jonas: Page, mara: Page) -> int:
     expect(rows).to_have_count(1)
     rows.click()
     expect(timeline.locator(".msg .text")).to_have_text("Only one lamp arrived.")
-    expect(panel.locator("h3").first).to_have_text("Why it came to you")
+    expect(panel.locator("h3", has_text="Why it came to you")).to_be_visible()
     expect(panel.locator(".why")).to_contain_text("orders")
 
     contact: int = at.api.get("/conversations")["conversations"][0]["contact"]["id"]
