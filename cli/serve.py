@@ -15,6 +15,7 @@ from gunicorn.app.base import BaseApplication
 
 import worker as duties
 from config import Settings, SettingsError
+from config.collector import spare_what_is_loaded
 from config.logs import set_up_logging
 from hub import Hub
 from hub.firstrun import first_address, nobody_yet
@@ -101,6 +102,7 @@ def _serve(settings: Settings, create_app: AppFactory, *, demo: bool) -> int:
     _must_be_free(settings)
     _must_be_numbers("WEB_THREADS", "WEB_CONCURRENCY")
     _must_be_ready(settings)
+    spare_what_is_loaded()  # in the parent, which only watches; the process that serves does so once more
     Embedded(settings, create_app, demo).run()
     return 0
 

@@ -71,6 +71,7 @@ POISON = (
 )
 TOGETHER_BYTES, TOGETHER_SECONDS = 8 * 1024 * 1024, 1.0  # what is read before it is filed
 PROOF = tuple(each.name for each in fields(Authenticity))
+NOBODYS = ("vacation", "report", "blocked")
 DROPPED = {"own": "our own mail came back", "spam": "the honeypot field was filled in"}
 
 NEW_CONVERSATION = (
@@ -217,9 +218,7 @@ def receive(
         lift_for_now(tx, inbound.sender.points[0].kind, inbound.sender.points[0].value)
     # Somebody who is blocked, a first "STOP", an absence, a report on somebody else's mail: no matter that anybody has
     # to look at.
-    nobodys = (
-        bool(inbound.command) or inbound.report is not None or inbound.automatic in ("vacation", "report", "blocked")
-    )
+    nobodys = bool(inbound.command) or inbound.report is not None or inbound.automatic in NOBODYS
     if nobodys or (inbound.automatic and found is not None):
         tx.sql(NOTED, message_id, conversation_id)
         if found is None:
