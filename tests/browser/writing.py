@@ -51,10 +51,14 @@ def writing_pages(desk: Desk, address: str, mara: int) -> dict[str, Callable[[Pa
         page.wait_for_selector("#rows")
         page.goto(saved)
 
-    def slash(page: Page) -> None:
+    def thread(page: Page) -> None:
         page.goto(f"{address}/inbox/c/{mara}?view=mine")
+        page.click("label[for=kind-reply]")
         page.select_option("#choice", index=0)
         page.fill("#reply", "")
+
+    def slash(page: Page) -> None:
+        thread(page)
         page.locator("#reply").press_sequentially("Hi Mara, yes it can. /ex")
         page.wait_for_selector("#suggest [role=option]")
 
@@ -69,11 +73,6 @@ def writing_pages(desk: Desk, address: str, mara: int) -> dict[str, Callable[[Pa
         page.fill("#shortcut", "two words")
         page.fill("#text", "Hi {{contact.first_name}}, it comes on {{day}}")
         page.click("button.primary")
-
-    def thread(page: Page) -> None:
-        page.goto(f"{address}/inbox/c/{mara}?view=mine")
-        page.select_option("#choice", index=0)
-        page.fill("#reply", "")
 
     def opened(selector: str) -> Callable[[Page], None]:
         def take(page: Page) -> None:
