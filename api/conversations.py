@@ -28,7 +28,7 @@ from routing.presence import acting_agent
 from routing.pull import choices
 from routing.work import assign, claim, release, take_next, transfer, why_assigned, why_waiting
 from storage import Tx
-from storage.access import Actor, NotFound, conversation_for, visible
+from storage.access import Actor, NotFound, conversation_for, listed, visible
 from storage.clocks import running_clocks
 from storage.conversations import Attachment, Conversation, Message, attachments_of
 from storage.desk import ChannelAccount, Queue, channel_by_name
@@ -45,7 +45,7 @@ KEY_CHARS = 255
 def list_conversations(asked: shapes.ConversationsQuery) -> dict[str, Any]:
     """List conversations, newest activity first, without the empty ones that are merged into others."""
     with hub_here().store.read() as tx:
-        query = select(Conversation).where(visible(actor_here()), *_conditions(tx, asked))
+        query = select(Conversation).where(listed(actor_here()), *_conditions(tx, asked))
         if asked.cursor:
             at, number = _read_cursor(asked.cursor)
             older = and_(col(Conversation.last_at) == at, col(Conversation.id) < number)
@@ -295,7 +295,7 @@ def _channel_id(tx: Tx, name: str | None) -> int | None:
 
 
 def _conditions(tx: Tx, asked: shapes.ConversationsQuery) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = [col(Conversation.merged_into_id).is_(None)]
+    found: list[ColumnElement[bool]] = []
     if asked.state:
         found.append(col(Conversation.state) == asked.state)
     if asked.channel:

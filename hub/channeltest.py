@@ -42,6 +42,7 @@ LOOKED_THROUGH = 200  # receipts, newest first
 ANSWER_SECONDS = 5
 GOOD, BAD, WAITS, NOTE = "good", "bad", "waits", "note"
 
+SOMEHOW = "Have somebody write to {address}."
 # What a person has to do so that something arrives, by kind.
 DO = {
     "mailhook": "Send a mail to {address} from any account of yours.",
@@ -194,7 +195,7 @@ def _arrival(hub: Hub, opened: Opened, test: ChannelTest) -> Done:
             return Done(name, BAD, f"{what}, but it could not be read: {found.why}", found.id)
         return Done(name, GOOD, f"{what} after {took} s and is in the ledger.", found.id)
     if not mails:
-        told = DO[opened.account.kind].format(address=opened.account.address or "this account")
+        told = DO.get(opened.account.kind, SOMEHOW).format(address=opened.account.address or "this account")
         if waited < HUMAN_PATIENCE:
             return Done(name, WAITS, told)
         return Done(name, BAD, f"Nothing arrived within {HUMAN_PATIENCE.seconds // 60} minutes. {_look_at(opened)}")
@@ -211,7 +212,7 @@ def _look_at(opened: Opened) -> str:
         "form": "Is the page's site among the origins? The browser's console tells.",
         "slack": "Is the app in that channel, are the event address below and message.channels set, and is the "
         "channel's id among customer_channels?",
-    }[opened.account.kind]
+    }.get(opened.account.kind, "The other side's log tells what we answered.")
 
 
 def _why_not(hub: Hub, opened: Opened) -> str:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import IO, Any
 
 from flask import Response
+from sqlalchemy import or_
 from sqlmodel import SQLModel, col, select
 
 from hub.hub import Hub
@@ -24,7 +25,7 @@ from storage.contactdata import consents_of, events_of, notes_of
 from storage.contactfacts import ContactExported
 from storage.conversations import Attachment, Conversation, Message
 from storage.facts import FactRow
-from storage.people import Contact, identities_of
+from storage.people import Contact, Identity, identities_of
 from storage.receipts import Receipt
 
 ALL = 100_000
@@ -80,10 +81,14 @@ def zipped(hub: Hub, actor: Actor, contact_id: int) -> Response:
 
 
 def _messages(tx: Tx, records: Sequence[int], conversations: Sequence[int]) -> list[Message]:
-    """Those of their conversations, and what they wrote in other people's."""
-    query = select(Message).where(
-        col(Message.conversation_id).in_(conversations) | col(Message.contact_id).in_(records), Message.state != "draft"
+    """Those of their conversations, and what they wrote or were sent in other people's."""
+    addresses = select(Identity.id).where(col(Identity.contact_id).in_(records))
+    theirs = or_(
+        col(Message.conversation_id).in_(conversations),
+        col(Message.contact_id).in_(records),
+        col(Message.identity_id).in_(addresses),
     )
+    query = select(Message).where(theirs, Message.state != "draft")
     return list(tx.exec(query.order_by(col(Message.id))))
 
 

@@ -7,10 +7,8 @@ team answered. A STOP or a proved complaint stays with its address, so that nobo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
 from urllib.parse import quote
 
 from sqlmodel import col, select
@@ -22,6 +20,7 @@ from hub.retention import drop_files
 from routing.locks import held_rows, hold
 from storage import Tx
 from storage.access import ERASE, SYSTEM, Actor, Conflict, person_for
+from storage.batches import MOST, batches, placeholders
 from storage.blobs import BadBlob
 from storage.contactfacts import ContactErased
 from storage.conversations import Conversation, Draft
@@ -29,7 +28,6 @@ from storage.people import Contact, Identity, identities_of
 from storage.search import forget, settle_index
 
 ERASED = "Erased person"
-BATCH = 400
 KEPT = ("stop", "complaint")  # reasons of a suppression that outlive the person's data
 MESSAGES = (
     "SELECT m.id FROM message m JOIN conversation v ON v.id = m.conversation_id WHERE v.contact_id IN ({marks}) "
@@ -57,7 +55,7 @@ CLEAR_ALERT = (
 )
 # What no message was made of may be theirs as well: a mail that came twice, or could not be read.
 STRAY = "state NOT IN ('accepted','received') AND dropped_at IS NULL"
-OTHERS = f"SELECT id, body, sha256, headers FROM receipt WHERE id > ? AND {STRAY} ORDER BY id LIMIT {BATCH}"
+OTHERS = f"SELECT id, body, sha256, headers FROM receipt WHERE id > ? AND {STRAY} ORDER BY id LIMIT {MOST}"
 # Between an address and what stands before it there may be an escape of a form, a query or JSON.
 ESCAPED = r"(?<=%[0-9a-f]{2})(?<!%2b)|(?<=\\[nrt])|(?<=\\u[0-9a-f]{4})"
 
@@ -84,7 +82,7 @@ def extent(tx: Tx, actor: Actor, contact_id: int) -> Extent:
     actor.must(ERASE)
     person = person_for(tx, actor, contact_id)
     rows = _rows(tx, person)
-    files = sum(_count(tx, "attachment", batch) for batch in _batches(rows.messages))
+    files = sum(_file_count(tx, batch) for batch in batches(rows.messages))
     return Extent(person, len(rows.conversations), len(rows.messages), files)
 
 
@@ -117,8 +115,8 @@ def _erase(tx: Tx, actor: Actor, contact_id: int, stray: Sequence[int]) -> tuple
         resolve(tx, SYSTEM, number)
     tx.flush()
     names = _clear_messages(tx, rows.messages)
-    for batch in _batches(stray):  # one that somebody has read meanwhile is a message's
-        still = tx.sql(f"SELECT id FROM receipt WHERE id IN ({_marks(batch)}) AND {STRAY}", *batch).fetchall()
+    for batch in batches(stray):  # one that somebody has read meanwhile is a message's
+        still = tx.sql(f"SELECT id FROM receipt WHERE id IN ({placeholders(batch)}) AND {STRAY}", *batch).fetchall()
         names += _clear_receipts(tx, [row[0] for row in still])
     names += _clear_conversations(tx, rows)
     _clear_alerts(tx, rows.conversations)
@@ -132,7 +130,7 @@ def _erase(tx: Tx, actor: Actor, contact_id: int, stray: Sequence[int]) -> tuple
 def _rows(tx: Tx, person: Contact) -> _Rows:
     records = [number or 0 for number in tx.exec(select(Contact.id).where(Contact.person_id == person.id))]
     query = select(Conversation.id).where(col(Conversation.contact_id).in_(records)).order_by(col(Conversation.id))
-    marks = _marks(records)
+    marks = placeholders(records)
     messages = [row[0] for row in tx.sql(MESSAGES.format(marks=marks), *records, *records, *records).fetchall()]
     return _Rows(records, [number or 0 for number in tx.exec(query)], sorted(messages))
 
@@ -140,8 +138,8 @@ def _rows(tx: Tx, person: Contact) -> _Rows:
 def _clear_messages(tx: Tx, messages: Sequence[int]) -> list[str]:
     """Bodies, files, raw bytes and tries to send them; the names of files that may be nobody's now."""
     names: list[str] = []
-    for batch in _batches(messages):
-        marks = _marks(batch)
+    for batch in batches(messages):
+        marks = placeholders(batch)
         leaving = f"SELECT 1 FROM delivery WHERE message_id IN ({marks}) AND state = 'sending' LIMIT 1"
         if tx.sql(leaving, *batch).fetchone():
             raise Conflict("A message to them is leaving at this moment: try again in a minute.")
@@ -163,8 +161,8 @@ def _clear_messages(tx: Tx, messages: Sequence[int]) -> list[str]:
 
 def _clear_receipts(tx: Tx, receipts: Sequence[int]) -> list[str]:
     names: list[str] = []
-    for batch in _batches(receipts):
-        marks = _marks(batch)
+    for batch in batches(receipts):
+        marks = placeholders(batch)
         names += _files(tx, f"SELECT sha256 FROM receipt WHERE id IN ({marks}) AND sha256 <> ''", batch)
         tx.sql(CLEAR_RECEIPT.format(marks=marks), tx.now, *batch)
     return names
@@ -173,10 +171,10 @@ def _clear_receipts(tx: Tx, receipts: Sequence[int]) -> list[str]:
 def _clear_conversations(tx: Tx, rows: _Rows) -> list[str]:
     """What was said of them, and what agents have begun; the names of files that wait in drafts."""
     names: list[str] = []
-    for batch in _batches(rows.conversations):
-        marks = _marks(batch)
+    for batch in batches(rows.conversations):
+        marks = placeholders(batch)
         for draft in tx.exec(select(Draft).where(col(Draft.conversation_id).in_(batch))):
-            waiting = f"id IN ({_marks(draft.files)}) AND message_id IS NULL"
+            waiting = f"id IN ({placeholders(draft.files)}) AND message_id IS NULL"
             names += _files(tx, f"SELECT sha256 FROM attachment WHERE {waiting} AND sha256 <> ''", draft.files)
             tx.sql(f"UPDATE attachment SET name = '', sha256 = '', size = 0 WHERE {waiting}", *draft.files)
         tx.sql(f"UPDATE conversation SET subject = '', preview = '' WHERE id IN ({marks})", *batch)
@@ -190,16 +188,16 @@ def _clear_conversations(tx: Tx, rows: _Rows) -> list[str]:
 def _clear_alerts(tx: Tx, conversations: Sequence[int]) -> None:
     """What Slack is told of a late answer says whose it is; such a delivery is known by its fact's number."""
     facts: set[str] = set()
-    for batch in _batches(conversations):
-        query = f"SELECT id FROM fact WHERE conversation_id IN ({_marks(batch)})"
+    for batch in batches(conversations):
+        query = f"SELECT id FROM fact WHERE conversation_id IN ({placeholders(batch)})"
         facts.update(str(row[0]) for row in tx.sql(query, *batch).fetchall())
     told = tx.sql("SELECT id, dedupe_key FROM delivery WHERE sender = 'slack' AND dedupe_key LIKE 'alert:%'")
-    for batch in _batches([number for number, key in told.fetchall() if key.split(":")[1] in facts]):
-        tx.sql(CLEAR_ALERT.format(marks=_marks(batch)), *batch)
+    for batch in batches([number for number, key in told.fetchall() if key.split(":")[1] in facts]):
+        tx.sql(CLEAR_ALERT.format(marks=placeholders(batch)), *batch)
 
 
 def _clear_person(tx: Tx, records: Sequence[int]) -> None:
-    marks = _marks(records)
+    marks = placeholders(records)
     for identity in tx.exec(select(Identity).where(col(Identity.contact_id).in_(records))).all():
         kept = ", ".join(f"'{reason}'" for reason in KEPT)
         tx.sql(
@@ -261,20 +259,10 @@ def _bytes(hub: Hub, digest: str) -> bytes:
         return b""
 
 
-def _count(tx: Tx, table: str, messages: Sequence[int]) -> int:
-    counted = tx.sql(f"SELECT count(*) FROM {table} WHERE message_id IN ({_marks(messages)})", *messages)
+def _file_count(tx: Tx, messages: Sequence[int]) -> int:
+    counted = tx.sql(f"SELECT count(*) FROM attachment WHERE message_id IN ({placeholders(messages)})", *messages)
     return int(counted.fetchone()[0])
 
 
 def _files(tx: Tx, query: str, values: Sequence[int]) -> list[str]:
     return [row[0] for row in tx.sql(query, *values).fetchall()]
-
-
-def _batches(values: Sequence[int]) -> Iterator[list[int]]:
-    rest = iter(values)
-    while batch := list(islice(rest, BATCH)):
-        yield batch
-
-
-def _marks(values: Sequence[Any]) -> str:
-    return ",".join("?" * len(values))

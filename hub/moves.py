@@ -15,6 +15,7 @@ from sqlmodel import col, select
 from hub.arrivals import arrival_again
 from hub.lifecycle import reopen, resolve, wake
 from hub.macros import Back, take_back
+from hub.replies import waited_since
 from hub.tags import tag, untag
 from routing.locks import held, hold
 from routing.parking import follow_parking
@@ -23,7 +24,7 @@ from routing.sla import follow_conversation
 from routing.work import claim, enqueue
 from storage import Tx
 from storage.access import ANSWER, SYSTEM, Actor, Conflict, NotFound, conversation_for
-from storage.columns import moment
+from storage.batches import batches, placeholders
 from storage.conversations import Conversation, Draft, Message
 from storage.facts import ConversationOpened
 from storage.moves import ConversationMove
@@ -31,10 +32,9 @@ from storage.people import Agent, Contact
 from storage.tags import ConversationTag, Tag, tags_of
 from storage.teamfacts import ConversationsMerged, ConversationsParted, ConversationSplit
 
-WAITED = (
-    "SELECT min(created_at) FROM message WHERE conversation_id = ? AND kind = 'inbound' AND automatic = '' "
-    "AND id > COALESCE((SELECT max(id) FROM message WHERE conversation_id = ? AND kind = 'outbound' "
-    "AND automatic = '' AND state <> 'draft'), 0)"
+COUNTED = (
+    "SELECT count(*), COALESCE(max(id), 0), COALESCE(max(CASE WHEN kind = 'inbound' THEN id END), 0), "
+    "COALESCE(max(CASE WHEN kind <> 'note' THEN id END), 0) FROM message WHERE conversation_id = ? AND state <> 'draft'"
 )
 SHARED = (  # what belongs to a conversation as a whole goes along with both parts
     "INSERT INTO participant(conversation_id, address, name, how, contact_id, created_at) "
@@ -180,20 +180,15 @@ def recount(tx: Tx, conversation: Conversation) -> None:
     """Say of a conversation again what its messages say."""
     number = conversation.id or 0
     tx.flush()
-    rows = select(Message).where(Message.conversation_id == number, Message.state != "draft")
-    messages = list(tx.exec(rows.order_by(col(Message.id))))
-    inbound = [each for each in messages if each.kind == "inbound"]
-    spoken = [each for each in messages if each.kind != "note"]
-    conversation.message_count = len(messages)
-    conversation.last_message_id = messages[-1].id or 0 if messages else 0
-    conversation.last_inbound_id = inbound[-1].id or 0 if inbound else 0
-    conversation.preview = " ".join((spoken[-1].visible_text if spoken else "").split())[:140]
-    if messages:
-        conversation.last_at = messages[-1].created_at
-    if inbound:
-        conversation.channel = inbound[-1].channel
-    row = tx.sql(WAITED, number, number).fetchone() if conversation.state != "resolved" else None
-    conversation.waiting_since = moment(row[0]) if row else None
+    count, *ids = tx.sql(COUNTED, number).fetchone()
+    newest, inbound, spoken = (tx.get(Message, each) if each else None for each in ids)
+    conversation.message_count, conversation.last_message_id, conversation.last_inbound_id = count, ids[0], ids[1]
+    conversation.preview = " ".join((spoken.visible_text if spoken else "").split())[:140]
+    if newest is not None:
+        conversation.last_at = newest.created_at
+    if inbound is not None:
+        conversation.channel = inbound.channel
+    conversation.waiting_since = None if conversation.state == "resolved" else waited_since(tx, number)
     tx.add(conversation)
     tx.flush()
 
@@ -208,9 +203,10 @@ def _moved(tx: Tx, actor: Actor, kind: str, from_id: int, to_id: int, messages: 
 
 def _carry(tx: Tx, messages: Sequence[int], from_id: int, to_id: int) -> None:
     """Those that are still there; who was named in them is named there."""
-    for number in messages:
-        tx.sql("UPDATE message SET conversation_id = ? WHERE id = ? AND conversation_id = ?", to_id, number, from_id)
-        tx.sql("UPDATE mention SET conversation_id = ? WHERE message_id = ?", to_id, number)
+    for batch in batches(messages):
+        for table, key in (("message", "id"), ("mention", "message_id")):
+            there = f"conversation_id = ? AND {key} IN ({placeholders(batch)})"
+            tx.sql(f"UPDATE {table} SET conversation_id = ? WHERE {there}", to_id, from_id, *batch)
     tx.expire_all()
 
 
@@ -247,7 +243,8 @@ def _came_along(tx: Tx, move: ConversationMove) -> list[str]:
     """The tags that a merge put there and nobody has touched since."""
     there = select(Tag.name).join(ConversationTag, col(ConversationTag.tag_id) == col(Tag.id))
     there = there.where(ConversationTag.conversation_id == move.to_id, ConversationTag.at == move.at)
-    return [name for name in tx.exec(there) if name in tags_of(tx, [move.from_id]).get(move.from_id, [])]
+    theirs = tags_of(tx, [move.from_id]).get(move.from_id, [])
+    return [name for name in tx.exec(there) if name in theirs]
 
 
 def _still_there(tx: Tx, back: Back) -> Back:

@@ -26,6 +26,7 @@ from flask import Request, Response
 from hub.onlookers import Watch
 from routing.disconnect import note_seen
 from storage import Store, Tx
+from storage.batches import placeholders
 from storage.columns import moment
 
 logger = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ def frame(fact: Happened, event: str, data: object) -> bytes:
 
 def facts_after(tx: Tx, after: int, limit: int = REPLAY, names: Sequence[str] = ()) -> list[Happened]:
     """Committed facts in commit order, of any kind or of those that are named."""
-    named = f" AND name IN ({', '.join('?' * len(names))})" if names else ""
+    named = f" AND name IN ({placeholders(names)})" if names else ""
     rows = tx.sql(FACTS.format(named=named), after, *names, limit).fetchall()
     return [
         Happened(r[0], r[1], moment(r[2]) or tx.now, r[3], r[4], json.loads(r[5]) if isinstance(r[5], str) else r[5])

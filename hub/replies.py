@@ -207,7 +207,7 @@ def undo(tx: Tx, actor: Actor, message_id: int) -> Message:
         reopen(tx, actor, message.conversation_id)
         _claim_if_possible(tx, actor, message.conversation_id)
     if conversation.waiting_since is None and not waited:
-        conversation.waiting_since = _waited_since(tx, conversation.id or 0, message_id)
+        conversation.waiting_since = waited_since(tx, conversation.id or 0, message_id)
         tx.add(conversation)
         tx.flush()
     follow_parking(tx, message.conversation_id)
@@ -374,8 +374,8 @@ def _own_outbound(tx: Tx, actor: Actor, message_id: int) -> Message:
     return message
 
 
-def _waited_since(tx: Tx, conversation_id: int, taken_back: int) -> datetime | None:
-    """When the oldest customer message came that no remaining reply has answered."""
+def waited_since(tx: Tx, conversation_id: int, taken_back: int = 0) -> datetime | None:
+    """When the oldest customer message came that no reply has answered; one may be left out as `taken_back`."""
     row = tx.sql(
         "SELECT min(created_at) FROM message WHERE conversation_id = ? AND kind = 'inbound' AND automatic = '' "
         "AND id > COALESCE((SELECT max(id) FROM message WHERE conversation_id = ? AND kind = 'outbound' "

@@ -7,15 +7,15 @@ when, how often, and what became of it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from hub.hub import Hub
 from storage import Tx
+from storage.batches import batches, placeholders
 from storage.leases import drop_lease, take_lease
 from storage.receipts import DROPPABLE, IN_BLOB
 
@@ -78,7 +78,7 @@ def _receipts(hub: Hub, days: int) -> int:
     """Bytes of callbacks, and of what was ignored or a duplicate."""
 
     def drop(tx: Tx, rows: Sequence[Any]) -> int:
-        return tx.sql(DROP_BYTES.format(marks=_marks(rows)), tx.now, *(row[0] for row in rows)).rowcount
+        return tx.sql(DROP_BYTES.format(marks=placeholders(rows)), tx.now, *(row[0] for row in rows)).rowcount
 
     return _all(hub, days, lambda tx, before: tx.sql(OLD_BYTES, before).fetchall(), drop)
 
@@ -94,7 +94,7 @@ def _deliveries(hub: Hub, days: int) -> int:
     """The log of webhooks; one that is being replayed is not old any more."""
 
     def drop(tx: Tx, rows: Sequence[Any]) -> int:
-        gone = f"DELETE FROM delivery WHERE id IN ({_marks(rows)}) AND state IN ('sent','failed','cancelled')"
+        gone = f"DELETE FROM delivery WHERE id IN ({placeholders(rows)}) AND state IN ('sent','failed','cancelled')"
         return tx.sql(gone, *(row[0] for row in rows)).rowcount
 
     return _all(hub, days, lambda tx, before: tx.sql(OLD_DELIVERIES, before).fetchall(), drop)
@@ -122,13 +122,13 @@ def _copies(hub: Hub, days: int) -> int:
         if not rows:
             return total
         last = rows[-1][0]
-        for old in _batches([key for key, is_old in rows if is_old]):
+        for old in batches([key for key, is_old in rows if is_old], BATCH):
             total += hub.store.submit(partial(_forget_copies, old=old))
     return total
 
 
 def _forget_copies(tx: Tx, old: Sequence[str]) -> int:
-    return tx.sql(f"DELETE FROM mail_copy WHERE key IN ({_marks(old)})", *old).rowcount
+    return tx.sql(f"DELETE FROM mail_copy WHERE key IN ({placeholders(old)})", *old).rowcount
 
 
 def _files(hub: Hub, days: int) -> int:
@@ -137,7 +137,7 @@ def _files(hub: Hub, days: int) -> int:
         return 0
     before = hub.store.clock() - timedelta(days=days)
     seen, orphans = 0, list[str]()
-    for names in _batches(hub.blobs.older_than(before)):
+    for names in batches(hub.blobs.older_than(before), BATCH):
         seen += len(names)
         orphans += _orphans(hub, names)
     if len(orphans) > SUSPICIOUS and len(orphans) * 2 > seen:
@@ -147,7 +147,7 @@ def _files(hub: Hub, days: int) -> int:
         )  # fmt: skip
         return 0
     removed = 0
-    for names in _batches(orphans):
+    for names in batches(orphans, BATCH):
         for name in _orphans(hub, names):  # somebody may have named it since
             removed += hub.blobs.remove_old(name, before)
     return removed
@@ -156,20 +156,10 @@ def _files(hub: Hub, days: int) -> int:
 def drop_files(hub: Hub, names: Sequence[str]) -> int:
     """Remove files at once that no row names any more; one that somebody stores again at this moment stays."""
     before = hub.store.clock()
-    return sum(hub.blobs.remove_old(name, before) for batch in _batches(names) for name in _orphans(hub, batch))
+    return sum(hub.blobs.remove_old(name, before) for batch in batches(names, BATCH) for name in _orphans(hub, batch))
 
 
 def _orphans(hub: Hub, names: Sequence[str]) -> list[str]:
     with hub.store.read() as tx:
-        named = {row[0] for row in tx.sql(NAMED.format(marks=_marks(names)), *names, *names).fetchall()}
+        named = {row[0] for row in tx.sql(NAMED.format(marks=placeholders(names)), *names, *names).fetchall()}
     return [name for name in names if name not in named]
-
-
-def _batches(values: Iterable[str]) -> Iterator[list[str]]:
-    rest = iter(values)
-    while batch := list(islice(rest, BATCH)):
-        yield batch
-
-
-def _marks(values: Sequence[Any]) -> str:
-    return ",".join("?" * len(values))

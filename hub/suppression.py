@@ -10,6 +10,7 @@ from sqlmodel import col, or_, select
 
 from storage import Tx
 from storage.access import CONTACTS, Actor, Conflict, NotFound, person_for
+from storage.batches import placeholders
 from storage.deliveries import Suppression
 from storage.facts import AddressAllowed
 from storage.people import Contact, Identity
@@ -47,7 +48,7 @@ def lift_for_now(tx: Tx, kind: str, value: str) -> None:
 
 def lift(tx: Tx, kind: str, value: str, *reasons: str) -> bool:
     """Allow an address again where it is suppressed for one of these reasons; whether it was."""
-    marks = ", ".join("?" for _ in reasons)
+    marks = placeholders(reasons)
     lifted = tx.sql(
         f"DELETE FROM suppression WHERE kind = ? AND value = ? AND reason IN ({marks})", kind, value, *reasons
     )

@@ -21,7 +21,7 @@ from hub.refusals import FieldRefused
 from hub.viewfields import Look, as_sql, asks_of_me, read, states_of
 from routing.conditions import ConditionError
 from storage import Tx
-from storage.access import REPLIES, Actor, Conflict, Forbidden, NotFound, visible
+from storage.access import REPLIES, Actor, Conflict, Forbidden, NotFound, listed
 from storage.conversations import Conversation
 from storage.desk import Queue
 from storage.facts import DeskChanged
@@ -137,8 +137,7 @@ def counted(tx: Tx, actor: Actor, condition: dict[str, Any]) -> Tally:
     """How many of a condition's conversations this actor may see, among the newest of each state."""
     wanted, found, all_seen = has(tx, condition, actor.agent_id), 0, True
     for state in states_of(condition):
-        whole = col(Conversation.merged_into_id).is_(None)
-        of_state = select(Conversation.id).where(visible(actor), Conversation.state == state, whole)
+        of_state = select(Conversation.id).where(listed(actor), Conversation.state == state)
         newest = of_state.order_by(col(Conversation.last_at).desc(), col(Conversation.id).desc()).limit(LOOKED_AT)
         hits = select(Conversation.id).where(col(Conversation.id).in_(newest.correlate(None)), wanted)
         hits = hits.limit(MOST_COUNTED + 1)

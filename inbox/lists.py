@@ -20,7 +20,7 @@ from inbox.excerpts import Part
 from inbox.session import Viewer
 from inbox.wording import SOON, address, kind
 from storage import Tx
-from storage.access import NotFound, visible, visible_receipt
+from storage.access import NotFound, listed, visible, visible_receipt
 from storage.conversations import Conversation, Message, Reading
 from storage.desk import ChannelAccount, Queue
 from storage.mentions import Mention
@@ -311,8 +311,7 @@ def _named(who: Viewer) -> ColumnElement[bool]:
 
 
 def _shown(who: Viewer, view: View) -> ColumnElement[bool]:
-    """Merged ones are empty."""
-    return and_(visible(who.actor), col(Conversation.merged_into_id).is_(None), view.condition(who))
+    return and_(listed(who.actor), view.condition(who))
 
 
 def _open() -> ColumnElement[bool]:

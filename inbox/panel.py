@@ -17,7 +17,7 @@ from hub.suppression import reasons
 from inbox.session import Viewer
 from routing import work
 from storage import Tx
-from storage.access import visible
+from storage.access import listed, visible
 from storage.contactdata import contact_fields
 from storage.conversations import Conversation
 from storage.desk import Queue
@@ -151,12 +151,7 @@ def conversations_of(tx: Tx, who: Viewer, person_id: int, without: int) -> list[
     records = select(Contact.id).where(Contact.person_id == person_id)
     query = (
         select(Conversation)
-        .where(
-            visible(who.actor),
-            col(Conversation.contact_id).in_(records),
-            Conversation.id != without,
-            col(Conversation.merged_into_id).is_(None),
-        )
+        .where(listed(who.actor), col(Conversation.contact_id).in_(records), Conversation.id != without)
         .order_by(col(Conversation.last_at).desc())
         .limit(100)
     )

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from storage.access import Actor, Conflict, conversation_for
+from storage.batches import placeholders
 from storage.conversations import Conversation
 from storage.store import Tx
 
@@ -50,7 +51,7 @@ def held_rows(tx: Tx, table: str, columns: str, wanted: Iterable[int]) -> Sequen
     if not ids:
         return []
     lock = " FOR NO KEY UPDATE" if tx.dialect == "postgresql" else ""
-    marks = ",".join("?" * len(ids))
+    marks = placeholders(ids)
     return tx.sql(f"SELECT {columns} FROM {table} WHERE id IN ({marks}) ORDER BY id{lock}", *ids).fetchall()
 
 

@@ -13,6 +13,7 @@ from routing.handout import COOLDOWN
 from routing.rules import rule_book
 from routing.shares import Share
 from routing.steps import go_on, rest
+from storage.batches import placeholders
 from storage.facts import ConversationAssigned, ConversationReleased, OfferEnded, OfferMade, WrapUpStarted
 from storage.store import Tx
 
@@ -86,7 +87,7 @@ def ring_on(tx: Tx, item_id: int, conversation_id: int) -> None:
 
 def ringing_at(tx: Tx, conversation_ids: Collection[int]) -> list[int]:
     """Agents at whom some of these ring: whatever stops that changes their loads."""
-    marks = ",".join("?" * len(conversation_ids))
+    marks = placeholders(conversation_ids)
     offered = f"SELECT agent_id FROM offer WHERE state = 'offered' AND conversation_id IN ({marks})"
     return [row[0] for row in tx.sql(offered, *conversation_ids).fetchall()] if conversation_ids else []
 

@@ -15,6 +15,7 @@ from routing.locks import hold, hold_agents
 from routing.moves import disown, refresh, requeue
 from routing.rules import RuleBook, rule_book
 from routing.shares import Share
+from storage.batches import placeholders
 from storage.columns import moment
 from storage.conversations import Conversation
 from storage.facts import ConversationParked, ConversationQueued, ConversationUnparked
@@ -123,7 +124,7 @@ def park(tx: Tx) -> int:
     """
     ours = [row[0] for row in tx.sql(DUE, tx.now, BATCH).fetchall()]
     hold(tx, ours)
-    marks = ",".join("?" * len(ours))
+    marks = placeholders(ours)
     due = f"{_OPEN} AND assignment.park_at <= ? AND assignment.conversation_id IN ({marks}) ORDER BY assignment.id"
     found = [Owned(*row) for row in tx.sql(due, tx.now, *ours).fetchall()] if ours else []
     hold_agents(tx, {one.agent_id for one in found})

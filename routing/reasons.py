@@ -15,6 +15,7 @@ from routing.live import Stand
 from routing.rules import QueueTerms, rule_book, terms_now
 from routing.staff import THERE
 from routing.steps import standing_of
+from storage.batches import placeholders
 from storage.columns import moment
 from storage.conversations import Conversation
 from storage.desk import Queue
@@ -120,7 +121,7 @@ def _about_parking(tx: Tx, conversation: Conversation, name: str) -> list[str]:
 
 def _about_wrapping(tx: Tx, agent_ids: list[int], terms: QueueTerms) -> list[str]:
     """Who of those wraps up until when, whoever is free first before."""
-    marks = ",".join("?" * len(agent_ids))
+    marks = placeholders(agent_ids)
     rows = tx.sql(
         "SELECT agent.name, min(assignment.wrap_until) FROM assignment JOIN agent ON agent.id = assignment.agent_id "
         f"WHERE assignment.wrap_until IS NOT NULL AND agent.id IN ({marks}) GROUP BY agent.id, agent.name "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, exists, or_, true
+from sqlalchemy import ColumnElement, and_, exists, or_, true
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
@@ -158,6 +158,11 @@ def visible(actor: Actor) -> ColumnElement[bool]:
     seen = or_(col(Conversation.queue_id).is_(None), col(Conversation.queue_id).in_(actor.queue_ids))
     # Compared with None it would be IS NULL: whoever is no agent would see what nobody has.
     return seen if actor.agent_id is None else or_(seen, col(Conversation.assignee_id) == actor.agent_id)
+
+
+def listed(actor: Actor) -> ColumnElement[bool]:
+    """`visible` without conversations that are merged into others: those are empty."""
+    return and_(visible(actor), col(Conversation.merged_into_id).is_(None))
 
 
 def visible_person(actor: Actor) -> ColumnElement[bool]:

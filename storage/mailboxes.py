@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from sqlmodel import select
 
+from storage.batches import placeholders
 from storage.receipts import MailCursor
 from storage.store import Tx
 
@@ -124,7 +125,7 @@ def note_problem(tx: Tx, channel_id: int, folder: str, problem: str) -> None:
 def _set_state(tx: Tx, channel_id: int, folder: str, uidvalidity: int, uids: Sequence[int], state: str) -> None:
     for start in range(0, len(uids), 500):
         some = uids[start : start + 500]
-        marks = ",".join("?" * len(some))
+        marks = placeholders(some)
         tx.sql(
             f"UPDATE mail_seen SET state = ? {OF_FOLDER} AND uid IN ({marks})",
             state,

@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, SQLModel, col, func, select
 
+from storage.batches import placeholders
 from storage.columns import BigId, json, key, ref, utc
 from storage.store import Tx
 
@@ -151,7 +152,7 @@ def stuck(tx: Tx) -> tuple[int, int]:
 
 def reopen(tx: Tx, numbers: Sequence[int]) -> int:
     """Have receipts read again that nothing could be made of; their tries begin anew. How many there are."""
-    marks = ",".join("?" * len(numbers))
+    marks = placeholders(numbers)
     opened = tx.sql(
         f"UPDATE receipt SET state = 'received', why = '', attempts = 0 WHERE id IN ({marks}) AND {OPEN}", *numbers
     )

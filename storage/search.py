@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlmodel import col, select
 from sqlmodel.sql.expression import Select
 
-from storage.access import Actor, visible
+from storage.access import Actor, listed, visible
 from storage.conversations import Attachment, Conversation, Message
 from storage.desk import Queue
 from storage.people import Agent, Contact, Identity
@@ -247,7 +247,7 @@ def _by_text(tx: Tx, actor: Actor, query: Query, before: int | None) -> Select[C
 
 
 def _conversations(tx: Tx, actor: Actor, query: Query, before: int | None, limit: int) -> list[Conversation]:
-    statement = select(Conversation).where(visible(actor), *_filters(actor, query))
+    statement = select(Conversation).where(listed(actor), *_filters(actor, query))
     if query.words:
         statement = statement.where(_written_by(" ".join(query.words)))
     if before is not None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import zipfile
+from io import BytesIO
+
 import pytest
 from sqlmodel import col, select
 
 from hub import contactlog, drafts, moves
+from hub.contactexport import export
 from hub.contacts import merge, unmerge
 from hub.erasure import erase
 from hub.replies import attach, reply, retry
@@ -33,6 +37,9 @@ def test_an_answer_to_somebody_who_was_taken_for_another_goes_too(desk: Desk) ->
             tx, desk.jonas, numbers[0], purpose="marketing", given=True, source="told us", identity_id=identity
         )
         unmerge(tx, desk.jonas, done)
+    out = BytesIO()
+    export(desk.hub, desk.ines, numbers[1], out)
+    assert SECRET in zipfile.ZipFile(out).read("person.json").decode(), "what they were sent is theirs to take out"
     assert erase(desk.hub, desk.ines, numbers[1]).messages == 2
     assert [message.text for message in desk.messages(mail.conversation_id or 0)] == ["Where is it?\n", ""]
     assert SECRET not in dumped(desk) and MARA_PHONE not in dumped(desk)

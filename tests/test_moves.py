@@ -193,7 +193,7 @@ def test_nothing_is_written_into_what_was_merged_and_it_stands_in_no_list(desk: 
         with desk.hub.store.write() as tx, pytest.raises(Conflict, match=f"merged into #{mine}: write there"):
             do(tx)
     assert conversation(desk, other).message_count == 0 and len(desk.messages(mine)) == 2
-    for place in ("resolved", f"view-{shared}"):
+    for place in ("resolved", f"view-{shared}", "search?q=is:resolved", "search?q=from:mara"):
         assert not jonas.page(f"/inbox/{place}").css(f".row[data-id='{other}']")
     with desk.hub.store.read() as tx:
         assert views.counted(tx, desk.ines, {}) == views.Tally(1)
@@ -262,6 +262,17 @@ def test_an_open_one_opens_the_resolved_one_that_it_comes_into(desk: Desk) -> No
     assert merged.state == "open" and merged.waiting_since is not None
     desk.route()
     assert conversation(desk, mine).queue_id is not None
+
+
+def test_who_was_named_in_a_note_is_named_where_the_note_is(desk: Desk) -> None:
+    mine, other = pair(desk)
+    with desk.hub.store.write() as tx:
+        said = note(tx, desk.jonas, other, "@Amara Obi, look at this").id or 0
+        merged = moves.merge(tx, desk.jonas, mine, other).id or 0
+        parted = moves.split(tx, desk.jonas, mine, said).to_id
+        moves.undo(tx, desk.jonas, merged)
+        named = tx.sql("SELECT conversation_id FROM mention WHERE message_id = ?", said).fetchall()
+    assert [row[0] for row in named] == [parted]
 
 
 def test_what_is_not_one_person_s_or_merged_already_is_refused(desk: Desk) -> None:
