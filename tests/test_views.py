@@ -45,7 +45,8 @@ def having(desk: Desk, condition: dict[str, Any], actor: Actor | None = None) ->
     with desk.hub.store.read() as tx:
         wanted = views.has(tx, condition, who.agent_id)
         found = {row.id or 0 for row in tx.exec(select(Conversation).where(wanted))}
-        assert views.counted(tx, desk.ines, condition) == Tally(len(found)) or actor
+        if actor is None:
+            assert views.counted(tx, desk.ines, condition) == Tally(len(found))
         assert {row.state for row in tx.exec(select(Conversation).where(wanted))} <= set(states_of(condition))
     return found
 
