@@ -62,14 +62,16 @@ def field(tx: Tx, number: int) -> ContactField:
     return row
 
 
-def save_field(tx: Tx, actor: Actor, number: int | None, wanted: FieldForm) -> ContactField:
+def save_field(tx: Tx, actor: Actor, number: int | None, wanted: FieldForm, seen: str = "") -> ContactField:
     """Make a field, or change what an existing one is called and may hold; its name and kind stay.
 
-    Raises Forbidden, NotFound and FieldRefused.
+    Raises Forbidden, NotFound, and FieldRefused, also when `seen` is not its stamp.
     """
     actor.must(SETTINGS)
     rows = contact_fields(tx)
     row = ContactField(name="", label="", kind=wanted.kind, position=0) if number is None else field(tx, number)
+    if number is not None and seen != stamp(row):
+        raise FieldRefused("label", "Somebody changed this field meanwhile. Open it again to see how.")
     label = " ".join(storable(wanted.label).split())
     if not 0 < len(label) <= 64:
         raise FieldRefused("label", "Give it a name of at most 64 characters.")

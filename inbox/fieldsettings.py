@@ -64,9 +64,10 @@ def save(number: int | None) -> ResponseReturnValue:
     )  # fmt: skip
     try:
         with hub.store.write() as tx:
-            row = verbs.save_field(tx, who.actor, number, form)
+            row = verbs.save_field(tx, who.actor, number, form, given.get("seen", ""))
     except FieldRefused as refused:
-        return _page(None if number is None else _row(number), form, {refused.field: refused.sentence})
+        row_now = None if number is None else _row(number)
+        return _page(row_now, form, {refused.field: refused.sentence}, given.get("seen", ""))
     flash(f"“{row.label}” is kept. Rules know it as contact.{row.name}.")
     return redirect(url_for("inbox.contact_fields"), 303)
 
@@ -104,9 +105,12 @@ def _row(number: int) -> ContactField:
         return verbs.field(tx, number)
 
 
-def _page(row: ContactField | None, form: FieldForm, errors: dict[str, str] | None = None) -> ResponseReturnValue:
+def _page(
+    row: ContactField | None, form: FieldForm, errors: dict[str, str] | None = None, seen: str = ""
+) -> ResponseReturnValue:
     hub, who = hub_here(), viewer()
     with hub.store.read() as tx:
         shown: dict[str, Any] = {"screen": screen(hub, tx, who, Place(VIEW))}
     shown |= {"row": row, "form": form, "kinds": KINDS, "errors": errors or {}}
+    shown["seen"] = seen or (verbs.stamp(row) if row else "")
     return make_response(render_template("inbox/contact_field.html", **shown), 422 if errors else 200)

@@ -154,8 +154,11 @@ def test_fields_are_moved_renamed_and_deleted_and_what_was_written_stays(
     number = attr(ines.page(FIELDS), ".card-row:last-child a", "href").rpartition("/")[2]
     ines.post(f"{FIELDS}/{number}/move", to="up")
     assert words(ines.page(FIELDS), ".rule-name")[-2:] == ["Shop", "Newsletter"]
-    ines.post(f"{FIELDS}/{number}", label="Their shop")
+    seen = attr(ines.page(f"{FIELDS}/{number}"), "input[name=seen]", "value")
+    ines.post(f"{FIELDS}/{number}", label="Their shop", seen=seen)
     assert "Their shop" in words(ines.page(FIELDS), ".rule-name")
+    late = ines.post(f"{FIELDS}/{number}", label="My shop", seen=seen)
+    assert late.status_code == 422 and "Their shop" in words(ines.page(FIELDS), ".rule-name")
     assert "1 customer has something in it." in ines.get(f"{FIELDS}/1/delete").text
     assert "Nobody has anything in it." in ines.get(f"{FIELDS}/{number}/delete").text
     ines.post(f"{FIELDS}/1/delete")
