@@ -73,10 +73,6 @@ class Steps:
     first: Conversation | None  # the oldest conversation
     answered: bool
 
-    @property
-    def done(self) -> bool:
-        return bool(self.channel and self.proved and self.served and self.first and self.answered)
-
 
 def steps(hub: Hub, tx: Tx, actor: Actor) -> Steps:
     """What is done and what is not. Raises Forbidden."""

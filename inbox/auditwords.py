@@ -81,7 +81,7 @@ def told(name: str, data: Mapping[str, Any], names: Mapping[str, str], queues: M
         case "ContactBlocked":
             return f"{'blocked' if data['on'] else 'unblocked'} contact {data['contact_id']}"
         case "ContactExported":
-            return f"took out everything about contact {data['contact_id']} as a file"
+            return f"downloaded everything about contact {data['contact_id']} as a file"
         case "ContactErased":
             return f"erased contact {data['contact_id']}: {data['conversations']} conversations"
         case "ReceiptsReplayed":

@@ -23,7 +23,7 @@ PEOPLE, TOKENS, AUDIT = "people", "tokens", "audit"
 PERMISSIONS = {
     ANSWER: "Answer customers, write notes, take, move, snooze and resolve conversations",
     CONTACTS: "Change contacts: names, addresses, merging",
-    ERASE: "Take out everything about a contact as a file, and erase contacts for good",
+    ERASE: "Download everything about a contact as a file, and erase contacts for good",
     SEE_ALL: "See every conversation, whatever its queue",
     SUPERVISE: "Watch the floor and step in: agents, queues, other people's work",
     REPLIES: "Edit the saved replies, macros and views that others have",

@@ -323,7 +323,7 @@ def test_everything_about_mara_is_one_file(ines: Browser, desk: Desk) -> None:
     assert any(b"packing-slip" in each for each in raw) and any(b"The+brass+pendant" in each for each in raw)
     assert {"ContactsMerged", "ConsentRecorded", "ContactExported"} <= {each["what"] for each in told["history"]}
     assert words(ines.page("/inbox/people/audit?topic=data"), ".audit .what")[0] == (
-        "Took out everything about contact 1 as a file"
+        "Downloaded everything about contact 1 as a file"
     )
 
 

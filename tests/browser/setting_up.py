@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page
 
+from hub.contactfields import FieldForm, save_field
 from hub.desk import apply, read
 from hub.endpoints import add_endpoint, send_test
 from hub.tags import tag
@@ -25,13 +26,14 @@ profiles:
 
 
 def furnish_settings(desk: Desk) -> None:
-    """A calendar, a profile, a webhook with something on its way, and tags."""
+    """A calendar, a profile, a webhook with something on its way, tags and a contact field."""
     with desk.hub.store.write() as tx:
         apply(tx, SYSTEM, read(MORE))
         hook = add_endpoint(tx, desk.ines, name="crm", url="https://crm.example.com/hooks", events=["message.received"])
         send_test(tx, desk.ines, hook.id or 0)
         for number, names in enumerate(("vip, returns", "returns", "wholesale"), 1):
             tag(tx, desk.ines, number, names)
+        save_field(tx, desk.ines, None, FieldForm("Shop"))
     desk.hub.look_again()
 
 
@@ -81,7 +83,7 @@ def settings_pages(desk: Desk, address: str) -> dict[str, Callable[[Page], objec
 
     def gone(page: Page) -> None:
         page.goto(f"{base}/queues")
-        page.locator("a", has_text="Take out Billing").click()
+        page.locator("a", has_text="Delete Billing").click()
         page.wait_for_selector("main .primary")
 
     return {

@@ -17,7 +17,8 @@ SETTINGS = "/inbox/settings"
 PAGES = (
     "channels", "channels/new", "channels/new/email", "channels/1", "channels/3", "channels/1/switch", "queues",
     "queues/new", "queues/1", "queues/2/remove", "calendars", "calendars/1", "skills", "skills/1", "profiles",
-    "profiles/1", "tags", "tags/1", "webhooks", "webhooks/new", "webhooks/1", "start",
+    "profiles/1", "tags", "tags/1", "webhooks", "webhooks/new", "webhooks/1",
+    "webhooks/1/remove", "fields", "fields/new", "fields/1", "fields/1/delete", "start",
 )  # fmt: skip
 
 
