@@ -44,7 +44,10 @@ class Settings:
     public_base_url: str = _setting("", "How the outside reaches us, with scheme; empty means `http://HOST:PORT`.")
     data_dir: Path = _setting(Path("data"), "Where the embedded database, attachments and raw mails live.")  # noqa: RUF009
     secret_key: str = _setting(
-        "", "Signs sessions and reply tokens; empty means one is made and kept in `data_dir`.", secret=True
+        "",
+        "Signs sessions and reply tokens and seals secrets in the database; empty means one is made and kept in "
+        "`data_dir`.",
+        secret=True,
     )
     undo_seconds: int = _setting(10, "How long a sent reply can be taken back, in seconds.", between=(0, 86_400))
     session_hours: int = _setting(24 * 14, "How long a browser stays signed in, in hours.", between=(1, 87_600))

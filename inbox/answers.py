@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 
 from hub.intake import OUTAGES
+from hub.refusals import FieldRefused
 from hub.web import hub_here
 from inbox.screen import Composer, Place, place, screen
 from inbox.session import viewer, wants_fragment
@@ -33,7 +34,7 @@ class Toast:
 
 def register(blueprint: Blueprint) -> None:
     """Refusals become sentences, never a trace."""
-    for error, status in ((Forbidden, 403), (NotFound, 404), (Conflict, 409)):
+    for error, status in ((Forbidden, 403), (NotFound, 404), (Conflict, 409), (FieldRefused, 409)):
         blueprint.register_error_handler(error, lambda refused, status=status: refusal(str(refused), status))
     blueprint.register_error_handler(CSRFError, lambda _: refusal(OLD_PAGE, 403))
     blueprint.register_error_handler(413, lambda _: refusal(f"That is too large: {_largest()} MB are taken.", 413))

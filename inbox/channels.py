@@ -23,7 +23,7 @@ from hub.refusals import FieldRefused
 from inbox import desksheet
 from inbox.answers import fragment
 from inbox.channelforms import ABOUT, given_for, groups_for
-from inbox.deskform import Entry, all_fields
+from inbox.deskform import Entry, all_fields, version_in
 from inbox.desksheet import VIEW, Draft, admin, to
 from inbox.screen import Place, screen
 from inbox.session import Viewer, wants_fragment
@@ -126,9 +126,8 @@ def switch(number: int) -> ResponseReturnValue:
     """Off or on again."""
     hub, who = admin()
     edit, row = _switched(hub, number)
-    version = request.form.get("version", "")
     with hub.store.write() as tx:
-        keep_edit(tx, who.actor, edit, int(version) if version.isdecimal() and len(version) < 16 else -1)
+        keep_edit(tx, who.actor, edit, version_in(request.form))
     hub.look_again()
     return to("channels", f"{row.name} is {'switched off' if row.active else 'on again'}.")
 

@@ -125,9 +125,13 @@ def typed_in(given: Any, groups: Sequence[Group], secrets: Secrets, stored: Mapp
             values[each.path] = "\n".join(given.getlist(each.path)[:500])
         else:
             values[each.path] = given.get(each.path, "").replace("\r\n", "\n")[:LONGEST]
+    return Typed(values, kept, fresh, given.get(MORE, "").replace("\r\n", "\n")[:LONGEST], version_in(given))
+
+
+def version_in(given: Any) -> int:
+    """The desk's version that a form has seen; -1, which is no desk's, for nonsense."""
     version = given.get("version", "")
-    number = int(version) if version.isdecimal() and len(version) < 16 else -1
-    return Typed(values, kept, fresh, given.get(MORE, "").replace("\r\n", "\n")[:LONGEST], number)
+    return int(version) if version.isdecimal() and len(version) < 16 else -1
 
 
 def entry_of(typed: Typed, groups: Sequence[Group]) -> Entry:

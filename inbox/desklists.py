@@ -14,13 +14,12 @@ from hub.hub import Hub
 from hub.refusals import FieldRefused
 from hub.rulecheck import look_over
 from inbox import desksheet
-from inbox.deskform import Entry
+from inbox.deskform import Entry, version_in
 from inbox.desksections import SECTIONS, Section, joined, told, used_by
 from inbox.desksheet import VIEW, Draft, admin, to
 from inbox.screen import Place, screen
 from inbox.session import Viewer
 from storage import Tx
-from storage.access import Conflict
 
 
 def register(blueprint: Blueprint) -> None:
@@ -104,14 +103,9 @@ def confirm(section: Section, number: int) -> ResponseReturnValue:
 def remove(section: Section, number: int) -> ResponseReturnValue:
     """Gone."""
     hub, who = admin()
-    version = request.form.get("version", "")
-    try:
-        with hub.store.write() as tx:
-            name = name_of(tx, section.name, number)
-            seen = int(version) if version.isdecimal() and len(version) < 16 else -1
-            keep_edit(tx, who.actor, Edit(section.name, name, None), seen)
-    except FieldRefused as refused:
-        raise Conflict(refused.sentence) from None
+    with hub.store.write() as tx:
+        name = name_of(tx, section.name, number)
+        keep_edit(tx, who.actor, Edit(section.name, name, None), version_in(request.form))
     return to(section.name, f"{name} is gone.")
 
 
@@ -143,7 +137,7 @@ def _page(hub: Hub, tx: Tx, who: Viewer, section: Section, draft: Draft, entry: 
 def _words(section: Section, entry: Entry) -> list[str]:
     """What matters of an entry, in a few words each."""
     if section.name == "queues":
-        targets = {**entry.get("sla", {}), **{k: v for k, v in entry.items() if k == "first_reply"}}
+        targets = section.flat(entry).get("sla", {})
         said = [f"{label} {targets[key]}" for key, label in _PROMISED.items() if key in targets]
         said += [entry.get("calendar", "always open")]
         said += ["limited"] if "limits" in entry else []

@@ -207,7 +207,7 @@ def _week(hours: Mapping[str, Any]) -> dict[str, str]:
         if first in DAYS and (last or first) in DAYS:
             begin, end = DAYS.index(first), DAYS.index(last or first)
             for number in range((end - begin) % 7 + 1):
-                week[DAYS[(begin + number) % 7]] = spans if isinstance(spans, str) else ", ".join(spans)
+                week[DAYS[(begin + number) % 7]] = joined(spans)
     return week
 
 
@@ -229,9 +229,8 @@ def _calendar_deep(flat: Entry, before: Entry) -> Entry:
     entry, week = dict(flat), dict(flat.get("hours") or {})
     same = before and _week(before.get("hours", {})) == {day: joined(_spans(text)) for day, text in week.items()}
     entry["hours"] = before["hours"] if same else _hours(week)
-    if special := entry.get("special"):
-        lines = [line.partition(":") for line in special] if isinstance(special, list) else special.items()
-        entry["special"] = dict(_special(lines)) if isinstance(special, list) else special
+    if isinstance(special := entry.get("special"), list):
+        entry["special"] = dict(_special([line.partition(":") for line in special]))
     return entry
 
 

@@ -11,12 +11,12 @@ Part = tuple[str, bool]  # a piece of text, and whether it is what was looked fo
 
 
 def excerpt(text: str, words: Sequence[str]) -> tuple[Part, ...]:
-    """The text around the first of the words that begins a word in it; empty when none does."""
+    """The text around the first of the words, at the beginning of one of its own where there is any; else empty."""
     wanted = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True) if word)
-    line = " ".join(text.split())
-    pattern = re.compile(rf"(?<!\w)(?:{wanted})|(?:{wanted})" if wanted else r"(?!)", re.IGNORECASE)
-    first = re.search(rf"(?<!\w)(?:{wanted})", line, re.IGNORECASE) if wanted else None
-    first = first or pattern.search(line)
+    if not wanted:
+        return ()
+    line, pattern = " ".join(text.split()), re.compile(wanted, re.IGNORECASE)
+    first = re.search(rf"(?<!\w)(?:{wanted})", line, re.IGNORECASE) or pattern.search(line)
     if first is None:
         return ()
     start = max(0, first.start() - BEFORE)

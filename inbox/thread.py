@@ -16,14 +16,14 @@ from hub.noticeanswers import UNSENT
 from inbox.lists import names_of
 from inbox.mailwords import Card, card_of, proof, remarks_on_reading, warnings_of
 from inbox.session import Viewer
-from inbox.wording import full, kind
+from inbox.wording import full
 from routing.ladder import span
 from storage import Tx
 from storage.conversations import Attachment, Conversation, Message, Reading, attachments_of, messages_of
 from storage.facts import FactRow
 from storage.later import LaterReply
 from storage.people import Agent, Contact, Identity
-from storage.work import LIVE, WorkItem
+from storage.work import WorkItem
 
 PAGE = 60
 MISSED = {
@@ -445,18 +445,3 @@ def _by(row: FactRow, who: Viewer, agents: dict[int, str]) -> str:
 
 def _names(tx: Tx, model: type[Agent], ids: set[int]) -> dict[int, str]:
     return {number or 0: name for number, name in tx.exec(select(model.id, model.name).where(col(model.id).in_(ids)))}
-
-
-def channel_words(channels: list[str]) -> str:
-    """ "One thread, three channels" for the line under the header; nothing for a single one."""
-    numbers = ["", "", "two", "three", "four", "five", "six"]
-    count = len(channels)
-    if count < 2:
-        return kind(channels[0]).label if channels else ""
-    return f"One thread, {numbers[count] if count < len(numbers) else count} channels"
-
-
-def live_item_of(tx: Tx, conversation_id: int) -> WorkItem | None:
-    """The routing episode under way, for the header's buttons."""
-    query = select(WorkItem).where(WorkItem.conversation_id == conversation_id, col(WorkItem.state).in_(LIVE))
-    return tx.exec(query).first()
