@@ -28,7 +28,7 @@ from storage.conversations import Conversation, Message, Reading, attachments_of
 from storage.deliveries import Delivery
 from storage.failpoints import step
 from storage.people import Agent, Contact
-from storage.work import Offer
+from storage.work import RINGS, Offer
 
 ASSIGNED, OFFERED, ANSWERED, REFUSED = "assigned", "offered", "answered", "refused"
 GATHERED = timedelta(minutes=1)  # what a customer writes within it makes one mail
@@ -192,9 +192,7 @@ def _no_news(tx: Tx, notice: MailNotice, agent: Agent, conversation: Conversatio
     if notice.reason == REFUSED:
         return ""
     if notice.reason == OFFERED:
-        rings = select(Offer.id).where(
-            Offer.conversation_id == conversation.id, Offer.agent_id == agent.id, Offer.state == "offered"
-        )
+        rings = select(Offer.id).where(Offer.conversation_id == conversation.id, Offer.agent_id == agent.id, RINGS)
         return "" if tx.exec(rings).first() else "it does not ring any more"
     if conversation.assignee_id != agent.id:
         return "it is somebody else's"

@@ -46,11 +46,12 @@ NUMBERS = 3
 # Mails overtake one another: greylisting holds the first one up and not its answer. Only the newest open conversations
 # are searched, so a machine that writes all day costs no more than anybody. CROSS JOIN has SQLite begin at the person:
 # it would else go through all open conversations with every mail.
-BY_ANSWER = (
+_BY_ANSWER = (
     "SELECT m.conversation_id FROM message m JOIN (SELECT v.id FROM contact c CROSS JOIN conversation v "
     "WHERE c.person_id = ? AND v.contact_id = c.id AND v.state = 'open' ORDER BY v.id DESC LIMIT 5) recent "
-    "ON recent.id = m.conversation_id WHERE CAST(m.refs AS TEXT) LIKE ? ESCAPE '!' ORDER BY m.id DESC LIMIT 1"
+    "ON recent.id = m.conversation_id WHERE {within}(CAST(m.refs AS TEXT), ?) > 0 ORDER BY m.id DESC LIMIT 1"
 )
+BY_ANSWER = {"sqlite": _BY_ANSWER.format(within="instr"), "postgresql": _BY_ANSWER.format(within="strpos")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +125,7 @@ def _numbered(tx: Tx, person_id: int, address: str, subject: str) -> Thread | No
 
 def _answered_already(tx: Tx, person_id: int, external_id: str) -> Thread | None:
     """Where a message of the same person is that answers this one and was faster."""
-    pattern = "".join(f"!{each}" if each in "!%_" else each for each in json.dumps(external_id))
-    row = tx.sql(BY_ANSWER, person_id, f"%{pattern}%").fetchone()
+    row = tx.sql(BY_ANSWER[tx.dialect], person_id, json.dumps(external_id)).fetchone()
     return _look(tx, THAT, row[0], "answered by a message that came before it") if row is not None else None
 
 

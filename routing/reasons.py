@@ -21,7 +21,7 @@ from storage.conversations import Conversation
 from storage.desk import Queue
 from storage.people import Agent, ApiToken
 from storage.store import Tx
-from storage.work import Assignment, Offer, WorkItem, open_assignment
+from storage.work import RINGS, Assignment, Offer, WorkItem, open_assignment
 
 Explanation = list[str]  # sentences for people, the most telling first
 FEW = 3  # people who are named one by one
@@ -238,7 +238,7 @@ def _about_step(step: Mapping[str, Any]) -> str:
 
 
 def _about_ring(tx: Tx, item: WorkItem) -> str:
-    offers = tx.exec(select(Offer).where(Offer.work_item_id == item.id, Offer.state == "offered")).all()
+    offers = tx.exec(select(Offer).where(Offer.work_item_id == item.id, RINGS)).all()
     names = agent_names(tx, [offer.agent_id for offer in offers])
     left = max((offer.expires_at - tx.now for offer in offers), default=timedelta())
     first = " The first to accept has it." if len(offers) > 1 else ""

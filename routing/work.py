@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import col, select
+from sqlmodel import select
 
 from routing.agents import agent_names, load_drift, take_load
 from routing.ladder import Climb
@@ -31,7 +31,7 @@ from storage.conversations import Conversation
 from storage.facts import ConversationQueued
 from storage.people import Agent
 from storage.store import Tx
-from storage.work import Assignment, Offer, WorkItem, live_item, open_assignment, wrap_ups
+from storage.work import RINGS, Assignment, Offer, WorkItem, live_item, open_assignment, wrap_ups
 
 __all__ = [
     "Arrival",
@@ -370,7 +370,7 @@ def _own_offer(tx: Tx, actor: Actor, offer_id: int) -> Offer:
 def _live_offer(tx: Tx, item: WorkItem, agent_id: int) -> Offer | None:
     """What rings at one agent."""
     mine = select(Offer).where(Offer.work_item_id == item.id, Offer.agent_id == agent_id)
-    offer = tx.exec(mine.where(col(Offer.state) == "offered")).first()
+    offer = tx.exec(mine.where(RINGS)).first()
     if offer is not None:
         tx.refresh(offer)
     return offer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, text
+from sqlalchemy import Index, literal_column, text
 from sqlmodel import Field, SQLModel, col, select
 
 from storage.columns import BigId, json, key, ref, utc
@@ -130,6 +130,10 @@ class Offer(SQLModel, table=True):
     explanation: dict[str, Any] = json()
 
 
+# Given as a parameter, the state would have SQLite plan each query anew to see whether uq_offer_live serves it.
+RINGS = col(Offer.state) == literal_column("'offered'")
+
+
 class Assignment(SQLModel, table=True):
     """A period of ownership; at most one of a conversation is open. `via` is that of ConversationAssigned.
 
@@ -209,5 +213,5 @@ def latest_labels(tx: Tx, conversation_id: int) -> list[str]:
 
 def live_offers(tx: Tx, agent_id: int) -> list[Offer]:
     """What rings at an agent now, oldest first."""
-    query = select(Offer).where(Offer.agent_id == agent_id, Offer.state == "offered").order_by(col(Offer.id))
+    query = select(Offer).where(Offer.agent_id == agent_id, RINGS).order_by(col(Offer.id))
     return list(tx.exec(query))
