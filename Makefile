@@ -8,7 +8,7 @@ BIN = .venv/bin
 OURS = app.py worker.py api channels chatops cli config hub inbox routing sandbox storage webhooks
 
 .DEFAULT_GOAL := help
-.PHONY: help run test prove dovecot story bench screenshots lint format lock system clean
+.PHONY: help run test prove dovecot story bench screenshots lint format messages lock system clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ lint: .venv/.test ## check style and types only
 format: .venv/.test ## write files the way the style check wants them
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+messages: .venv/.test ## gather what is said into the catalogs of other languages
+	@$(BIN)/python -m tests.support.catalog
 
 lock: .venv/.test ## move every pinned version to the newest one
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml -o requirements.lock

@@ -10,6 +10,7 @@ from flask import Blueprint, flash, make_response, redirect, render_template, re
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 
+from config.language import LANGUAGES
 from hub import secondstep
 from hub.people import check_password, set_password
 from hub.signin import BY_PASSWORD, end_sign_in, sign_ins_of
@@ -35,6 +36,7 @@ def register(blueprint: Blueprint) -> None:
     blueprint.add_app_template_filter(device)
     add("/inbox/account", "account", view_func=page)
     add("/inbox/account/password", "own_password", view_func=change_password, methods=["POST"])
+    add("/inbox/account/language", "own_language", view_func=choose_language, methods=["POST"])
     add("/inbox/account/sign-ins/<int:number>/end", "own_sign_in_end", view_func=end_one, methods=["POST"])
     add("/inbox/account/sign-ins/end", "own_sign_ins_end", view_func=end_others, methods=["POST"])
     add("/inbox/account/second-step", "own_step", view_func=step)
@@ -74,6 +76,17 @@ def change_password() -> ResponseReturnValue:
     response = redirect(url_for("inbox.account"), 303)
     keep_cookie(response, open_sign_in(agent, BY_PASSWORD))
     return response
+
+
+def choose_language() -> ResponseReturnValue:
+    """What one reads here; no choice leaves it to the browser."""
+    hub, who = hub_here(), viewer()
+    chosen = request.form.get("language", "")
+    with hub.store.write() as tx:
+        agent = tx.get_one(Agent, who.id)
+        agent.preferences = {**agent.preferences, "language": chosen if chosen in LANGUAGES else ""}
+        tx.add(agent)
+    return redirect(url_for("inbox.account"), 303)
 
 
 def end_one(number: int) -> ResponseReturnValue:

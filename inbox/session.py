@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from hub.signin import keep_session, session_agent
 from hub.web import hub_here
+from inbox import tongue
 from storage.access import Actor, actor_for
 from storage.people import Agent
 
@@ -61,6 +62,7 @@ def register(blueprint: Blueprint) -> None:
     """Guard every view of the blueprint."""
     blueprint.record_once(lambda state: _configure(state.app))
     blueprint.before_request(_know_viewer)
+    tongue.register(blueprint)
     blueprint.before_request(_protect_forms)
     blueprint.after_request(_harden)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from uuid import uuid4
 
 import phonenumbers
 from flask import Blueprint
 from markupsafe import Markup, escape
+
+from config.language import N_, _, month, number, weekday, words
 
 HUES = 12
 SOON = timedelta(minutes=30)  # from here on a target is shown in colour and sorted under "Due now"
@@ -26,21 +28,34 @@ class Kind:
 
 
 KINDS = {
-    "email": Kind("Email", "mail", "email"),
-    "mailhook": Kind("Email", "mail", "email"),
+    "email": Kind(N_("Email"), "mail", "email"),
+    "mailhook": Kind(N_("Email"), "mail", "email"),
     "sms": Kind("SMS", "sms", "sms"),
-    "phone": Kind("Phone", "sms", "sms"),
-    "chat": Kind("Web chat", "chat", "chat"),
-    "form": Kind("Web form", "doc", "form"),
+    "phone": Kind(N_("Phone"), "sms", "sms"),
+    "chat": Kind(N_("Web chat"), "chat", "chat"),
+    "form": Kind(N_("Web form"), "doc", "form"),
     "slack": Kind("Slack", "slack", "slack"),
     "whatsapp": Kind("WhatsApp", "wa", "wa"),
-    "external": Kind("Customer number", "tag", "form"),
+    "external": Kind(N_("Customer number"), "tag", "form"),
 }
+STATUS = words({"available": "Available", "away": "Away", "offline": "Offline"})
+ROLE = words({"agent": "Agent", "supervisor": "Supervisor", "admin": "Admin"})
 
 
 def kind(name: str) -> Kind:
     """A kind of channel or identity; an unknown one is shown under its own name."""
-    return KINDS.get(name, Kind(name.capitalize() or "Message", "inbox", "form"))
+    found = KINDS.get(name) or Kind(name.capitalize() or N_("Message"), "inbox", "form")
+    return replace(found, label=_(found.label))
+
+
+def status_word(status: str) -> str:
+    """Whether an agent takes work, in a word."""
+    return STATUS.get(status, status)
+
+
+def role_word(role: str) -> str:
+    """A role's name; those that are built in are said in the reader's language."""
+    return ROLE.get(role, role)
 
 
 def initials(name: str) -> str:
@@ -62,7 +77,7 @@ def size(count: int) -> str:
         return f"{count} B"
     if count < 1_000_000:
         return f"{count / 1000:.0f} KB"
-    return f"{count / 1_000_000:.1f} MB"
+    return f"{number(count / 1_000_000, 1)} MB"
 
 
 def address(value: str) -> str:
@@ -81,21 +96,31 @@ def clock(moment: datetime, now: datetime, zone: tzinfo) -> str:
     if local.date() == today.date():
         return local.strftime("%H:%M")
     if local.date() == (today - timedelta(days=1)).date():
-        return "Yesterday"
+        return _("Yesterday")
     if local.year == today.year:
-        return f"{local.day} {local:%b}"
-    return f"{local.day} {local:%b} {local.year}"
+        return _("{day} {month}", day=local.day, month=month(local, short=True))
+    return _("{day} {month} {year}", day=local.day, month=month(local, short=True), year=local.year)
+
+
+def since(moment: datetime, now: datetime, zone: tzinfo) -> str:
+    """A day in the middle of a sentence: since today, since 3 May."""
+    local, today = moment.astimezone(zone).date(), now.astimezone(zone).date()
+    if local == today:
+        return _("today")
+    return _("yesterday") if local == today - timedelta(days=1) else clock(moment, now, zone)
 
 
 def day(moment: datetime, now: datetime, zone: tzinfo) -> str:
     """The heading over a day's messages."""
     local, today = moment.astimezone(zone), now.astimezone(zone)
     if local.date() == today.date():
-        return "Today"
+        return _("Today")
     if local.date() == (today - timedelta(days=1)).date():
-        return "Yesterday"
-    year = f" {local.year}" if local.year != today.year else ""
-    return f"{local:%A}, {local.day} {local:%B}{year}"
+        return _("Yesterday")
+    parts = {"weekday": weekday(local), "day": local.day, "month": month(local)}
+    if local.year == today.year:
+        return _("{weekday}, {day} {month}", **parts)
+    return _("{weekday}, {day} {month} {year}", **parts, year=local.year)
 
 
 def at(moment: datetime, zone: tzinfo) -> str:
@@ -106,18 +131,25 @@ def at(moment: datetime, zone: tzinfo) -> str:
 def full(moment: datetime, zone: tzinfo) -> str:
     """Day and time, for tooltips and for moments to come."""
     local = moment.astimezone(zone)
-    return f"{local:%a} {local.day} {local:%b}, {local:%H:%M}"
+    return _(
+        "{weekday} {day} {month}, {time}",
+        weekday=weekday(local, short=True), day=local.day, month=month(local, short=True), time=f"{local:%H:%M}",
+    )  # fmt: skip
 
 
 def span(length: timedelta) -> str:
     """A length of time in its one or two largest units."""
     minutes = max(0, int(length.total_seconds() // 60))
     if minutes < 60:
-        return f"{minutes}m"
+        return _("{minutes}m", minutes=minutes)
     hours, minutes = divmod(minutes, 60)
     if hours < 10:
-        return f"{hours}h {minutes}m" if minutes and hours < 3 else f"{hours}h"
-    return f"{hours}h" if hours < 48 else f"{hours // 24}d"
+        return (
+            _("{hours}h {minutes}m", hours=hours, minutes=minutes)
+            if minutes and hours < 3
+            else _("{hours}h", hours=hours)
+        )
+    return _("{hours}h", hours=hours) if hours < 48 else _("{days}d", days=hours // 24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,23 +165,23 @@ def due(moment: datetime | None, now: datetime) -> Pill | None:
     if moment is None:
         return None
     if moment <= now:
-        return Pill(f"{span(now - moment)} over", "red")
+        return Pill(_("{time} over", time=span(now - moment)), "red")
     left = moment - now
     return Pill(span(left), "amber" if left <= SOON else "clock")
 
 
 BECAME = {
-    "received": Pill("To be read", "amber"),
-    "accepted": Pill("Accepted", "green"),
-    "duplicate": Pill("Duplicate", "plain"),
-    "ignored": Pill("Ignored", "plain"),
-    "quarantined": Pill("Not readable", "red"),
+    "received": Pill(N_("To be read"), "amber"),
+    "accepted": Pill(N_("Accepted"), "green"),
+    "duplicate": Pill(N_("Duplicate"), "plain"),
+    "ignored": Pill(N_("Ignored"), "plain"),
+    "quarantined": Pill(N_("Not readable"), "red"),
 }
 
 
 def became(state: str) -> Pill:
     """What became of something that arrived."""
-    return BECAME[state]
+    return replace(BECAME[state], text=_(BECAME[state].text))
 
 
 def first_name(name: str) -> str:
@@ -171,5 +203,6 @@ def naming(text: Markup, names: list[str]) -> Markup:
 def register(blueprint: Blueprint) -> None:
     """Make the words known to every template."""
     blueprint.add_app_template_global(uuid4, "new_id")
-    for word in (kind, initials, hue, size, address, clock, day, at, full, span, due, became, first_name, naming):
+    for word in (kind, initials, hue, size, address, clock, since, day, at, full, span, due, became, first_name,
+                 naming, status_word, role_word):  # fmt: skip
         blueprint.add_app_template_filter(word)

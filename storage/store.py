@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 from sqlmodel import Session
 
+from config.language import carried
 from storage import engines
 from storage.binding import PLAIN, psycopg_statement, psycopg_values, sqlite_value
 from storage.clock import Clock, utcnow
@@ -267,7 +268,7 @@ class Store:
         if getattr(self._inside, "unit", False):
             raise RuntimeError("a unit of work is already open in this thread: units don't nest")
         with self._writing.look():
-            return self.writer.submit_all(units)
+            return self.writer.submit_all([unit if isinstance(unit, Interleaved) else carried(unit) for unit in units])
 
     def close(self) -> None:
         """End the writer thread and drop every connection."""

@@ -118,7 +118,7 @@ def test_past_days_without_a_change_are_compared_with_other_rules(desk: Desk, in
     play(desk)
     page = ines.page(address)
     assert "This desk answers" in words(page, ".headline")[0]
-    assert "1 pieces of work" in words(page, ".lead")[0]
+    assert "1 piece of work" in words(page, ".lead")[0]
     assert "one day alone proves nothing" in words(page, ".bars .verdict")
     assert page.css("a.apply") == [], "there is nothing to apply"
     assert ines.get(f"{address}/apply").status_code == 409

@@ -65,7 +65,7 @@ INBOX: dict[str, str] = {
          "choose_page", "choose_form", "oidc_begin", "oidc_back", "picture", "first_account",
          "first_account_form"), OPEN),
     **dict.fromkeys(
-        ("mine", "view_page", "account", "own_password", "own_step", "own_step_begin", "own_step_codes",
+        ("mine", "view_page", "account", "own_password", "own_language", "own_step", "own_step_begin", "own_step_codes",
          "own_step_confirm", "own_step_off", "own_sign_in_end", "own_sign_ins_end", "conversation_page", "draft",
          "merge_preview", "people", "read_form", "unread_form", "attachment", "live", "mail_html", "message_raw",
          "mail_notices",

@@ -1,0 +1,38 @@
+"""Languages: catalogs are complete, and what an agent chose or the browser asks for is what they read."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from config.language import ENGLISH, LANGUAGES, _, n_, speaking
+from tests.support import catalog
+
+OTHERS = [code for code in LANGUAGES if code != ENGLISH]
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_every_sentence_is_translated_with_its_places(code: str) -> None:
+    kept, said = catalog.kept(code), catalog.template()
+    wrong = [f"nobody says: {each.id}" for each in kept if each.id and said.get(each.id, each.context) is None]
+    for each in said:
+        there = kept.get(each.id, each.context) if each.id else None
+        forms = catalog.forms(there.string) if there else ()
+        if each.id and (there is None or there.fuzzy or not forms or not all(forms)):
+            wrong.append(f"not translated: {each.id}")
+        elif each.id and _places(forms[-1]) != _places(catalog.forms(each.id)[-1]):
+            wrong.append(f"other places: {each.id} / {forms}")
+    assert wrong == [], "make messages, then translate"
+
+
+def _places(message: str) -> set[str]:
+    return set(re.findall(r"{(\w+)}", message))
+
+
+def test_a_sentence_is_filled_and_counted() -> None:
+    with speaking(ENGLISH):
+        assert _("{load} of {capacity}", load=1, capacity=2) == "1 of 2"
+        assert [n_("{count} person", "{count} people", count) for count in (0, 1, 2)] == [
+            "0 people", "1 person", "2 people",
+        ]  # fmt: skip
