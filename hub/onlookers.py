@@ -6,11 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlmodel import col, select
-
 from storage import Tx
-from storage.onlookers import Onlooker
-from storage.people import Agent
+from storage.batches import placeholders
 
 LEASE = timedelta(seconds=20)  # browsers tell every ten
 LOOKING, REPLYING = "looking", "replying"
@@ -24,6 +21,7 @@ NOW = (
     "SELECT o.agent_id, a.name, o.conversation_id, o.doing FROM onlooker o JOIN agent a ON a.id = o.agent_id "
     "WHERE o.until > ?"
 )
+OTHERS = NOW + " AND o.conversation_id IN ({}) AND o.agent_id <> ? ORDER BY o.doing DESC, a.name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +51,10 @@ def everybody(tx: Tx) -> dict[int, Seen]:
 
 def others_at(tx: Tx, agent_id: int, conversation_ids: Iterable[int]) -> dict[int, list[Seen]]:
     """Who else is at these conversations; whoever replies comes first."""
-    query = (
-        select(Onlooker, Agent.name)
-        .join(Agent, col(Agent.id) == col(Onlooker.agent_id))
-        .where(
-            col(Onlooker.conversation_id).in_(list(conversation_ids)),
-            Onlooker.agent_id != agent_id,
-            Onlooker.until > tx.now,
-        )
-        .order_by(col(Onlooker.doing).desc(), col(Agent.name))
-    )
+    ids = list(conversation_ids)
     found: dict[int, list[Seen]] = {}
-    for row, name in tx.exec(query):
-        found.setdefault(row.conversation_id, []).append(Seen(row.agent_id, name, row.conversation_id, row.doing))
+    for row in tx.sql(OTHERS.format(placeholders(ids)), tx.now, *ids, agent_id).fetchall():
+        found.setdefault(row[2], []).append(Seen(*row))
     return found
 
 

@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 
+from sqlalchemy import bindparam
 from sqlmodel import col, select
 
 from hub.people import check_password, hashed, hasher
@@ -73,20 +74,24 @@ def let_in(store: Store, agent: Agent, how: str, *, ip: str = "", user_agent: st
     return secret
 
 
+# Every page asks this first; putting the question together would take longer than the answer.
+_BY_COOKIE = (
+    select(SignIn, Agent)
+    .join(Agent, col(Agent.id) == col(SignIn.agent_id))
+    .where(
+        SignIn.token_hash == bindparam("digest"),
+        col(SignIn.revoked_at).is_(None),
+        col(SignIn.expires_at) > bindparam("now"),
+        col(Agent.active),
+    )
+)
+
+
 def session_agent(tx: Tx, secret: str) -> Session | None:
     """The agent behind a cookie, or None when it is unknown, revoked or too old. Only reads."""
     if not secret or len(secret) > 200:
         return None
-    found = tx.exec(
-        select(SignIn, Agent)
-        .join(Agent, col(Agent.id) == col(SignIn.agent_id))
-        .where(
-            SignIn.token_hash == _digest(secret),
-            col(SignIn.revoked_at).is_(None),
-            col(SignIn.expires_at) > tx.now,
-            col(Agent.active),
-        )
-    ).first()
+    found = tx.exec(_BY_COOKIE, params={"digest": _digest(secret), "now": tx.now}).first()
     if found is None:
         return None
     row, agent = found

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, or_
+from sqlalchemy import ColumnElement, and_, func, or_
 from sqlmodel import col, select
 
 from hub import views as saved
@@ -20,12 +19,11 @@ from inbox.excerpts import Part
 from inbox.session import Viewer
 from inbox.wording import SOON, address, kind
 from storage import Tx
-from storage.access import NotFound, listed, visible, visible_receipt
-from storage.conversations import Conversation, Message, Reading
-from storage.desk import ChannelAccount, Queue
+from storage.access import NotFound, listed
+from storage.batches import placeholders
+from storage.conversations import Conversation
+from storage.desk import Queue
 from storage.mentions import Mention
-from storage.people import Agent, Contact, Identity
-from storage.receipts import Receipt, is_unseen
 
 PAGE = 40
 MOST = 400  # rows that one page may ask for again after loading more
@@ -38,6 +36,16 @@ NAMED = {
     "mentions": "Mentions",
     "escalated": "Escalated",
 }
+READ = "SELECT conversation_id, message_id FROM reading WHERE agent_id = ? AND conversation_id IN ({})"
+AUTHORS = (
+    "SELECT m.id, m.agent_id, a.name FROM message m JOIN agent a ON a.id = m.agent_id "
+    "WHERE m.id IN ({}) AND m.kind = 'outbound'"
+)
+NAMES = "SELECT c.id, p.id, p.name FROM contact c JOIN contact p ON p.id = c.person_id WHERE c.id IN ({})"
+REACHED = (
+    "SELECT c.person_id, i.kind, i.value FROM contact c JOIN identity i ON i.contact_id = c.id "
+    "WHERE c.person_id IN ({}) ORDER BY i.strength"
+)
 _VIEW = re.compile(r"(?:channel-([a-z]{2,16})|queue-(\d{1,9})|view-(\d{1,9}))", re.ASCII)
 
 
@@ -86,27 +94,6 @@ class Listing:
     @property
     def count(self) -> int:
         return sum(len(group.rows) for group in self.groups)
-
-
-@dataclass(frozen=True, slots=True)
-class SavedCount:
-    """A saved view in the navigation: `whose` is "mine", "team" or "all"."""
-
-    id: int
-    name: str
-    whose: str
-    count: str
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many are in each view, and how many of my own I have not read."""
-
-    views: dict[str, int] = field(default_factory=dict)
-    channels: list[tuple[str, int]] = field(default_factory=list)
-    queues: list[tuple[int, str, int]] = field(default_factory=list)
-    unread: int = 0
-    saved: list[SavedCount] = field(default_factory=list)
 
 
 def view_named(tx: Tx, who: Viewer, name: str) -> View | None:
@@ -174,23 +161,10 @@ def rows_of(tx: Tx, who: Viewer, conversations: list[Conversation]) -> list[Row]
     """What the list says about each conversation; a handful of queries for all of them."""
     ids = [number for row in conversations if (number := row.id) is not None]
     people = names_of(tx, {row.contact_id for row in conversations})
-    read = dict(
-        tx.exec(
-            select(Reading.conversation_id, Reading.message_id).where(
-                Reading.agent_id == who.id, col(Reading.conversation_id).in_(ids)
-            )
-        ).all()
-    )
+    read = dict(tx.sql(READ.format(placeholders(ids)), who.id, *ids).fetchall())
     drafts = first_words(tx, who.id, ids)
-    authors = {
-        message_id: (agent_id, name)
-        for message_id, agent_id, name in tx.exec(
-            select(Message.id, Message.agent_id, Agent.name)
-            .join(Agent, col(Agent.id) == col(Message.agent_id))
-            .where(col(Message.id).in_([row.last_message_id for row in conversations]), Message.kind == "outbound")
-        )
-    }
-
+    newest = [row.last_message_id for row in conversations]
+    authors = {row[0]: (row[1], row[2]) for row in tx.sql(AUTHORS.format(placeholders(newest)), *newest).fetchall()}
     company = others_at(tx, who.id, ids)
 
     def row(conversation: Conversation) -> Row:
@@ -207,102 +181,14 @@ def rows_of(tx: Tx, who: Viewer, conversations: list[Conversation]) -> list[Row]
 
 def names_of(tx: Tx, contact_ids: set[int]) -> dict[int, str]:
     """What to call the person behind each contact record: a name, else the best-proved address."""
-    found = tx.exec(select(Contact.id, Contact.person_id).where(col(Contact.id).in_(contact_ids))).all()
-    person_ids = {person_id for _, person_id in found}
-    names = dict(tx.exec(select(Contact.id, Contact.name).where(col(Contact.id).in_(person_ids))).all())
+    found = tx.sql(NAMES.format(placeholders(contact_ids)), *contact_ids).fetchall()
+    names = {person_id: name for _, person_id, name in found}
     nameless = [number for number, name in names.items() if not name]
-    if nameless:
-        reached = (
-            select(Contact.person_id, Identity.kind, Identity.value)
-            .join(Identity, col(Identity.contact_id) == col(Contact.id))
-            .where(col(Contact.person_id).in_(nameless))
-            .order_by(col(Identity.strength))
-        )
-        for person_id, kind_name, value in tx.exec(reached):
-            names[person_id] = "Visitor" if kind_name == "chat" else address(value)
-    return {number or 0: names.get(person_id) or f"Contact {person_id}" for number, person_id in found}
-
-
-def counts(tx: Tx, who: Viewer) -> Counts:
-    """One pass over what is open or snoozed and visible."""
-    whose = case(
-        (col(Conversation.assignee_id).is_(None), "none"),
-        (col(Conversation.assignee_id) == who.id, "me"),
-        else_="other",
-    )
-    tally: Counter[str] = Counter()
-    channels: Counter[str] = Counter()
-    queues: Counter[int] = Counter()
-    grouped = (
-        select(Conversation.state, Conversation.channel, Conversation.queue_id, whose, func.count())  # type: ignore[call-overload]
-        .where(visible(who.actor), col(Conversation.state).in_(("open", "snoozed")))
-        .group_by(Conversation.state, Conversation.channel, Conversation.queue_id, whose)
-    )
-    for state, channel, queue_id, owner, number in tx.exec(grouped):
-        if state == "snoozed":
-            tally["snoozed"] += number
-            continue
-        tally["all"] += number
-        tally["mine"] += number if owner == "me" else 0
-        tally["unassigned"] += number if owner == "none" else 0
-        channels[channel] += number
-        queues[queue_id or 0] += number
-    spoiled = (is_unseen(), visible_receipt(who.actor))
-    tally["unreadable"] = tx.exec(select(func.count()).select_from(Receipt).where(*spoiled)).one()
-    tally["mentions"] = tx.exec(select(func.count()).select_from(Mention).where(*_unseen(who))).one()
-    if who.actor.sees_all:
-        late = and_(_open(), col(Conversation.escalated_at).is_not(None))
-        tally["escalated"] = tx.exec(select(func.count()).select_from(Conversation).where(late)).one()
-    unread = _unread(tx, who) + tally["mentions"]
-    return Counts(dict(tally), _channels(tx, channels), _queues(tx, who, queues), unread, saved_counts(tx, who))
-
-
-def saved_counts(tx: Tx, who: Viewer, *, fresh: bool = False) -> list[SavedCount]:
-    """The saved views as they were counted last, or `fresh`: that takes its time, and nothing else waits for it."""
-    tallies = saved.tallies(tx)
-    found = []
-    for row in saved.views(tx, who.actor):
-        tally = tallies.fresh(tx, who.actor, row) if fresh else tallies.last(who.actor, row)
-        whose = "mine" if row.agent_id else "team" if row.queue_id else "all"
-        found.append(SavedCount(row.id or 0, row.name, whose, str(tally or "")))
-    return found
-
-
-def _channels(tx: Tx, channels: Counter[str]) -> list[tuple[str, int]]:
-    kinds = tx.exec(select(ChannelAccount.kind).where(col(ChannelAccount.active)).order_by(col(ChannelAccount.id)))
-    return [
-        (kind_name, channels[kind_name]) for kind_name in dict.fromkeys([*kinds, *sorted(k for k in channels if k)])
-    ]
-
-
-def _queues(tx: Tx, who: Viewer, queues: Counter[int]) -> list[tuple[int, str, int]]:
-    served = select(Queue).where(col(Queue.active)).order_by(col(Queue.id))
-    if not who.actor.sees_all:
-        served = served.where(col(Queue.id).in_(who.actor.queue_ids))
-    return [(queue.id or 0, queue.name, queues[queue.id or 0]) for queue in tx.exec(served)]
-
-
-def _unread(tx: Tx, who: Viewer) -> int:
-    query = (
-        select(func.count())
-        .select_from(Conversation)
-        .join(
-            Reading,
-            and_(Reading.conversation_id == Conversation.id, Reading.agent_id == who.id),  # type: ignore[arg-type]
-            isouter=True,
-        )
-        .where(
-            Conversation.assignee_id == who.id,
-            Conversation.state == "open",
-            col(Conversation.waiting_since).is_not(None),
-            col(Conversation.last_inbound_id) > func.coalesce(Reading.message_id, 0),
-        )
-    )
-    return tx.exec(query).one()
-
-
-def _unseen(who: Viewer) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return col(Mention.agent_id) == who.id, col(Mention.seen_at).is_(None)
+    for person_id, kind_name, value in (
+        tx.sql(REACHED.format(placeholders(nameless)), *nameless).fetchall() if nameless else ()
+    ):
+        names[person_id] = "Visitor" if kind_name == "chat" else address(value)
+    return {number: names[person_id] or f"Contact {person_id}" for number, person_id, _ in found}
 
 
 def _named(who: Viewer) -> ColumnElement[bool]:

@@ -13,7 +13,7 @@ from hub.intake import retry_receipt
 from hub.receipts import leave
 from hub.web import hub_here
 from inbox.answers import Toast, fragment
-from inbox.lists import counts
+from inbox.counts import counts
 from inbox.panel import candidate, candidates, in_words_of, person_of
 from inbox.screen import Place, Screen, list_for, open_conversation, place, screen
 from inbox.session import Viewer, viewer, wants_fragment

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, time, timedelta
+from functools import lru_cache
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from flask import request
@@ -21,8 +22,9 @@ from hub.pump import latest_fact
 from hub.recipients import MAIL_KINDS, reply_all
 from hub.replies import ReplyChoice, reply_choices
 from hub.suppression import refusal
+from inbox.counts import Counts, counts
 from inbox.excerpts import excerpt
-from inbox.lists import MOST, PAGE, Counts, Group, Listing, counts, listing, names_of, numbers_in, rows_of, view_named
+from inbox.lists import MOST, PAGE, Group, Listing, listing, names_of, numbers_in, rows_of, view_named
 from inbox.panel import Panel, panel
 from inbox.session import Viewer
 from inbox.thread import Thread, thread
@@ -43,6 +45,11 @@ from storage.work import Offer, live_offers, wraps_until
 MORNING = time(8)
 
 
+@lru_cache
+def _kept(view: str, query: str) -> str:
+    return urlencode({name: value for name, value in (("view", view), ("q", query)) if value})
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where the browser is: which list, which conversation, which search, how many rows it has loaded."""
@@ -55,8 +62,7 @@ class Place:
 
     def link(self, conversation_id: int) -> str:
         """The address of a conversation within this list."""
-        kept = {"view": self.view, "q": self.query}
-        return f"/inbox/c/{conversation_id}?{urlencode({name: value for name, value in kept.items() if value})}"
+        return f"/inbox/c/{conversation_id}?{_kept(self.view, self.query)}"
 
     @property
     def back(self) -> str:

@@ -18,7 +18,8 @@ from hub.web import hub_here
 from inbox import ruleform
 from inbox.answers import fragment
 from inbox.composerform import number_in
-from inbox.lists import View, names_of, numbers_in, saved_counts
+from inbox.counts import saved_counts
+from inbox.lists import View, names_of, numbers_in
 from inbox.ruleform import Box
 from inbox.screen import Place, screen
 from inbox.session import Viewer, viewer, wants_fragment

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from sqlalchemy import ColumnElement, and_, exists, or_, true
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from storage.conversations import Conversation, Message
-from storage.people import Agent, AgentQueue, Contact, Role
+from storage.people import Agent, Contact, Role
 from storage.receipts import Receipt
+from storage.statements import in_words
 from storage.store import Tx
 
 ANSWER, CONTACTS, SEE_ALL, SUPERVISE = "answer", "contacts", "see_all", "supervise"
@@ -124,9 +126,9 @@ SYSTEM = Actor(by="system", role="system")
 
 def actor_for(tx: Tx, agent: Agent) -> Actor:
     """An agent as an actor."""
-    queues = tx.exec(select(AgentQueue.queue_id).where(AgentQueue.agent_id == agent.id))
+    queues = tx.sql("SELECT queue_id FROM agent_queue WHERE agent_id = ?", agent.id).fetchall()
     granted, seen = terms_of(tx, agent.role)
-    return Actor(f"agent:{agent.id}", agent.role, agent.id, frozenset(queues) | seen, granted)
+    return Actor(f"agent:{agent.id}", agent.role, agent.id, frozenset(row[0] for row in queues) | seen, granted)
 
 
 def terms_of(tx: Tx, role: str) -> tuple[frozenset[str] | None, frozenset[int]]:
@@ -191,6 +193,12 @@ def visible_receipt(actor: Actor) -> ColumnElement[bool]:
         .where(col(Message.receipt_id) == col(Receipt.id), visible(actor))
         .correlate(Receipt)
     )
+
+
+@lru_cache(maxsize=2000)
+def receipts_seen_by(actor: Actor, dialect: str) -> str:
+    """`visible_receipt` in the words of a statement: every page asks, and to put it together takes longer than that."""
+    return in_words(visible_receipt(actor), dialect)
 
 
 def person_for(tx: Tx, actor: Actor, contact_id: int) -> Contact:

@@ -18,5 +18,5 @@ def batches(values: Iterable[T], most: int = MOST) -> Iterator[list[T]]:
 
 
 def placeholders(values: Collection[Any]) -> str:
-    """As many as there are values, for `IN (…)`."""
-    return ", ".join("?" * len(values))
+    """As many as there are values, for `IN (…)`; nothing is in it without any."""
+    return ", ".join("?" * len(values)) or "NULL"

@@ -8,7 +8,7 @@ import pytest
 
 from hub.desk import DeskError, apply, export, read
 from hub.rulecheck import look_over
-from inbox.lists import counts
+from inbox.counts import counts
 from inbox.session import Viewer
 from inbox.thread import Event, thread
 from routing.router import Router

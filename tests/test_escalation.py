@@ -9,7 +9,7 @@ from sqlmodel import select
 
 from hub.desk import DeskError, apply, export, read
 from hub.replies import reply
-from inbox.lists import counts
+from inbox.counts import counts
 from inbox.session import Viewer
 from routing.router import Router
 from routing.work import claim, set_status, why_assigned, why_waiting
