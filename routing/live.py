@@ -95,13 +95,25 @@ class LiveFloor:
         self._undecided = self.follow(tx).decide(tx.now.timestamp(), limit)
         return list(self._undecided)
 
-    def wrote(self, number: int) -> None:
-        """So many of the decisions made last were written. When all were, the index has it all as it is written."""
-        if number == len(self._undecided):
-            for decision in self._undecided:
-                self._items.pop(decision.item.conversation_id, None)
-                self._own.update((decision.item.conversation_id, agent_id) for agent_id in decision.agent_ids)
-            self._undecided = []
+    def go_on(self, now: float, limit: int) -> list[Decision]:
+        """What can be matched once all that is in doubt is written as it was decided; the database is not looked at."""
+        assert self._engine is not None
+        more = self._engine.decide(now, limit)
+        self._undecided += more
+        return more
+
+    def wrote(self, decided: int, number: int) -> bool:
+        """Of so many decisions that were first in doubt, this number was written; whether it was all of them.
+
+        Then the index has them as they are written; else all that is in doubt is read again at the next look.
+        """
+        if number < decided:
+            return False
+        for decision in self._undecided[:decided]:
+            self._items.pop(decision.item.conversation_id, None)
+            self._own.update((decision.item.conversation_id, agent_id) for agent_id in decision.agent_ids)
+        del self._undecided[:decided]
+        return True
 
     @property
     def next_at(self) -> float:

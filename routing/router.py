@@ -37,6 +37,7 @@ CHECK_EVERY = timedelta(minutes=1)
 CHECK_SHARE = 200  # of its time, a router spends no more than one part in so many on checks
 SHOWN = 10  # differences that are told one by one
 BATCH = 200
+CHAIN = 5  # batches that are decided one on top of the other before what happened meanwhile is looked at
 TRIES = 3
 
 
@@ -65,18 +66,33 @@ class Router:
             return 0
         total, beaten = 0, 0
         while beaten < TRIES and (decisions := self.decide()):
-            step("router.decided")
             try:
-                made = self.store.submit(partial(self.write, epoch=epoch, decisions=decisions))
-                step("router.durable")
+                made, held = self._settle(epoch, decisions)
             except Deposed:
                 self._epoch = None
                 break
-            self._floor.wrote(made)
             total += made
-            if made < len(decisions):
-                beaten += 1  # somebody was faster: look again, but not for ever
+            beaten += not held  # somebody was faster: look again, but not for ever
         return total
+
+    def _settle(self, epoch: int, decisions: list[Decision]) -> tuple[int, bool]:
+        """Write a batch, and decide the next while it is on its way; how many were written, and whether all held.
+
+        What was decided on top of a batch that did not hold is dropped, unwritten.
+        """
+        total = 0
+        for left in reversed(range(CHAIN)):
+            step("router.decided")
+            written = self.store.begin(partial(self.write, epoch=epoch, decisions=decisions))
+            more = left and len(decisions) == BATCH
+            following = self._floor.go_on(self.store.clock().timestamp(), BATCH) if more else []
+            made = written()
+            step("router.durable")
+            total += made
+            if not self._floor.wrote(len(decisions), made) or not following:
+                return total, made == len(decisions)
+            decisions = following
+        return total, True
 
     def expire_once(self) -> int:
         """Take back offers that rang too long; how many."""

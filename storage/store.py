@@ -270,6 +270,17 @@ class Store:
         with self._writing.look():
             return self.writer.submit_all([unit if isinstance(unit, Interleaved) else carried(unit) for unit in units])
 
+    def begin(self, unit: Callable[[Tx], T]) -> Callable[[], T]:
+        """Hand in a unit like `submit` and go on; what comes back waits for its commit when it is called."""
+        jobs = self.writer.begin([unit])
+
+        def outcome() -> T:
+            with self._writing.look():
+                answered: T = self.writer.outcome(jobs)[0]
+                return answered
+
+        return outcome
+
     def close(self) -> None:
         """End the writer thread and drop every connection."""
         self.writer.close()

@@ -70,6 +70,10 @@ class Writer:
 
     def submit_all(self, units: Sequence[Callable[[Any], T]]) -> list[T]:
         """Queue the units and wait until each is durable or has failed. Raises Busy, or the first unit's error."""
+        return self.outcome(self.begin(units))
+
+    def begin(self, units: Sequence[Callable[[Any], Any]]) -> list[Job]:
+        """Queue the units; `outcome` waits for them. Raises Busy."""
         self.must_have_room()
         jobs = [Job(unit) for unit in units]
         with self._door:
@@ -80,6 +84,10 @@ class Writer:
             if self._queue.empty():
                 self._since = time.monotonic()
             self._queue.put(jobs)
+        return jobs
+
+    def outcome(self, jobs: Sequence[Job]) -> list[Any]:
+        """Wait until each is durable or has failed. Raises Busy, or the first unit's error."""
         for job in jobs:
             if not job.done.acquire(timeout=self._patience):
                 for late in jobs:

@@ -12,6 +12,7 @@ from functools import partial
 import pytest
 
 from routing.agents import take_load
+from routing.engine import Decision
 from routing.locks import hold, hold_agents
 from routing.moves import ring
 from routing.router import LEASE_SECONDS, Deposed, Router
@@ -159,6 +160,49 @@ def test_what_changed_since_the_decision_is_skipped_and_leaves_nothing(desk: Des
         claim(tx, desk.actor(tx, "Amara"), first)
     assert desk.store.submit(partial(router.write, epoch=epoch, decisions=decisions)) == 1
     assert (desk.owner(first), desk.owner(second)) == ("Amara", "Jonas")
+    desk.is_sound()
+
+
+def test_batches_are_decided_one_on_top_of_the_other(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("routing.router.BATCH", 1)
+    monkeypatch.setattr("routing.router.CHAIN", 3)
+    desk.signs_in("Jonas", "Amara")
+    mails = [desk.comes_in() for _ in range(7)]
+    router, looks = desk.router(), list[int]()
+    decide = router.decide
+
+    def counted() -> list[Decision]:
+        found = decide()
+        looks.append(len(found))
+        return found
+
+    monkeypatch.setattr(router, "decide", counted)
+    assert router.run_once() == 7
+    assert looks == [1, 1, 1, 0], "two of three are decided without a look"
+    assert all(desk.owner(mail) for mail in mails) and len(desk.facts("ConversationAssigned")) == 7
+    assert router.check_once() == 0
+    desk.is_sound()
+
+
+def test_what_was_decided_on_top_of_a_batch_that_did_not_hold_is_decided_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("routing.router.BATCH", 2)
+    desk.signs_in("Jonas", "Amara")
+    mails = [desk.comes_in() for _ in range(6)]
+    router, said = desk.router(), list[str]()
+
+    def meanwhile(name: str) -> None:
+        said.append(name)
+        if said.count("router.decided") == 1 and name == "router.decided":
+            with desk.store.write() as tx:
+                claim(tx, desk.actor(tx, "Amara"), mails[0])
+
+    monkeypatch.setattr("routing.router.step", meanwhile)
+    assert router.run_once() == 5
+    assert desk.owner(mails[0]) == "Amara" and all(desk.owner(mail) for mail in mails)
+    assert len(desk.facts("ConversationAssigned")) == 6
+    assert router.check_once() == 0
     desk.is_sound()
 
 
