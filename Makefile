@@ -32,10 +32,11 @@ dovecot: .venv/.test ## unpack Dovecot 2.4 beside the installed one, for `make p
 story: .venv/.test node_modules/.test system ## play one customer's day through every channel and print the timeline
 	@$(BIN)/python -m tests.story
 
-bench: .venv/.test node_modules/.ok system ## measure the door beside a bare handler, mail beside bare fetching, routing beside a plain search and bare rows
+bench: .venv/.test node_modules/.ok system ## measure the door, mail, routing and the inbox, each beside a named baseline in the same run
 	@$(BIN)/python bench/ingest.py
 	@$(BIN)/python bench/mail.py
 	@$(BIN)/python bench/routing.py
+	@$(BIN)/python bench/inbox.py
 
 screenshots: .venv/.test node_modules/.test system ## take pictures of the inbox into shots/
 	@$(BIN)/python -m tests.browser.screenshots
