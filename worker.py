@@ -22,7 +22,7 @@ from chatops import notices
 from config import Settings, SettingsError, load
 from config.collector import spare_what_is_loaded
 from config.logs import set_up_logging
-from hub import Hub, Opened, accesslinks, acknowledge
+from hub import Hub, Opened, accesslinks, acknowledge, digests
 from hub import notices as mail_notices
 from hub.authorise import renew_due
 from hub.delivery import Courier, Sender
@@ -52,8 +52,8 @@ OUTAGE_SECONDS = 2
 INDEXED_SECONDS = 0.5  # a burst is indexed together; whoever searches meanwhile brings the index up to date
 
 SENDERS: dict[str, Sender] = {
-    "channel": send_message, "copy": file_copy, "letter": accesslinks.send, "notice": mail_notices.send,
-    "slack": notices.send, "webhook": outgoing.send,
+    "channel": send_message, "copy": file_copy, "digest": digests.send, "letter": accesslinks.send,
+    "notice": mail_notices.send, "slack": notices.send, "webhook": outgoing.send,
 }  # fmt: skip
 FOLLOWERS: dict[str, Follower] = {
     "slack": notices.FOLLOWER, "webhooks": outgoing.FOLLOWER, "acknowledgements": acknowledge.FOLLOWER,
@@ -98,6 +98,7 @@ class Worker:
         self._every(3600, lambda: hub.store.submit(forget_old_failures))
         self._every(3600, lambda: hub.store.submit(forget_old_turns))
         self._every(3600, lambda: hub.store.submit(forget_old_sends))
+        self._every(3600, lambda: hub.store.submit(digests.forget_old_digests))
         self._every(3600, lambda: hub.store.submit(forget_old))
         # Daily, and soon after a start: a hub that is switched off every evening has to drop things as well.
         soon = hub.store.clock() + timedelta(minutes=10)

@@ -44,7 +44,7 @@ SCHEDULES: dict[str, tuple[int, ...]] = {
     "mail": (15, 60, 300, 900, 1800, 3600, 7200, 10800, 14400, *(21600,) * 18),
     "copy": (30, 300, 1800, 7200, 21600, 43200, 86400, 86400),
     **dict.fromkeys(("letter", "slack"), (5, 30, 120, 600, 3600)),
-    "notice": (15, 60, 300, 900, 1800, 3600, 7200, 14400),
+    **dict.fromkeys(("notice", "digest"), (15, 60, 300, 900, 1800, 3600, 7200, 14400)),
     "webhook": (5, 300, 1800, 7200, 18000, 36000, 36000),
 }
 REPEATABLE = ("copy", "letter", "slack", "webhook")  # carry an id that makes a second hand-over harmless

@@ -17,6 +17,8 @@ from storage.access import ANSWER, SYSTEM, Actor, Conflict
 from storage.conversations import Conversation
 from storage.facts import ConversationReopened, ConversationResolved, ConversationSnoozed, ConversationWoken
 
+TIME_CAME = "its time came"
+
 
 def snooze(tx: Tx, actor: Actor, conversation_id: int, until: datetime | None) -> Conversation:
     """Out of sight until a moment, or with None until the customer writes. Its owner keeps it.
@@ -59,7 +61,7 @@ def wake_due(tx: Tx) -> int:
     ).all()
     hold(tx, [number for number in due if number is not None])
     for conversation_id in due:
-        wake(tx, SYSTEM, conversation_id or 0, "its time came")
+        wake(tx, SYSTEM, conversation_id or 0, TIME_CAME)
     return len(due)
 
 

@@ -1,7 +1,8 @@
 """Mail to agents who want it: what is theirs now, and what their customers write. One mail for all of a minute.
 
 A notice carries a signed address for answers (`hub.noticeanswers`) and, for programs that drop it, the same in its
-Message-ID.
+Message-ID. What needs no answer by mail, and all of it for agents who want mail only while they are away, is gathered
+by `hub.digests`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from uuid import uuid4
 from sqlmodel import col, select
 
 from channels.base import NotConfigured, Outbound, SendFailed
+from hub import digests
+from hub.concern import ANSWERED, ASSIGNED, FACTS, MAIL, OFFERED, chosen, concern
 from hub.delivery import SendResult, deliver
 from hub.followers import Follower
 from hub.gate import NOTICE, Leaving, may_leave
@@ -30,7 +33,8 @@ from storage.failpoints import step
 from storage.people import Agent, Contact
 from storage.work import RINGS, Offer
 
-ASSIGNED, OFFERED, ANSWERED, REFUSED = "assigned", "offered", "answered", "refused"
+REFUSED = "refused"
+ANSWERABLE = (ASSIGNED, OFFERED, ANSWERED)
 GATHERED = timedelta(minutes=1)  # what a customer writes within it makes one mail
 MARK = "Answer above this line"
 MOST_MESSAGES, MOST_CHARS = 20, 8_000
@@ -60,21 +64,25 @@ OWN_ANSWER = (
 
 def wanted(hub: Hub, tx: Tx) -> Collection[str]:
     """What may concern an agent, where notices are sent."""
-    return ("ConversationAssigned", "OfferMade", "MessageReceived") if hub.settings.notices_by else ()
+    return FACTS if hub.settings.notices_by else ()
 
 
 def follow(hub: Hub, tx: Tx, facts: Sequence[Happened]) -> None:
     """Intend a mail for every agent whom something of this concerns."""
     concerned: dict[tuple[int, int, bool], str] = {}
     for fact in facts:
-        agent_id, reason = _concerned(tx, fact)
-        place = agent_id, fact.conversation_id or 0, reason == OFFERED
-        if agent_id and concerned.get(place) != ASSIGNED:
-            concerned[place] = reason
+        found = concern(tx, fact)
+        agent = tx.get(Agent, found.agent_id) if found else None
+        if found is None or agent is None or not (agent.active and MAIL in chosen(tx, found.agent_id)[found.kind]):
+            continue
+        place = found.agent_id, fact.conversation_id or 0, found.kind == OFFERED
+        if not (agent.mail_notices and found.kind in ANSWERABLE):
+            if (by := mail_account(hub)) is not None:
+                digests.gather(hub, tx, by, agent, found, place[1])
+        elif concerned.get(place) != ASSIGNED:
+            concerned[place] = found.kind
     for (agent_id, conversation_id, _), reason in concerned.items():
-        agent = tx.get(Agent, agent_id)
-        if agent is not None:
-            _intend(hub, tx, agent, conversation_id, reason)
+        _intend(hub, tx, tx.get_one(Agent, agent_id), conversation_id, reason)
 
 
 FOLLOWER = Follower(wanted, follow)
@@ -99,19 +107,6 @@ def send(hub: Hub, delivery: Delivery) -> SendResult:
     accepted = channel.send(_written(hub, opened, taken))
     step("mail_notice.sent")
     return SendResult(accepted.external_id)
-
-
-def _concerned(tx: Tx, fact: Happened) -> tuple[int, str]:
-    """The agent whom a fact concerns, and how; nobody is told what he did himself."""
-    data = fact.data
-    if fact.name == "ConversationAssigned" and data["by"] != f"agent:{data['agent_id']}":
-        return data["agent_id"], ASSIGNED
-    if fact.name == "OfferMade":
-        return data["agent_id"], OFFERED
-    if fact.name == "MessageReceived" and not data["automatic"]:
-        conversation = tx.get(Conversation, fact.conversation_id)
-        return (conversation.assignee_id or 0 if conversation else 0), ANSWERED
-    return 0, ""
 
 
 def _intend(hub: Hub, tx: Tx, agent: Agent, conversation_id: int, reason: str, why: str = "") -> None:
@@ -187,6 +182,8 @@ def _take(tx: Tx, number: int) -> Taken | str:
 def _no_news(tx: Tx, notice: MailNotice, agent: Agent, conversation: Conversation) -> str:
     if not (agent.active and agent.mail_notices):
         return "no mail is wanted any more"
+    if notice.reason != REFUSED and MAIL not in chosen(tx, notice.agent_id)[notice.reason]:
+        return "no mail of this kind is wanted any more"
     if not actor_for(tx, agent).sees(conversation.queue_id, conversation.assignee_id):
         return "it is not theirs to see any more"
     if notice.reason == REFUSED:

@@ -13,7 +13,7 @@ from storage.conversations import Message
 from storage.deliveries import Delivery
 from storage.facts import DeliveryChanged
 
-PACED = ("channel", "notice")
+PACED = ("channel", "notice", "digest")
 WINDOW = timedelta(minutes=1)
 # A courier looks once a second: what a turn's exact moment misses may be made up for within this.
 SLACK = timedelta(seconds=1)

@@ -25,6 +25,7 @@ from inbox import (
     links,
     macros,
     macrosettings,
+    notifications,
     pages,
     people,
     privacy,
@@ -50,7 +51,8 @@ def create_blueprint() -> Blueprint:
     answers.register(blueprint)
     blueprint.before_request(know_ids)
     for part in (
-        door, links, account, people, roles, tokens, channels, desklists, webhookpages, tagsettings, firststeps,
+        door, links, account, notifications, people, roles, tokens, channels, desklists, webhookpages, tagsettings,
+        firststeps,
     ):  # fmt: skip
         part.register(blueprint)
     for part in (

@@ -14,7 +14,6 @@ from hub.contacts import merge as merge_people
 from hub.contacts import unmerge as unmerge_people
 from hub.macros import Back
 from hub.participants import add_participant, remove_participant
-from hub.people import set_mail_notices
 from hub.suppression import allow_again
 from hub.web import hub_here
 from inbox.answers import Toast, changed, here, next_open
@@ -50,8 +49,6 @@ def register(blueprint: Blueprint) -> None:
     blueprint.add_url_rule("/inbox/status", view_func=status, methods=["POST"])
     blueprint.add_url_rule("/inbox/wrap-up/end", view_func=wrapped_up, methods=["POST"])
     blueprint.add_url_rule("/inbox/preferences", view_func=preferences, methods=["POST"])
-    blueprint.add_url_rule("/inbox/mail-notices", view_func=mail_notices, methods=["POST"])
-    blueprint.add_app_template_global(lambda: bool(hub_here().settings.notices_by), "mail_notices_offered")
 
 
 def verb(view: Callable[[int], ResponseReturnValue]) -> Callable[[int], ResponseReturnValue]:
@@ -325,16 +322,6 @@ def wrapped_up() -> ResponseReturnValue:
     return changed(here().open_id, Toast("Wrapped up: your room is free again."))
 
 
-def mail_notices() -> ResponseReturnValue:
-    """Told by mail what is one's own, or not."""
-    who, wanted = viewer(), request.form.get("wanted") == "on"
-    with hub_here().store.write() as tx:
-        set_mail_notices(tx, tx.get_one(Agent, who.id), wanted, who.actor.by)
-    _renew(who)
-    on = f"What is yours is told to {who.agent.email}; your answers by mail count."
-    return changed(here().open_id, Toast(on if wanted else "No more mail to you. Answers to earlier ones don't count."))
-
-
 def preferences() -> ResponseReturnValue:
     """Single-key shortcuts on or off (WCAG 2.1.4)."""
     who, keys = viewer(), request.form.get("keys") == "on"
@@ -352,7 +339,6 @@ def _renew(who: Viewer) -> None:
     with hub_here().store.read() as tx:
         fresh = tx.get_one(Agent, who.id)
         who.agent.status, who.agent.load, who.agent.status_why = fresh.status, fresh.load, fresh.status_why
-        who.agent.mail_notices = fresh.mail_notices
 
 
 def snooze_moment(preset: str, now: datetime, who: Viewer) -> datetime | None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import asdict, dataclass
 from threading import Lock
 
 from flask import Blueprint, current_app, request
 from flask.typing import ResponseReturnValue
 
+from config.language import speaking, spoken
 from hub import Hub
+from hub.concern import FACTS, Concern, concern
 from hub.pump import PRESENCE, SKIPPED, Happened, Wants, frame
 from hub.signin import session_agent
 from hub.web import hub_here
 from inbox.session import cookie_secret, viewer
+from inbox.tellings import telling
 from routing.disconnect import come_back
 from storage.access import Actor, actor_for
 from storage.store import Store
@@ -29,28 +33,45 @@ UNSEEN = frozenset(  # of the audit log: nothing on anybody's page changes by th
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Stood:
+    """Queue and owner of a fact's conversation when it was told, and whom the fact concerns."""
+
+    queue_id: int | None
+    assignee_id: int | None
+    concern: Concern | None
+
+
 class Sight:
     """Where a conversation stood when a fact was told: read once for all streams."""
 
     def __init__(self, store: Store):
         self._store = store
-        self._known: OrderedDict[int, tuple[int | None, int | None] | None] = OrderedDict()
+        self._known: OrderedDict[int, Stood | None] = OrderedDict()
         self._lock = Lock()
 
-    def of(self, fact: Happened) -> tuple[int | None, int | None] | None:
-        """Queue and owner of the fact's conversation; None when there is no such conversation."""
+    def of(self, fact: Happened) -> Stood | None:
+        """None when there is no such conversation."""
         with self._lock:
             if fact.id and fact.id in self._known:
                 return self._known[fact.id]
         with self._store.read() as tx:
             row = tx.sql("SELECT queue_id, assignee_id FROM conversation WHERE id = ?", fact.conversation_id).fetchone()
-        found = None if row is None else (row[0], row[1])
+            found = None if row is None else Stood(row[0], row[1], concern(tx, fact) if fact.name in FACTS else None)
         with self._lock:
             if fact.id:
                 self._known[fact.id] = found
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         return found
+
+    def notice(self, actor: Actor, fact: Happened, stood: Stood) -> bytes:
+        """What this agent's browsers tell of it beside what they show, where it concerns the agent."""
+        if stood.concern is None or stood.concern.agent_id != actor.agent_id:
+            return b""
+        with self._store.read() as tx:
+            told = telling(tx, fact, stood.concern)
+        return b"" if told is None else frame(fact, "notice", asdict(told))
 
 
 def register(blueprint: Blueprint) -> None:
@@ -70,14 +91,15 @@ def stream() -> ResponseReturnValue:
 
 def wants(hub: Hub, actor: Actor, secret: str) -> Wants:
     """What one browser is told. Rights are read again when they may have changed; an ended sign-in hears no more."""
-    sight = _sight(hub)
+    sight, language = _sight(hub), spoken()
     listener: list[Actor | None] = [actor]
 
     def told(fact: Happened) -> bytes | None:
         if fact.name in RIGHTS_CHANGE:
             listener[0] = _actor(hub, secret)
         present = listener[0]
-        return None if present is None else _told(present, sight, fact)
+        with speaking(language):
+            return None if present is None else _told(present, sight, fact)
 
     return told
 
@@ -91,17 +113,19 @@ def _told(actor: Actor, sight: Sight, fact: Happened) -> bytes | None:
     if fact.conversation_id is None:
         # Nothing about a person or a receipt goes out here: only that lists and counts may have changed.
         return anything
-    where = sight.of(fact)
-    if where is None:
+    stood = sight.of(fact)
+    if stood is None:
         return None
+    seen = actor.sees(stood.queue_id, stood.assignee_id)
     if fact.name == PRESENCE:
         mine = fact.data["agent_id"] == actor.agent_id
-        seen = {"conversation": fact.conversation_id} | fact.data
-        return frame(fact, "presence", seen) if actor.sees(*where) and not mine else None
+        there = {"conversation": fact.conversation_id} | fact.data
+        return frame(fact, "presence", there) if seen and not mine else None
     offered = fact.name in ("OfferMade", "OfferEnded") and fact.data.get("agent_id") == actor.agent_id
-    if offered or actor.sees(*where):
+    if offered or seen:
         data = {name: value for name, value in fact.data.items() if name in SENT}
-        return frame(fact, "fact", {"fact": fact.name, "conversation": fact.conversation_id} | data)
+        told = frame(fact, "fact", {"fact": fact.name, "conversation": fact.conversation_id} | data)
+        return told + sight.notice(actor, fact, stood)
     # It may just have left this agent's sight: the list has to be read again.
     left = fact.name == "ConversationReleased" or (
         fact.name == "ConversationQueued" and fact.data.get("why") == "transfer"

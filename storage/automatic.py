@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
-from storage.columns import BigId, key, ref, utc
+from storage.columns import BigId, json, key, ref, utc
 
 
 class AutomaticSend(SQLModel, table=True):
@@ -50,3 +51,46 @@ class MailNotice(SQLModel, table=True):
     uuid: str = Field(max_length=36)
     shown_to: int | None = Field(default=None, sa_type=BigId)
     created_at: datetime = utc()
+
+
+class NoticeChoices(SQLModel, table=True):
+    """What an agent wants to be told and how, where it is not as `hub.concern` proposes.
+
+    `choices` has the ways (desktop, sound, mail) by kind of concern. With `away_minutes` what concerns the agent while
+    they are away is gathered for so long, and makes one mail.
+    """
+
+    __tablename__ = "notice_choices"
+
+    agent_id: int = Field(foreign_key="agent.id", primary_key=True, sa_type=BigId)
+    choices: dict[str, Any] = json()
+    away_minutes: int = 0
+
+
+class Digest(SQLModel, table=True):
+    """One mail to an agent about all that has been gathered; with `away` only as long as they are.
+
+    Until `taken_at` it gathers; what happens afterwards makes another.
+    """
+
+    __table_args__ = (Index("ix_digest_of", "agent_id", "taken_at"),)
+
+    id: int | None = key()
+    agent_id: int = ref("agent.id")
+    away: bool
+    uuid: str = Field(max_length=36)
+    created_at: datetime = utc()
+    taken_at: datetime | None = utc(nullable=True)
+
+
+class DigestLine(SQLModel, table=True):
+    """Something that concerned the agent of a digest: which kind (`hub.concern`), where, and by which message."""
+
+    __tablename__ = "digest_line"
+
+    id: int | None = key()
+    digest_id: int = ref("digest.id", index=True)
+    conversation_id: int = ref("conversation.id")
+    message_id: int | None = Field(default=None, sa_type=BigId)
+    kind: str = Field(max_length=10)
+    at: datetime = utc()

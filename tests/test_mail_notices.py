@@ -19,8 +19,6 @@ from inbox.thread import note_reading
 from routing.presence import set_status
 from storage.automatic import MailNotice
 from storage.people import Agent
-from tests.browser.room import Browser, application
-from tests.browser.room import words as shown
 from tests.desk import Desk
 from tests.support.autoreply import read, words
 from tests.support.mailroom import configure
@@ -237,18 +235,6 @@ def test_notices_keep_the_pace_of_the_account_and_have_no_signature(told: Notici
     assert len(mails) < 3
     assert "Example Support" not in words(mails[0])
     assert len(mails + told.work(minutes=2) + told.work(minutes=2)) == 3
-
-
-def test_an_agent_switches_it_on_in_the_inbox_where_the_desk_offers_it(told: Noticing) -> None:
-    amara = Browser(application(told.desk))
-    amara.sign_in("amara@desk.example")
-    assert "Tell me by mailOff" in "".join(shown(amara.page("/inbox/mine"), "#me-menu button"))
-    amara.post("/inbox/mail-notices", wanted="on")
-    assert told.desk.agent(told.desk.amara).mail_notices
-    amara.post("/inbox/mail-notices", wanted="off")
-    assert not told.desk.agent(told.desk.amara).mail_notices
-    told.desk.hub.settings = told.desk.hub.settings.changed(notices_by="")
-    assert "Tell me by mail" not in "".join(shown(amara.page("/inbox/mine"), "#me-menu button"))
 
 
 def test_a_desk_file_sets_it_where_it_says_so_and_leaves_it_elsewhere(desk: Desk) -> None:

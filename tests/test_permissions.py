@@ -68,7 +68,7 @@ INBOX: dict[str, str] = {
         ("mine", "view_page", "account", "own_password", "own_language", "own_step", "own_step_begin", "own_step_codes",
          "own_step_confirm", "own_step_off", "own_sign_in_end", "own_sign_ins_end", "conversation_page", "draft",
          "merge_preview", "people", "read_form", "unread_form", "attachment", "live", "mail_html", "message_raw",
-         "mail_notices",
+         "notifications", "notifications_keep",
          "preferences", "raw", "status", "stream", "unreadable", "sign_out_form", "suggest", "draft_elsewhere", "saved",
          "saved_new", "saved_create", "saved_preview", "saved_one", "saved_change", "saved_delete",
          "saved_delete_form", "macros", "macro", "macro_preview", "undo_macro", "here", "watching",

@@ -84,7 +84,8 @@ export function markRead() {
   thread.dataset.read = last;
   const body = new FormData();
   body.set("message", last);
-  fetch(`/inbox/c/${thread.dataset.id}/read`, { method: "POST", body, headers: { "X-CSRFToken": document.body.dataset.token } });
+  fetch(`/inbox/c/${thread.dataset.id}/read`, { method: "POST", body, headers: { "X-CSRFToken": document.body.dataset.token } })
+    .then(() => document.dispatchEvent(new Event("switchyard:read")), () => {});
   rows().find((one) => one.dataset.id === thread.dataset.id)?.classList.remove("unread");
 }
 

@@ -25,6 +25,7 @@ function connect() {
     if (told.fact === "AgentMentioned" && String(told.agent_id) === document.body.dataset.me) say("You were mentioned", `/inbox/c/${told.conversation}?view=mentions`);
     if (["MessageReceived", "ReplyQueued"].includes(told.fact)) arrived(told);
   });
+  source.addEventListener("notice", async ({ data }) => (await import(document.body.dataset.notices)).tell(JSON.parse(data)));
   source.addEventListener("presence", ({ data }) => met(JSON.parse(data)));
   source.onopen = () => { document.getElementById("offline").hidden = true; };
   source.onerror = () => {
@@ -44,10 +45,7 @@ async function refresh() {
   running = true;
   const open = again ? openId() : "";
   again = null;
-  const rows = document.getElementById("rows");
-  if (rows || open) {
-    await htmx.ajax("GET", `/inbox/live${open ? "?open=1" : ""}`, { source: "#live", target: "#live", swap: "none" });
-  }
+  await htmx.ajax("GET", `/inbox/live${open ? "?open=1" : ""}`, { source: "#live", target: "#live", swap: "none" });
   running = false;
   if (again !== null) want(again);
 }
@@ -65,14 +63,22 @@ function arrived(told) {
   }, 2500);
 }
 
+const unreadNow = () => Number(document.getElementById("nav-views")?.dataset.unread ?? 0);
+
 function badge() {
-  const unread = Number(document.getElementById("nav-views")?.dataset.unread ?? 0);
+  const unread = unreadNow();
   const title = document.title.replace(/^\(\d+\) /, "");
   const wanted = unread ? `(${unread}) ${title}` : title;
   if (document.title !== wanted) document.title = wanted;
+  const icon = document.querySelector("link[rel=icon]");
+  icon.dataset.read ??= icon.getAttribute("href");
+  const mark = unread ? icon.dataset.unread : icon.dataset.read;
+  if (icon.getAttribute("href") !== mark) icon.href = mark;
+  navigator.setAppBadge?.(unread).catch(() => {});
 }
 
 document.addEventListener("htmx:after:swap", () => setTimeout(badge, 0));
+document.addEventListener("switchyard:read", () => { if (unreadNow()) want(false); });
 addEventListener("pageshow", (event) => { if (event.persisted) { connect(); want(true); } });
 badge();
 connect();

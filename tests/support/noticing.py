@@ -9,7 +9,7 @@ from email.message import EmailMessage
 from typing import Any
 
 from channels.base import Raw
-from hub import notices
+from hub import digests, notices
 from hub.delivery import Courier
 from hub.followers import Followers
 from hub.intake import Taken, take_in
@@ -101,5 +101,5 @@ def noticing(desk: Desk, **settings: Any) -> Iterator[Noticing]:
             set_mail_notices(tx, tx.get_one(Agent, desk.jonas.agent_id), True)
         followers = Followers(desk.hub, {"mail notices": notices.FOLLOWER}, "test")
         followers.run_once()
-        senders = {"channel": send_message, "notice": notices.send}
+        senders = {"channel": send_message, "digest": digests.send, "notice": notices.send}
         yield Noticing(room, followers, Courier(desk.hub, senders, reconcile_message, threads=4))
