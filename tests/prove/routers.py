@@ -1,4 +1,6 @@
-"""Several processes that route one floor on PostgreSQL, killed and frozen at random; and the race for a wake-up.
+"""Processes that route one floor, killed and frozen at random, and the race for a wake-up.
+
+On PostgreSQL several; on SQLite one, which is killed in the middle of its work and followed by another.
 
 Everything that happens is held against the tables, never against what a router thinks of itself.
 """
@@ -52,7 +54,7 @@ ENDED = "SELECT id, conversation_id FROM work_item WHERE state IN ('queued','off
 class Crew:
     """The processes, on one database and one clock."""
 
-    def __init__(self, url: str, folder: Path, number: int = NODES):
+    def __init__(self, url: str, folder: Path, number: int):
         self.url, self.folder = url, folder
         self.clock = SharedClock(folder)
         self.store = Store(url, self.clock)
@@ -140,7 +142,8 @@ class Crew:
 
 @contextmanager
 def crew(url: str, folder: Path, number: int = NODES) -> Iterator[Crew]:
-    running = Crew(url, folder, number)
+    """On SQLite a single process, whatever the number: there is no other way to run it."""
+    running = Crew(url, folder, 1 if url.startswith("sqlite") else number)
     try:
         yield running
     finally:
@@ -241,7 +244,8 @@ def machine(crew: Crew, examples: int, steps: int, *, thorough: bool = True) -> 
         told = ", ".join(f"{number} {what}" for what, number in sorted(counts.items()))
         took = time.monotonic() - began
         drift = "not checked" if check is None else str(check.ever)
-        print(f"\n{len(crew.nodes)} routers on PostgreSQL, {took:.0f} s: {told}; {matched} matches, {facts} facts")
+        database = crew.store.url.get_backend_name()
+        print(f"\n{len(crew.nodes)} routers on {database}, {took:.0f} s: {told}; {matched} matches, {facts} facts")
         print(
             f"violations: capacity exceeded or two owners {counts['capacity exceeded or two owners']}, "
             f"stranded beside an idle agent {counts['stranded beside an idle agent']}, "
@@ -251,8 +255,9 @@ def machine(crew: Crew, examples: int, steps: int, *, thorough: bool = True) -> 
     if not thorough:
         return
     assert check is not None, "somebody compared"
-    assert counts["leaders killed"] and counts["leaders frozen with decisions in hand"], "the worst was tried"
-    assert crew.deposed() >= 1, "somebody woke late and was refused"
+    assert counts["leaders killed"], "the worst was tried"
+    if len(crew.nodes) > 1:
+        assert counts["leaders frozen with decisions in hand"] and crew.deposed(), "somebody woke late and was refused"
 
 
 def drained_in_order(crew: Crew, mails: int) -> None:
