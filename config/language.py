@@ -32,7 +32,7 @@ class Language:
     rtl: bool = False
 
 
-LANGUAGES = {ENGLISH: Language("English")}
+LANGUAGES = {ENGLISH: Language("English"), "de": Language("Deutsch")}
 catalogs: dict[str, NullTranslations] = {}
 
 _spoken: ContextVar[str] = ContextVar("language", default=ENGLISH)

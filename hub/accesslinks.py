@@ -17,6 +17,7 @@ from uuid import uuid4
 from sqlmodel import select
 
 from channels.base import NotConfigured, Outbound, SendFailed
+from config.language import N_, _
 from hub.delivery import SendResult, deliver
 from hub.hub import Hub, Opened
 from hub.notices import mail_account
@@ -32,7 +33,7 @@ from storage.people import Agent, agent_by_email
 RESET, INVITATION = "reset", "invitation"
 LASTS = {RESET: timedelta(hours=1), INVITATION: timedelta(days=7)}
 SENDER = "letter"
-ENDED = "This link has been used, is too old, or was replaced by a newer one."
+ENDED = N_("This link has been used, is too old, or was replaced by a newer one.")
 SUBJECTS = {RESET: "Choose a new password", INVITATION: "Your account at {desk}"}
 TEXTS = {
     RESET: (
@@ -88,13 +89,13 @@ def invite(hub: Hub, tx: Tx, agent: Agent, by: str) -> str:
 
 def agent_of(hub: Hub, tx: Tx, token: str) -> tuple[Agent, AccessLink]:
     """Whose link this is. Raises NotFound once it has been used, has ended or was never ours."""
-    number, _, _ = token.partition("-")
+    number, __, __ = token.partition("-")
     link = tx.get(AccessLink, int(number)) if number.isascii() and number.isdigit() and len(number) < 18 else None
     if link is None or not hmac.compare_digest(token.encode("utf-8", "replace"), _token(hub, link).encode()):
-        raise NotFound(ENDED)
+        raise NotFound(_(ENDED))
     agent = tx.get_one(Agent, link.agent_id)
     if link.used_at is not None or link.expires_at <= tx.now or not agent.active:
-        raise NotFound(ENDED)
+        raise NotFound(_(ENDED))
     return agent, link
 
 
@@ -103,7 +104,7 @@ def choose_password(hub: Hub, token: str, password: str) -> Agent:
     with hub.store.write() as tx:
         agent, link = agent_of(hub, tx, token)
         if not tx.sql(END_LINKS, tx.now, agent.id).rowcount:  # somebody else was faster with the same link
-            raise NotFound(ENDED)
+            raise NotFound(_(ENDED))
         set_password(tx, agent, password, f"agent:{agent.id}", link.kind)
         forgive(tx, email=agent.email, link=agent.email)
         return agent
@@ -168,6 +169,6 @@ def _written(hub: Hub, opened: Opened, agent: Agent, link: AccessLink, by: str) 
 
 
 def _name(tx: Tx, by: str) -> str:
-    kind, _, number = by.partition(":")
+    kind, __, number = by.partition(":")
     found = tx.exec(select(Agent.name).where(Agent.id == int(number))).first() if kind == "agent" else None
     return found or ""

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sqlmodel import col, select
 
 from channels.text import storable
+from config.language import _
 from hub.refusals import FieldRefused
 from storage import Tx
 from storage.access import TOKENS, Actor, Conflict, NotFound, actor_for, known_roles, permissions_of, terms_of
@@ -47,11 +48,11 @@ def make_token(tx: Tx, actor: Actor, *, name: str, role: str, days: int | None, 
     actor.must(TOKENS)
     name = storable(name).strip()[:MOST_NAME]
     if not name:
-        raise FieldRefused("name", "Say what it is for: the name stands beside everything that it does.")
+        raise FieldRefused("name", _("Say what it is for: the name stands beside everything that it does."))
     if role not in known_roles(tx):
-        raise FieldRefused("role", "Choose one of the roles.")
+        raise FieldRefused("role", _("Choose one of the roles."))
     if days is not None and not 1 <= days <= MOST_DAYS:
-        raise FieldRefused("days", f"Choose from 1 to {MOST_DAYS} days.")
+        raise FieldRefused("days", _("Choose from 1 to {most_days} days.", most_days=MOST_DAYS))
     actor.may_grant(permissions_of(tx, role), terms_of(tx, role)[1])
     return create_token(tx, name=name, role=role, days=days, agent_id=actor.agent_id if own else None, by=actor.by)
 
@@ -73,10 +74,10 @@ def revoke_token(tx: Tx, actor: Actor, token_id: int) -> None:
     """It opens nothing any more. Raises Forbidden, NotFound, and Conflict when it was revoked before."""
     actor.must(TOKENS)
     if tx.get(ApiToken, token_id) is None:
-        raise NotFound(f"There is no token {token_id}.")
+        raise NotFound(_("There is no token {token_id}.", token_id=token_id))
     ended = tx.sql("UPDATE api_token SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL", tx.now, token_id)
     if not ended.rowcount:
-        raise Conflict("It is revoked already.")
+        raise Conflict(_("It is revoked already."))
     tx.emit(TokenRevoked(token_id, actor.by))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from config.language import _
 from hub.macros import Back, take_back
 from routing.agents import agent_names
 from routing.locks import held
@@ -44,7 +45,7 @@ def act(store: Store, actor: Actor, numbers: Iterable[int], verb: Verb) -> Outco
     """Do it to each of them. Raises Conflict for more than `MOST`."""
     wanted = list(dict.fromkeys(numbers))
     if len(wanted) > MOST:
-        raise Conflict(f"At most {MOST} conversations are changed at once.")
+        raise Conflict(_("At most {most} conversations are changed at once.", most=MOST))
     return _each(store, {number: partial(_changed, actor, number, verb) for number in wanted})
 
 
@@ -94,9 +95,9 @@ def _taken_back(actor: Actor, back: Back, given_to: int | None, tx: Tx) -> Back:
     now = held(tx, SYSTEM, back.conversation_id)
     owner = now.assignee_id
     if owner not in (None, back.assignee_id, given_to):
-        raise Conflict(f"{agent_names(tx, [owner])[owner]} has it meanwhile.")
+        raise Conflict(_("{name} has it meanwhile.", name=agent_names(tx, [owner])[owner]))
     if Back.of(now).stamp != back.left:
-        raise Conflict("It was changed meanwhile.")
+        raise Conflict(_("It was changed meanwhile."))
     take_back(tx, actor, back)
     return back
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from config.language import _
 from hub.deskvalues import is_reference, is_secret
 from hub.refusals import FieldRefused
 from hub.sealing import is_sealed
@@ -29,16 +30,18 @@ def must_stay(before: Mapping[str, Any], after: Mapping[str, Any], elsewhere: Co
         field = f"settings.{place}"
         if value == was.get(place):
             if moved and (is_sealed(value) or is_reference(value)):
-                raise FieldRefused(field, f"{moved} has changed: write this secret again, it was meant for elsewhere.")
+                raise FieldRefused(
+                    field, _("{moved} has changed: write this secret again, it was meant for elsewhere.", moved=moved)
+                )
         elif is_reference(value):
-            raise FieldRefused(field, "env: and file: are read from desk.yaml only: write the value itself.")
+            raise FieldRefused(field, _("env: and file: are read from desk.yaml only: write the value itself."))
         elif is_sealed(value) and (value in elsewhere or not is_secret(place.rpartition(".")[2])):
-            raise FieldRefused(field, "A sealed secret stays where it was sealed: write the value itself.")
+            raise FieldRefused(field, _("A sealed secret stays where it was sealed: write the value itself."))
 
 
 def sealed_in(settings: Mapping[str, Any]) -> set[str]:
     """The sealed secrets of a channel."""
-    return {value for _, value in _texts(settings) if is_sealed(value)}
+    return {value for __, value in _texts(settings) if is_sealed(value)}
 
 
 def _texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:

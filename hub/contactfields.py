@@ -18,6 +18,7 @@ from typing import Any
 from sqlmodel import col, func, select
 
 from channels.text import storable, storable_json
+from config.language import _, words
 from hub.refusals import FieldRefused
 from storage import Tx
 from storage.access import SETTINGS, Actor, NotFound
@@ -26,13 +27,15 @@ from storage.desk import touch_desk
 from storage.facts import DeskChanged
 from storage.people import Contact
 
-KINDS = {
-    "text": "Text",
-    "number": "Number",
-    "date": "Date",
-    "choice": "One of several",
-    "flag": "Yes or no",
-}
+KINDS = words(
+    {
+        "text": "Text",
+        "number": "Number",
+        "date": "Date",
+        "choice": "One of several",
+        "flag": "Yes or no",
+    }
+)
 # What rules and saved replies know of a contact anyway.
 TAKEN = frozenset(
     ("id", "name", "first_name", "email", "phone", "company", "language", "new", "open_conversations", "zone")
@@ -58,7 +61,7 @@ def field(tx: Tx, number: int) -> ContactField:
     """One of them. Raises NotFound."""
     row = tx.get(ContactField, number)
     if row is None:
-        raise NotFound(f"There is no field {number}: somebody deleted it.")
+        raise NotFound(_("There is no field {number}: somebody deleted it.", number=number))
     return row
 
 
@@ -71,17 +74,19 @@ def save_field(tx: Tx, actor: Actor, number: int | None, wanted: FieldForm, seen
     rows = contact_fields(tx)
     row = ContactField(name="", label="", kind=wanted.kind, position=0) if number is None else field(tx, number)
     if number is not None and seen != stamp(row):
-        raise FieldRefused("label", "Somebody changed this field meanwhile. Open it again to see how.")
+        raise FieldRefused("label", _("Somebody changed this field meanwhile. Open it again to see how."))
     label = " ".join(storable(wanted.label).split())
     if not 0 < len(label) <= 64:
-        raise FieldRefused("label", "Give it a name of at most 64 characters.")
+        raise FieldRefused("label", _("Give it a name of at most 64 characters."))
     if any(each.label.lower() == label.lower() and each.id != row.id for each in rows):
-        raise FieldRefused("label", "There is a field with this name.")
+        raise FieldRefused("label", _("There is a field with this name."))
     if number is None:
         if len(rows) >= MOST_FIELDS:
-            raise FieldRefused("label", f"There are {MOST_FIELDS} fields already: delete one first.")
+            raise FieldRefused(
+                "label", _("There are {most_fields} fields already: delete one first.", most_fields=MOST_FIELDS)
+            )
         if wanted.kind not in KINDS:
-            raise FieldRefused("kind", "Choose what it holds.")
+            raise FieldRefused("kind", _("Choose what it holds."))
         row.name = _name(wanted.name or label, rows)
         row.position = max((each.position for each in rows), default=0) + 1
     row.label, row.choices = label, _choices(wanted.choices) if row.kind == "choice" else []
@@ -148,9 +153,11 @@ def read_attributes(tx: Tx, given: Mapping[str, Any]) -> dict[str, Any]:
             except FieldRefused as refused:
                 raise FieldRefused(name, refused.sentence) from None
         elif not FREE_NAME.fullmatch(name) or name in TAKEN:
-            raise FieldRefused(name[:80], f"{name[:80]!r} can't be the name of an attribute.")
+            raise FieldRefused(name[:80], _("{name} can't be the name of an attribute.", name=repr(name[:80])))
         elif len(json.dumps(value)) > FREE_CHARS:
-            raise FieldRefused(name, f"At most {FREE_CHARS} characters of JSON fit into an attribute.")
+            raise FieldRefused(
+                name, _("At most {free_chars} characters of JSON fit into an attribute.", free_chars=FREE_CHARS)
+            )
         else:
             read[name] = storable_json(value)
     return read
@@ -169,11 +176,11 @@ def used_by(tx: Tx, name: str) -> int:
 def _name(typed: str, rows: list[ContactField]) -> str:
     name = re.sub(r"[^a-z0-9]+", "_", typed.lower()).strip("_")[:40].strip("_")
     if not NAME.fullmatch(name):
-        raise FieldRefused("name", "Rules need a name of small letters, digits and _, beginning with a letter.")
+        raise FieldRefused("name", _("Rules need a name of small letters, digits and _, beginning with a letter."))
     if name in TAKEN:
-        raise FieldRefused("name", f"contact.{name} is something else already: choose another name.")
+        raise FieldRefused("name", _("contact.{name} is something else already: choose another name.", name=name))
     if any(each.name == name for each in rows):
-        raise FieldRefused("name", f"There is a field contact.{name}.")
+        raise FieldRefused("name", _("There is a field contact.{name}.", name=name))
     return name
 
 
@@ -181,18 +188,25 @@ def _choices(typed: str) -> list[str]:
     lines = (" ".join(storable(line).split()) for line in typed.splitlines())
     choices = list(dict.fromkeys(line for line in lines if line))
     if len(choices) < 2:
-        raise FieldRefused("choices", "Write at least two, one a line.")
+        raise FieldRefused("choices", _("Write at least two, one a line."))
     if len(choices) > MOST_CHOICES or any(len(each) > MOST_CHOICE for each in choices):
-        raise FieldRefused("choices", f"At most {MOST_CHOICES} of {MOST_CHOICE} characters each fit.")
+        raise FieldRefused(
+            "choices",
+            _(
+                "At most {most_choices} of {most_choice} characters each fit.",
+                most_choices=MOST_CHOICES,
+                most_choice=MOST_CHOICE,
+            ),
+        )
     return choices
 
 
-def _text(given: Any, _: ContactField) -> str | None:
+def _text(given: Any, __: ContactField) -> str | None:
     text = storable(given).strip() if isinstance(given, str) else ""
     return text if 0 < len(text) <= MOST_TEXT else None
 
 
-def _number(given: Any, _: ContactField) -> int | float | None:
+def _number(given: Any, __: ContactField) -> int | float | None:
     if isinstance(given, bool) or not isinstance(given, int | float | str):
         return None
     try:
@@ -204,7 +218,7 @@ def _number(given: Any, _: ContactField) -> int | float | None:
     return int(value) if value.is_integer() else value
 
 
-def _date(given: Any, _: ContactField) -> str | None:
+def _date(given: Any, __: ContactField) -> str | None:
     try:
         return date.fromisoformat(given.strip()).isoformat() if isinstance(given, str) else None
     except ValueError:
@@ -215,7 +229,7 @@ def _choice(given: Any, wanted: ContactField) -> str | None:
     return given if given in wanted.choices else None
 
 
-def _flag(given: Any, _: ContactField) -> bool | None:
+def _flag(given: Any, __: ContactField) -> bool | None:
     return given if isinstance(given, bool) else {"yes": True, "no": False}.get(str(given).strip().lower())
 
 

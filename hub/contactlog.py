@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from sqlmodel import select
 
 from channels.text import storable
+from config.language import _
 from hub.refusals import FieldRefused
 from storage import Tx
 from storage.access import CONTACTS, Actor, Conflict, Forbidden, NotFound, person_for
@@ -44,9 +45,11 @@ def add_note(tx: Tx, actor: Actor, contact_id: int, text: str) -> ContactNote:
     actor.must(CONTACTS)
     person, said = person_for(tx, actor, contact_id), storable(text).strip()
     if not said:
-        raise Conflict("A note needs some words.")
+        raise Conflict(_("A note needs some words."))
     if len(said) > MAX_NOTE:
-        raise Conflict(f"A note has at most {MAX_NOTE} characters; this one has {len(said)}.")
+        raise Conflict(
+            _("A note has at most {max_note} characters; this one has {said}.", max_note=MAX_NOTE, said=len(said))
+        )
     note = ContactNote(contact_id=person.id or 0, agent_id=actor.agent_id, text=said, created_at=tx.now)
     tx.add(note)
     tx.flush()
@@ -60,9 +63,9 @@ def drop_note(tx: Tx, actor: Actor, contact_id: int, note_id: int) -> str:
     person = person_for(tx, actor, contact_id)
     note = tx.get(ContactNote, note_id)
     if note is None or not _is_theirs(tx, person, note.contact_id):
-        raise NotFound("This note is gone already.")
+        raise NotFound(_("This note is gone already."))
     if note.agent_id != actor.agent_id and not actor.sees_all:
-        raise Forbidden("Only who wrote a note takes it away, or a supervisor.")
+        raise Forbidden(_("Only who wrote a note takes it away, or a supervisor."))
     text = note.text
     tx.delete(note)
     tx.emit(ContactNoted(person.id or 0, note_id, gone=True, by=actor.by))
@@ -83,7 +86,13 @@ def note_event(tx: Tx, actor: Actor, contact_id: int, told: Told) -> tuple[Conta
         select(ContactEvent).where(ContactEvent.kind == told.kind, ContactEvent.external_id == told.external_id)
     ).first()
     if row is not None and not _is_theirs(tx, person, row.contact_id):
-        raise Conflict(f"{told.kind} {told.external_id} was told of another contact before: take it away there first.")
+        raise Conflict(
+            _(
+                "{kind} {external_id} was told of another contact before: take it away there first.",
+                kind=told.kind,
+                external_id=told.external_id,
+            )
+        )
     fresh = row is None
     if row is None:
         row = ContactEvent(contact_id=person.id or 0, created_at=tx.now, updated_at=tx.now, **values)
@@ -104,7 +113,7 @@ def drop_event(tx: Tx, actor: Actor, contact_id: int, event_id: int) -> None:
     person = person_for(tx, actor, contact_id)
     row = tx.get(ContactEvent, event_id)
     if row is None or not _is_theirs(tx, person, row.contact_id):
-        raise NotFound(f"There is no event {event_id} of this contact.")
+        raise NotFound(_("There is no event {event_id} of this contact.", event_id=event_id))
     tx.delete(row)
     tx.emit(ContactEventNoted(person.id or 0, event_id, row.kind, gone=True, by=actor.by))
 
@@ -117,13 +126,13 @@ def record_consent(
     person = person_for(tx, actor, contact_id)
     purpose, source = " ".join(storable(purpose).split()).lower(), " ".join(storable(source).split())
     if not 0 < len(purpose) <= MAX_PURPOSE:
-        raise FieldRefused("purpose", f"Say what for, in at most {MAX_PURPOSE} characters.")
+        raise FieldRefused("purpose", _("Say what for, in at most {max_purpose} characters.", max_purpose=MAX_PURPOSE))
     if not 0 < len(source) <= MAX_SOURCE:
-        raise FieldRefused("source", f"Say how we know, in at most {MAX_SOURCE} characters.")
+        raise FieldRefused("source", _("Say how we know, in at most {max_source} characters.", max_source=MAX_SOURCE))
     if identity_id is not None:
         identity = tx.get(Identity, identity_id)
         if identity is None or not _is_theirs(tx, person, identity.contact_id):
-            raise NotFound(f"This person has no address {identity_id}.")
+            raise NotFound(_("This person has no address {identity_id}.", identity_id=identity_id))
     row = Consent(
         contact_id=person.id or 0, identity_id=identity_id, purpose=purpose, given=given, source=source, by=actor.by,
         at=tx.now,
@@ -145,17 +154,17 @@ def _checked(told: Told) -> dict[str, Any]:
     }
     for name, most in (("external_id", 128), ("title", 200), ("status", 60), ("url", MAX_URL)):
         if len(values[name]) > most:
-            raise FieldRefused(name, f"At most {most} characters fit.")
+            raise FieldRefused(name, _("At most {most} characters fit.", most=most))
     for name in ("external_id", "title"):
         if not values[name]:
-            raise FieldRefused(name, "This is missing.")
+            raise FieldRefused(name, _("This is missing."))
     if not _KIND.fullmatch(values["kind"]):
-        raise FieldRefused("kind", "Write one word in small letters, such as order or invoice.")
+        raise FieldRefused("kind", _("Write one word in small letters, such as order or invoice."))
     if values["amount"] and not _AMOUNT.fullmatch(values["amount"]):
-        raise FieldRefused("amount", "Write a decimal number, such as 129.00.")
+        raise FieldRefused("amount", _("Write a decimal number, such as 129.00."))
     if bool(values["amount"]) != bool(values["currency"]) or not _CURRENCY.fullmatch(values["currency"] or "EUR"):
-        raise FieldRefused("currency", "An amount needs its currency by its code, such as EUR.")
+        raise FieldRefused("currency", _("An amount needs its currency by its code, such as EUR."))
     address = urlsplit(values["url"])
     if values["url"] and (address.scheme not in ("https", "http") or not address.netloc):
-        raise FieldRefused("url", "Write the whole address, beginning with https://.")
+        raise FieldRefused("url", _("Write the whole address, beginning with https://."))
     return {**values, "at": told.at}

@@ -17,6 +17,7 @@ from channels.base import Strength
 from channels.mail.headers import normalised as normal_address
 from channels.phone import normalise
 from channels.text import storable
+from config.language import _
 from hub.contactfields import FREE_MOST
 from hub.refusals import FieldRefused
 from storage import Tx
@@ -49,12 +50,12 @@ def change_details(tx: Tx, actor: Actor, contact_id: int, wanted: Details, *, se
     actor.must(CONTACTS)
     person = _held(tx, actor, contact_id)
     if seen and seen != stamp(person):
-        raise Conflict("Somebody has changed this person meanwhile: look at what is there now, then save again.")
+        raise Conflict(_("Somebody has changed this person meanwhile: look at what is there now, then save again."))
     values = {name: _said(name, value) for name in SAID if (value := getattr(wanted, name)) is not None}
     attributes = {**person.attributes, **wanted.attributes}
     attributes = {name: value for name, value in attributes.items() if value is not None}
     if len(attributes) > FREE_MOST:
-        raise FieldRefused("attributes", f"A contact has at most {FREE_MOST} attributes.")
+        raise FieldRefused("attributes", _("A contact has at most {free_most} attributes.", free_most=FREE_MOST))
     changed = [name for name, value in values.items() if getattr(person, name) != value]
     for name in changed:
         setattr(person, name, values[name])
@@ -92,7 +93,7 @@ def add_identity(tx: Tx, actor: Actor, contact_id: int, kind: str, value: str) -
     if taken is not None:
         if tx.get_one(Contact, taken.contact_id).person_id == person.id:
             return taken
-        raise Conflict(f"{value} reaches another contact already; merge the two instead.")
+        raise Conflict(_("{value} reaches another contact already; merge the two instead.", value=value))
     identity = Identity(
         contact_id=person.id or 0, kind=kind, value=normalised, shown=value.strip(), strength=int(Strength.MANUAL),
         created_at=tx.now,
@@ -135,18 +136,18 @@ def merge(tx: Tx, actor: Actor, survivor_id: int, other_id: int, taken: Collecti
     hold_people(tx)
     survivor, other = _held(tx, actor, survivor_id), person_for(tx, actor, other_id)
     if survivor.id == other.id:
-        raise Conflict("These two are one person already.")
+        raise Conflict(_("These two are one person already."))
     if other.blocked_at is not None and survivor.blocked_at is None:
-        raise Conflict(f"{other.shown} is blocked: unblock them first, or block both.")
+        raise Conflict(_("{shown} is blocked: unblock them first, or block both.", shown=other.shown))
     if other.erased_at is not None or survivor.erased_at is not None:
-        raise Conflict("Somebody who was erased can't be merged: nothing is known of them.")
+        raise Conflict(_("Somebody who was erased can't be merged: nothing is known of them."))
     records = select(Contact.id).where(Contact.person_id == other.id).order_by(col(Contact.id))
     moved = [number or 0 for number in tx.exec(records)]
     _let_stand_for(tx, moved, survivor.id or 0)
     changed = {pair.key: [pair.mine, pair.other] for pair in differing(survivor, other)
                if not pair.asks or pair.key in taken}  # fmt: skip
     survivor = tx.get_one(Contact, survivor.id)
-    for key, (_, value) in changed.items():
+    for key, (__, value) in changed.items():
         _set_detail(survivor, key, value)
     tx.add(survivor)
     row = Merge(
@@ -169,15 +170,15 @@ def unmerge(tx: Tx, actor: Actor, merge_id: int) -> Merge:
     hold_people(tx)
     row = tx.get(Merge, merge_id)
     if row is None:
-        raise NotFound(f"There is no merge {merge_id}.")
+        raise NotFound(_("There is no merge {merge_id}.", merge_id=merge_id))
     person_for(tx, actor, row.survivor_id)
     if row.undone_at is not None:
-        raise Conflict("This merge was undone already.")
+        raise Conflict(_("This merge was undone already."))
     later = tx.exec(
         select(Merge).where(col(Merge.id) > merge_id, col(Merge.undone_at).is_(None), Merge.other_id == row.survivor_id)
     ).first()
     if later is not None:
-        raise Conflict("This person was merged again later; undo that merge first.")
+        raise Conflict(_("This person was merged again later; undo that merge first."))
     _let_stand_for(tx, row.moved, row.other_id)
     survivor = tx.get_one(Contact, row.survivor_id)
     for key, (before, after) in row.changed.items():
@@ -211,11 +212,11 @@ def _said(name: str, typed: str) -> str:
     value = " ".join(storable(typed).split())
     if name == "zone" and value and not _is_zone(value):
         near = get_close_matches(value, available_timezones(), n=1)
-        raise FieldRefused("zone", f"Write a time zone such as {near[0] if near else 'Europe/Stockholm'}.")
+        raise FieldRefused("zone", _("Write a time zone such as {zone}.", zone=near[0] if near else "Europe/Stockholm"))
     if name == "language" and not re.fullmatch(r"|[a-z]{2,3}(-[A-Za-z0-9]{2,8})?", value):
-        raise FieldRefused("language", "Write a language by its code, such as sv or pt-BR.")
+        raise FieldRefused("language", _("Write a language by its code, such as sv or pt-BR."))
     if len(value) > MAX_NAME:
-        raise FieldRefused(name, f"At most {MAX_NAME} characters fit.")
+        raise FieldRefused(name, _("At most {max_name} characters fit.", max_name=MAX_NAME))
     return value
 
 
@@ -267,11 +268,13 @@ def _normalised(kind: str, value: str) -> str:
     if kind == "email":
         address = normal_address(value.strip())
         if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", address):
-            raise Conflict(f"{value!r} is not an e-mail address.")
+            raise Conflict(_("{value} is not an e-mail address.", value=repr(value)))
         return address
     if kind in ("phone", "whatsapp"):
         number = normalise(value)
         if number is None:
-            raise Conflict(f"{value!r} is not a phone number; write it with its country, like +46 70 174 06 05.")
+            raise Conflict(
+                _("{value} is not a phone number; write it with its country, like +46 70 174 06 05.", value=repr(value))
+            )
         return number
-    raise Conflict("Only e-mail addresses and phone numbers can be added by hand.")
+    raise Conflict(_("Only e-mail addresses and phone numbers can be added by hand."))

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlmodel import col, select
 
+from config.language import _
 from hub.deskchange import Change
 from hub.deskentries import RoleEntry, SignInEntry
 from hub.deskfile import DeskError
@@ -91,5 +92,8 @@ def may_apply(actor: Actor, changes: Sequence[Change]) -> None:
     about = next((change.what for change in changes if change.what.startswith(ADMINS_OWN)), "")
     if about and actor.permissions < EVERYTHING:
         raise Forbidden(
-            f"Only an admin applies a file that changes people, roles, signing in, channels or webhooks ({about})."
+            _(
+                "Only an admin applies a file that changes people, roles, signing in, channels or webhooks ({about}).",
+                about=about,
+            )
         )

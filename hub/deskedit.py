@@ -16,6 +16,7 @@ import yaml
 from sqlmodel import col, select
 
 from channels.text import storable
+from config.language import N_, _
 from hub.desk import Change, DeskError, apply, sections
 from hub.preview import CHANGED, looked_at
 from hub.refusals import FieldRefused
@@ -34,7 +35,7 @@ NOUNS = {
     "calendars": "calendar", "queues": "queue", "skills": "skill", "profiles": "profile", "channels": "channel"
 }  # fmt: skip
 FORM = "form"  # where a sentence stands that is about no single field
-KEPT_DEFAULT = "Some queue has to take what no rule claims: make another one the default instead."
+KEPT_DEFAULT = N_("Some queue has to take what no rule claims: make another one the default instead.")
 _PLACE = re.compile(r"(?P<section>\w+)\[(?P<number>\d+)\]\.?(?P<field>[^\s:]*):? (?P<sentence>.*)", re.DOTALL)
 _OF_NAME = re.compile(r"\w+ '(?P<name>[^']*)':? (?P<sentence>.*)", re.DOTALL)
 _WORD = re.compile(r"\w+")
@@ -79,7 +80,7 @@ def entry(tx: Tx, actor: Actor, section: str, number: int) -> Entry:
     name = name_of(tx, section, number)
     found = next((each for each in entries(tx, section) if each["name"] == name), None)
     if found is None:
-        raise NotFound(f"The {NOUNS[section]} {name!r} is switched off.")
+        raise NotFound(_("The {nouns} {name} is switched off.", nouns=NOUNS[section], name=repr(name)))
     return found
 
 
@@ -87,7 +88,7 @@ def name_of(tx: Tx, section: str, number: int) -> str:
     """Raises NotFound."""
     row = tx.get(MODELS[section], number)
     if row is None:
-        raise NotFound(f"There is no {NOUNS[section]} {number}.")
+        raise NotFound(_("There is no {nouns} {number}.", nouns=NOUNS[section], number=number))
     name: str = row.name
     return name
 
@@ -96,7 +97,7 @@ def number_of(tx: Tx, section: str, name: str) -> int:
     """The row of an entry in use. Raises NotFound."""
     number = tx.exec(select(MODELS[section].id).where(MODELS[section].name == name)).first()
     if number is None:
-        raise NotFound(f"There is no {NOUNS[section]} {name!r}.")
+        raise NotFound(_("There is no {nouns} {name}.", nouns=NOUNS[section], name=repr(name)))
     return int(number)
 
 
@@ -126,7 +127,7 @@ def keep_edit(tx: Tx, actor: Actor, edit: Edit, version: int) -> list[Change]:
     """Make it so. Raises FieldRefused, Forbidden, and Conflict when the desk is another one than in that state."""
     actor.must(SETTINGS)
     if not touch_desk_from(tx, version):
-        raise Conflict(CHANGED)
+        raise Conflict(_(CHANGED))
     return _make(tx, actor, edit)
 
 
@@ -136,19 +137,19 @@ def _make(tx: Tx, actor: Actor, edit: Edit) -> list[Change]:
     listed = entries(tx, edit.section)
     place = next((at for at, each in enumerate(listed) if each["name"] == edit.name), len(listed))
     if edit.name is not None and place == len(listed):
-        raise NotFound(f"There is no {edit.noun} {edit.name!r} any more.")
+        raise NotFound(_("There is no {noun} {edit} any more.", noun=edit.noun, edit=repr(edit.name)))
     if edit.entry is None:
         if edit.section == "queues" and listed[place].get("default"):
-            raise FieldRefused("default", KEPT_DEFAULT)
+            raise FieldRefused("default", _(KEPT_DEFAULT))
         del listed[place]
     else:
         new = {**edit.entry, "name": storable(str(edit.entry.get("name", ""))).strip()}
         if not new["name"]:
-            raise FieldRefused("name", "Give it a name.")
+            raise FieldRefused("name", _("Give it a name."))
         if edit.name is not None and new["name"] != edit.name:
             changes += _rename(tx, edit, new["name"])
         elif edit.name is None and any(each["name"] == new["name"] for each in listed):
-            raise FieldRefused("name", f"There is a {edit.noun} of this name already.")
+            raise FieldRefused("name", _("There is a {noun} of this name already.", noun=edit.noun))
         if edit.section == "queues":
             _one_default(listed, place, new)
         listed[place : place + 1] = [new]
@@ -163,10 +164,12 @@ def _make(tx: Tx, actor: Actor, edit: Edit) -> list[Change]:
 
 def _rename(tx: Tx, edit: Edit, name: str) -> list[Change]:
     if edit.section not in RENAMED:
-        raise FieldRefused("name", f"A {edit.noun} keeps its name: others know it by that.")
+        raise FieldRefused("name", _("A {noun} keeps its name: others know it by that.", noun=edit.noun))
     model = MODELS[edit.section]
     if tx.exec(select(model.id).where(model.name == name)).first() is not None:
-        raise FieldRefused("name", f"There is, or was, a {edit.noun} of this name already: take another one.")
+        raise FieldRefused(
+            "name", _("There is, or was, a {noun} of this name already: take another one.", noun=edit.noun)
+        )
     row = tx.exec(select(model).where(model.name == edit.name, col(model.active))).one()
     row.name = name
     tx.add(row)
@@ -178,7 +181,7 @@ def _one_default(listed: Sequence[Entry], place: int, new: Entry) -> None:
     """One queue takes what no rule claims; it changes by naming another one."""
     had = place < len(listed) and listed[place].get("default")
     if had and not new.get("default"):
-        raise FieldRefused("default", KEPT_DEFAULT)
+        raise FieldRefused("default", _(KEPT_DEFAULT))
     if new.get("default"):
         for each in listed:
             each.pop("default", None)
@@ -219,7 +222,7 @@ def _lines(before: str, after: str) -> list[tuple[str, str]]:
 
 
 def _veiled(line: str) -> str:
-    key, sealed, _ = line.partition(" sealed:")
+    key, sealed, __ = line.partition(" sealed:")
     return f"{key} (sealed)" if sealed else line
 
 

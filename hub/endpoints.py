@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from sqlmodel import col, select
 
 from channels.text import storable
+from config.language import _
 from hub.delivery import deliver
 from hub.feed import TYPES
 from hub.outside import NotAllowed, check_address
@@ -38,7 +39,7 @@ def endpoint(tx: Tx, actor: Actor, endpoint_id: int) -> WebhookEndpoint:
     actor.must(WEBHOOKS)
     found = tx.get(WebhookEndpoint, endpoint_id)
     if found is None:
-        raise NotFound(f"There is no webhook endpoint {endpoint_id}.")
+        raise NotFound(_("There is no webhook endpoint {endpoint_id}.", endpoint_id=endpoint_id))
     return found
 
 
@@ -53,10 +54,10 @@ def add_endpoint(
     actor.must(WEBHOOKS)
     name = storable(name).strip()[:MAX_NAME]
     if not name:
-        raise EndpointRefused("name", "The endpoint needs a name.")
+        raise EndpointRefused("name", _("The endpoint needs a name."))
     _must_be_callable(url, events, private)
     if tx.exec(select(WebhookEndpoint.id).where(WebhookEndpoint.name == name)).first() is not None:
-        raise EndpointRefused("name", f"There is an endpoint called {name!r} already.")
+        raise EndpointRefused("name", _("There is an endpoint called {name} already.", name=repr(name)))
     made = WebhookEndpoint(name=name, url=url, secret=_new_secret(), events=list(events), created_at=tx.now)
     tx.add(made)
     tx.flush()
@@ -105,14 +106,17 @@ def send_test(tx: Tx, actor: Actor, endpoint_id: int) -> None:
     """An event that happened nowhere, signed and delivered as all others are. Raises Conflict for one that is off."""
     row = endpoint(tx, actor, endpoint_id)
     if not row.active:
-        raise Conflict("The endpoint is switched off: switch it on first.")
+        raise Conflict(_("The endpoint is switched off: switch it on first."))
     payload = {"type": TEST, "timestamp": tx.now.isoformat(), "data": {"endpoint": row.name, "by": actor.by}}
     deliver(tx, "webhook", f"endpoint:{row.id}", f"{row.id}:test:{secrets.token_hex(8)}", payload)
 
 
 def _must_be_callable(url: str, events: Sequence[str], private: bool) -> None:
     if unknown := sorted(set(events) - set(TYPES)):
-        raise EndpointRefused("events", f"There is no event type {unknown[0]!r}; GET /api/v1/event-types lists them.")
+        raise EndpointRefused(
+            "events",
+            _("There is no event type {unknown}; GET /api/v1/event-types lists them.", unknown=repr(unknown[0])),
+        )
     try:
         check_address(url, private=private)
     except NotAllowed as refused:
@@ -155,7 +159,7 @@ def replay(tx: Tx, actor: Actor, delivery_id: int) -> Delivery:
     actor.must(WEBHOOKS)
     delivery = tx.get(Delivery, delivery_id)
     if delivery is None or delivery.sender != "webhook":
-        raise NotFound(f"There is no webhook delivery {delivery_id}.")
+        raise NotFound(_("There is no webhook delivery {delivery_id}.", delivery_id=delivery_id))
     subscriber = endpoint(tx, actor, int(delivery.target.partition(":")[2]))
     again = tx.sql(
         "UPDATE delivery SET state = 'queued', due_at = ?, attempts = 0, error = '', ended_at = NULL "
@@ -163,7 +167,7 @@ def replay(tx: Tx, actor: Actor, delivery_id: int) -> Delivery:
         tx.now, delivery_id,
     )  # fmt: skip
     if again.rowcount == 0:
-        raise Conflict("This delivery is under way; wait for its next try.")
+        raise Conflict(_("This delivery is under way; wait for its next try."))
     if not subscriber.active:
         subscriber.active, subscriber.failing_since, subscriber.problem = True, None, ""
         tx.add(subscriber)

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from sqlmodel import col, select
 
+from config.language import _
 from hub.contacts import hold_people
 from hub.hub import Hub
 from hub.lifecycle import resolve
@@ -106,7 +107,7 @@ def _erase(tx: Tx, actor: Actor, contact_id: int, stray: Sequence[int]) -> tuple
     held_rows(tx, "contact", "id", rows.records)
     tx.refresh(person)
     if person.erased_at is not None:
-        raise Conflict("This person is erased already.")
+        raise Conflict(_("This person is erased already."))
     hold(tx, rows.conversations)
     rows = _rows(tx, person)
     if tx.dialect == "sqlite":
@@ -142,7 +143,7 @@ def _clear_messages(tx: Tx, messages: Sequence[int]) -> list[str]:
         marks = placeholders(batch)
         leaving = f"SELECT 1 FROM delivery WHERE message_id IN ({marks}) AND state = 'sending' LIMIT 1"
         if tx.sql(leaving, *batch).fetchone():
-            raise Conflict("A message to them is leaving at this moment: try again in a minute.")
+            raise Conflict(_("A message to them is leaving at this moment: try again in a minute."))
         forget(tx, batch)
         receipts = tx.sql(
             f"SELECT receipt_id FROM message WHERE id IN ({marks}) AND receipt_id IS NOT NULL "

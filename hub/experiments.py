@@ -12,6 +12,7 @@ from math import inf, isfinite
 from statistics import fmean
 from typing import Any
 
+from config.language import _
 from hub.whatif import DeskPlan, as_changed, desk_plan, past_days
 from routing.rules import WEIGHTS
 from routing.simulation.advice import (
@@ -69,9 +70,14 @@ class Wanted:
     def must_be_playable(self) -> None:
         """Raises Conflict for what would take too long."""
         if not self.days and self.runs * self.hours * self.per_hour > MOST_CONTACTS:
-            raise Conflict(f"That is more than {MOST_CONTACTS} contacts: take fewer or shorter days, or fewer an hour.")
+            raise Conflict(
+                _(
+                    "That is more than {most_contacts} contacts: take fewer or shorter days, or fewer an hour.",
+                    most_contacts=MOST_CONTACTS,
+                )
+            )
         if self.agents > MOST_AGENTS:
-            raise Conflict(f"At most {MOST_AGENTS} agents can be played.")
+            raise Conflict(_("At most {most_agents} agents can be played.", most_agents=MOST_AGENTS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +194,7 @@ def _past(store: Store, wanted: Wanted, document: Mapping[str, Any] | None, priv
     def trial(tx: Tx, plan: DeskPlan) -> Trial:
         past = past_days(tx, since, plan)
         return Trial(
-            "past", past.crew, plan.terms, plan.skills, lambda _: past.contacts, wanted.days * DAY, 0.0,
+            "past", past.crew, plan.terms, plan.skills, lambda __: past.contacts, wanted.days * DAY, 0.0,
             wanted.days * DAY, since.timestamp(), past.shifts,
         )  # fmt: skip
 
@@ -197,7 +203,9 @@ def _past(store: Store, wanted: Wanted, document: Mapping[str, Any] | None, priv
         today = trial(tx, plan)
     contacts = today.day(0)
     if not contacts:
-        raise Conflict(f"Nothing came in the last {wanted.days} days: leave --days out for a synthetic day.")
+        raise Conflict(
+            _("Nothing came in the last {days} days: leave --days out for a synthetic day.", days=wanted.days)
+        )
     changed = today if wanted.agents else None
     if document is not None:
         other = _must_be_able(as_changed(store, document, desk_plan, private=private))
@@ -326,7 +334,7 @@ def _release(setting: Setting, release: Release) -> dict[str, Any]:
         for one in setting.today.terms
         for name in release.channels
     }
-    is_so = all(until == release.until for _, until in has)
+    is_so = all(until == release.until for __, until in has)
     return {
         "leave": release.leave, "until": round(100 * release.until), "channels": list(release.channels),
         "is_so": is_so, **_gain(release.gain),
@@ -359,7 +367,7 @@ def _equivalents(
             "name": row.name, "kind": row.kind,
             "agents": agents_for(sample, row.trial, row.policy, goal, most, steps.step),
         }
-        for row, _ in played
+        for row, __ in played
         if row.kind != "bound"
     ]  # fmt: skip
 
@@ -371,7 +379,7 @@ def _most(agents: int) -> int:
 
 def _must_be_able(plan: DeskPlan) -> DeskPlan:
     if not plan.crew:
-        raise Conflict("No agent serves a queue: add agents with queues to the desk first.")
+        raise Conflict(_("No agent serves a queue: add agents with queues to the desk first."))
     if not plan.kinds:
-        raise Conflict("The desk has no channel: add one first.")
+        raise Conflict(_("The desk has no channel: add one first."))
     return plan

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sqlmodel import col, func, select
 
 from channels.text import storable
+from config.language import N_, _
 from hub.hub import Hub
 from hub.people import create_agent
 from hub.refusals import FieldRefused
@@ -22,7 +23,7 @@ from storage.people import Agent, AgentQueue, one_change_of_admins
 
 ANSWERED = ("sent", "delivered", "read")
 MANY = 1000  # messages of a desk that is past its first one, whatever became of that
-GONE = "There is an account already: sign in, or ask an admin to invite you."
+GONE = N_("There is an account already: sign in, or ask an admin to invite you.")
 
 
 def nobody_yet(tx: Tx) -> bool:
@@ -39,7 +40,7 @@ def must_be_first(hub: Hub, tx: Tx, token: str) -> None:
     """Raises NotFound once there is an account, or for another token than that of `first_address`."""
     known = hmac.compare_digest(token.encode("utf-8", "replace"), _token(hub).encode())
     if not known or not nobody_yet(tx):
-        raise NotFound(GONE)
+        raise NotFound(_(GONE))
 
 
 def make_first_admin(hub: Hub, token: str, *, name: str, email: str, password: str) -> Agent:
@@ -47,9 +48,9 @@ def make_first_admin(hub: Hub, token: str, *, name: str, email: str, password: s
     name = storable(name).strip()[:200]
     local, at, domain = email.strip().partition("@")
     if not name:
-        raise FieldRefused("name", "Customers see this name under answers: type one.")
+        raise FieldRefused("name", _("Customers see this name under answers: type one."))
     if not (local and at and domain) or any(each.isspace() or not each.isprintable() for each in email.strip()):
-        raise FieldRefused("email", "Type a whole e-mail address, such as ines@example.com.")
+        raise FieldRefused("email", _("Type a whole e-mail address, such as ines@example.com."))
     with hub.store.write() as tx:
         one_change_of_admins(tx)
         must_be_first(hub, tx, token)
@@ -92,7 +93,7 @@ def serve_all(tx: Tx, actor: Actor) -> None:
     """Whoever asks serves every queue from now on. Raises Forbidden and Conflict."""
     actor.must(SETTINGS)
     if actor.agent_id is None:
-        raise Conflict("Only somebody with an account can serve queues.")
+        raise Conflict(_("Only somebody with an account can serve queues."))
     has = set(tx.exec(select(AgentQueue.queue_id).where(AgentQueue.agent_id == actor.agent_id)))
     for number in tx.exec(select(Queue.id).where(col(Queue.active))).all():
         if number not in has:

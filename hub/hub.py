@@ -14,6 +14,7 @@ from sqlmodel import col, select
 
 from channels import open_channel
 from channels.base import Channel, Hears, LogsInWithTokens, NotConfigured
+from config.language import _
 from config.settings import Settings, SettingsError, resolve_secret
 from hub.authorise import Seal, TokenKeeper
 from hub.oidc import Provider
@@ -104,14 +105,14 @@ class Hub:
         for opened in self.channels():
             if opened.id == channel_id:
                 return opened
-        raise NotFound(f"There is no active channel {channel_id}.")
+        raise NotFound(_("There is no active channel {channel_id}.", channel_id=channel_id))
 
     def channel_named(self, name: str) -> Opened:
         """Raises NotFound."""
         for opened in self.channels():
             if opened.account.name == name:
                 return opened
-        raise NotFound(f"There is no active channel called {name!r}.")
+        raise NotFound(_("There is no active channel called {name}.", name=repr(name)))
 
     def ours(self) -> Ours:
         """Our addresses and people, as fresh as `channels`."""

@@ -22,6 +22,7 @@ from typing import Any
 
 from sqlmodel import col, select
 
+from config.language import _
 from hub.desk import read
 from hub.experiments import Wanted
 from hub.hub import Hub
@@ -51,12 +52,14 @@ def begin(tx: Tx, actor: Actor, wanted: Wanted, text: str) -> int:
     actor.must(LAB)
     wanted.must_be_playable()
     if len(text) > LONGEST_TEXT:
-        raise Conflict("The changed desk is too long to be tried.")
+        raise Conflict(_("The changed desk is too long to be tried."))
     if text:
         read(text)
     waiting = tx.sql("SELECT count(*) FROM experiment WHERE state IN ('waiting','running')").fetchone()[0]
     if waiting >= MOST_WAITING:
-        raise Conflict(f"{waiting} experiments wait already: cancel one of them, or try again later.")
+        raise Conflict(
+            _("{waiting} experiments wait already: cancel one of them, or try again later.", waiting=waiting)
+        )
     row = Experiment(
         agent_id=actor.agent_id, wanted=asdict(wanted), text=text, desk=desk_version(tx), created_at=tx.now
     )
@@ -79,7 +82,7 @@ def experiment_for(tx: Tx, actor: Actor, number: int) -> Experiment:
     actor.must(LAB)
     row = tx.get(Experiment, number)
     if row is None:
-        raise NotFound("There is no such experiment: they are kept for 30 days.")
+        raise NotFound(_("There is no such experiment: they are kept for 30 days."))
     return row
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from sqlmodel import col, select
 
 from channels.base import DeliveryState
+from config.language import _
 from hub import drafts
 from hub.delivery import deliver
 from routing.locks import held, hold
@@ -26,7 +27,7 @@ def wait_for(
 ) -> None:
     """Let a written reply wait; it answers nothing until it leaves. Raises Conflict for a moment that is none."""
     if not tx.now < at <= tx.now + FURTHEST:
-        raise Conflict("Choose a moment in the coming year.")
+        raise Conflict(_("Choose a moment in the coming year."))
     message.send_after = at
     conversation.message_count += 1
     tx.add(message)
@@ -52,10 +53,10 @@ def send_now(tx: Tx, actor: Actor, message_id: int) -> Message:
     actor.must(ANSWER)
     message = tx.get(Message, message_id)
     if message is None:
-        raise NotFound(f"There is no reply {message_id}.")
+        raise NotFound(_("There is no reply {message_id}.", message_id=message_id))
     held(tx, actor, message.conversation_id)
     if not stop_waiting(tx, message_id):
-        raise Conflict("It does not wait any more.")
+        raise Conflict(_("It does not wait any more."))
     tx.refresh(message)
     _leave(tx, message)
     return message

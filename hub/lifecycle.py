@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlmodel import col, select
 
+from config.language import _
 from hub.arrivals import arrival_again
 from routing.locks import held, held_unmerged, hold
 from routing.parking import follow_parking
@@ -28,9 +29,9 @@ def snooze(tx: Tx, actor: Actor, conversation_id: int, until: datetime | None) -
     actor.must(ANSWER)
     conversation = held_unmerged(tx, actor, conversation_id)
     if conversation.state == "resolved":
-        raise Conflict("This conversation is resolved; reopen it first.")
+        raise Conflict(_("This conversation is resolved; reopen it first."))
     if until is not None and until <= tx.now:
-        raise Conflict("Choose a moment in the future.")
+        raise Conflict(_("Choose a moment in the future."))
     conversation.state, conversation.snoozed_until = "snoozed", until
     tx.add(conversation)
     tx.emit(ConversationSnoozed(conversation_id, until.isoformat() if until else "", by=actor.by))

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlmodel import select
 
 from channels.text import storable
+from config.language import _
 from hub import lifecycle, replies
 from hub.refusals import FieldRefused
 from hub.slots import fill, must_be_known, must_be_whole, values_of
@@ -109,7 +110,7 @@ def macro(tx: Tx, number: int) -> Macro:
     """One of them. Raises NotFound."""
     row = tx.get(Macro, number)
     if row is None:
-        raise NotFound(f"There is no macro {number}: somebody deleted it.")
+        raise NotFound(_("There is no macro {number}: somebody deleted it.", number=number))
     return row
 
 
@@ -129,7 +130,7 @@ def run(
     does = Does.model_validate(row.does)
     conversation = conversation_for(tx, actor, conversation_id)
     if does.reply and reply is None:
-        raise Conflict("This macro writes a reply: look at it and send it.")
+        raise Conflict(_("This macro writes a reply: look at it and send it."))
     note = fill(does.note, values_of(tx, actor, conversation)) if does.note else ""
     must_be_whole(note)
     back = Back.of(conversation)
@@ -152,7 +153,7 @@ def _end(tx: Tx, actor: Actor, conversation_id: int, does: Does) -> None:
         lifecycle.snooze(tx, actor, conversation_id, tx.now + timedelta(seconds=does.snooze) if does.snooze else None)
     if does.assign is not None:
         if actor.agent_id is None and not does.assign:
-            raise Conflict("This macro gives it to whoever runs it: only an agent can.")
+            raise Conflict(_("This macro gives it to whoever runs it: only an agent can."))
         work.assign(tx, actor, conversation_id, does.assign or actor.agent_id or 0)
     elif does.queue_id is not None:
         work.transfer(tx, actor, conversation_id, does.queue_id)
@@ -250,7 +251,9 @@ def change(tx: Tx, actor: Actor, number: int, wanted: Wanted, seen: str) -> Macr
     actor.must(REPLIES)
     row = macro(tx, number)
     if stamp(row) != seen:
-        raise Conflict(f"Somebody changed “{row.name}” meanwhile. Reload the page; what you typed is still here.")
+        raise Conflict(
+            _("Somebody changed “{name}” meanwhile. Reload the page; what you typed is still here.", name=row.name)
+        )
     row.name, row.does = _checked(tx, wanted, number), _stored(wanted.does)
     tx.add(row)
     _tell(tx, actor, row, "changed")
@@ -274,15 +277,15 @@ def stamp(row: Macro) -> str:
 def _checked(tx: Tx, wanted: Wanted, number: int | None) -> str:
     name = " ".join(storable(wanted.name).split())
     if not 0 < len(name) <= MAX_NAME:
-        raise FieldRefused("name", f"A name has one to {MAX_NAME} characters.")
+        raise FieldRefused("name", _("A name has one to {max_name} characters.", max_name=MAX_NAME))
     same = tx.exec(select(Macro.id).where(Macro.name == name)).first()
     if same is not None and same != number:
-        raise FieldRefused("name", f"“{name}” is taken; choose another name.")
+        raise FieldRefused("name", _("“{name}” is taken; choose another name.", name=name))
     for place in ("reply", "note"):
         try:
             must_be_known(getattr(wanted.does, place))
         except ValueError as error:
-            raise FieldRefused(place, f"{error}.") from None
+            raise FieldRefused(place, _("{error}.", error=error)) from None
     if wanted.does.problem:
         raise FieldRefused("form", wanted.does.problem)
     return name

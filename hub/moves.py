@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from sqlmodel import col, select
 
+from config.language import _
 from hub.arrivals import arrival_again
 from hub.lifecycle import reopen, resolve, wake
 from hub.macros import Back, take_back
@@ -63,9 +64,9 @@ def split(tx: Tx, actor: Actor, conversation_id: int, message_id: int) -> Conver
     messages = list(tx.exec(query))
     moving = [each for each in messages if (each.id or 0) >= message_id]
     if not any(each.id == message_id for each in moving):
-        raise NotFound(f"There is no message {message_id} in this conversation.")
+        raise NotFound(_("There is no message {message_id} in this conversation.", message_id=message_id))
     if len(moving) == len(messages):
-        raise Conflict("This is the first message: there is nothing to part it from.")
+        raise Conflict(_("This is the first message: there is nothing to part it from."))
     written = [each for each in moving if each.kind == "inbound"]
     first = written[0] if written else moving[0]
     fresh = Conversation(
@@ -101,15 +102,21 @@ def merge(tx: Tx, actor: Actor, survivor_id: int, other_id: int) -> Conversation
     """
     actor.must(ANSWER)
     if survivor_id == other_id:
-        raise Conflict("Choose another conversation to merge with this one.")
+        raise Conflict(_("Choose another conversation to merge with this one."))
     hold(tx, [survivor_id, other_id])
     survivor, other = (conversation_for(tx, actor, number) for number in (survivor_id, other_id))
     for row in (survivor, other):
         tx.refresh(row)
         if row.merged_into_id is not None:
-            raise Conflict(f"Conversation {row.id} is merged into {row.merged_into_id} already.")
+            raise Conflict(
+                _(
+                    "Conversation {id} is merged into {merged_into_id} already.",
+                    id=row.id,
+                    merged_into_id=row.merged_into_id,
+                )
+            )
     if _person(tx, survivor) != _person(tx, other):
-        raise Conflict("They are of different people: if those are one, merge the people first.")
+        raise Conflict(_("They are of different people: if those are one, merge the people first."))
     return _join(tx, actor, survivor, other)
 
 
@@ -147,14 +154,14 @@ def undo(tx: Tx, actor: Actor, move_id: int) -> ConversationMove:
     actor.must(ANSWER)
     move = tx.get(ConversationMove, move_id)
     if move is None:
-        raise NotFound(f"There is no move {move_id}.")
+        raise NotFound(_("There is no move {move_id}.", move_id=move_id))
     hold(tx, [move.from_id, move.to_id])
     tx.refresh(move)
     source, target = (_row(tx, actor, number, move) for number in (move.from_id, move.to_id))
     if move.undone_at is not None:
-        raise Conflict("This was taken back already.")
+        raise Conflict(_("This was taken back already."))
     if target.merged_into_id is not None or (move.kind == "split" and source.merged_into_id is not None):
-        raise Conflict("It was merged again later; take that back first.")
+        raise Conflict(_("It was merged again later; take that back first."))
     move.undone_at = tx.now
     tx.add(move)
     if move.kind == "split":
@@ -269,5 +276,5 @@ def _row(tx: Tx, actor: Actor, number: int, move: ConversationMove) -> Conversat
     row = seen if number == move.to_id else tx.get_one(Conversation, number)
     tx.refresh(row)
     if tx.get_one(Contact, row.contact_id).erased_at is not None:
-        raise Conflict("This person was erased: there is nothing left to take back.")
+        raise Conflict(_("This person was erased: there is nothing left to take back."))
     return row

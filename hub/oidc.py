@@ -22,6 +22,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import jwt
 import requests
 
+from config.language import _
 from config.settings import Settings
 from hub.throttle import SignInRefused
 from storage.clock import Clock
@@ -83,26 +84,35 @@ class Provider:
     def finish(self, attempt: Attempt, answer: Mapping[str, str]) -> str:
         """The verified e-mail address of who signed in there. Raises SignInRefused with what is wrong."""
         if not hmac.compare_digest(answer.get("state", "").encode("utf-8", "replace"), attempt.state.encode()):
-            raise SignInRefused("This answer belongs to another sign-in. Begin again.")
+            raise SignInRefused(_("This answer belongs to another sign-in. Begin again."))
         if answer.get("iss", self._issuer) != self._issuer:
-            raise SignInRefused(f"This answer comes from another provider than {self._issuer}. Begin again.")
+            raise SignInRefused(
+                _("This answer comes from another provider than {_issuer}. Begin again.", _issuer=self._issuer)
+            )
         if error := answer.get("error"):
             logger.warning("single sign-on was refused by the provider: %r", error[:100])
-            refused = error == "access_denied"
-            raise SignInRefused(
-                f"{self.name} did not sign you in{': you or it said no' if refused else ''}. Begin again."
-            )
+            if error == "access_denied":
+                raise SignInRefused(_("{name} did not sign you in: you or it said no. Begin again.", name=self.name))
+            raise SignInRefused(_("{name} did not sign you in. Begin again.", name=self.name))
         if not answer.get("code"):
-            raise SignInRefused(f"{self.name} sent no code along. Begin again.")
+            raise SignInRefused(_("{name} sent no code along. Begin again.", name=self.name))
         given = self._exchanged(answer["code"], attempt.verifier)
         claims = self._checked(str(given.get("id_token") or ""), attempt.nonce)
         if "email" not in claims and given.get("access_token"):
             claims |= self._more(str(given["access_token"]), claims)
         email = claims.get("email")
         if not isinstance(email, str) or "@" not in email:
-            raise SignInRefused(f"{self.name} does not say your e-mail address, by which you are known here.")
+            raise SignInRefused(
+                _("{name} does not say your e-mail address, by which you are known here.", name=self.name)
+            )
         if claims.get("email_verified") not in (True, "true"):
-            raise SignInRefused(f"{self.name} does not vouch for {email}: the address has to be verified there first.")
+            raise SignInRefused(
+                _(
+                    "{name} does not vouch for {email}: the address has to be verified there first.",
+                    self=self.name,
+                    email=email,
+                )
+            )
         return email
 
     def _exchanged(self, code: str, verifier: str) -> dict[str, Any]:
@@ -123,10 +133,18 @@ class Provider:
         try:
             header = jwt.get_unverified_header(token)
         except jwt.PyJWTError:
-            raise SignInRefused(f"{self.name} sent no readable proof of who you are. Begin again.") from None
+            raise SignInRefused(
+                _("{name} sent no readable proof of who you are. Begin again.", name=self.name)
+            ) from None
         algorithm = header.get("alg")
         if algorithm not in ALGORITHMS:
-            raise SignInRefused(f"The proof of {self.name} is not signed in a way that only it can sign ({algorithm}).")
+            raise SignInRefused(
+                _(
+                    "The proof of {name} is not signed in a way that only it can sign ({algorithm}).",
+                    self=self.name,
+                    algorithm=algorithm,
+                )
+            )
         key = self._key(header)
         try:
             claims: dict[str, Any] = jwt.decode(
@@ -137,18 +155,28 @@ class Provider:
                 },
             )  # fmt: skip
         except jwt.InvalidAudienceError:
-            raise SignInRefused(f"The proof of {self.name} was made for another program than this one.") from None
+            raise SignInRefused(
+                _("The proof of {name} was made for another program than this one.", name=self.name)
+            ) from None
         except jwt.InvalidIssuerError:
-            raise SignInRefused(f"The proof was made by another provider than {self._issuer}.") from None
+            raise SignInRefused(
+                _("The proof was made by another provider than {_issuer}.", _issuer=self._issuer)
+            ) from None
         except jwt.MissingRequiredClaimError as missing:
-            raise SignInRefused(f"The proof of {self.name} does not say its {missing.claim}.") from None
+            raise SignInRefused(
+                _("The proof of {name} does not say its {claim}.", name=self.name, claim=missing.claim)
+            ) from None
         except (jwt.PyJWTError, ValueError, TypeError):
-            raise SignInRefused(f"The signature of {self.name} is wrong: somebody else made this proof.") from None
+            raise SignInRefused(
+                _("The signature of {name} is wrong: somebody else made this proof.", name=self.name)
+            ) from None
         self._must_be_of_now(claims)
         if isinstance(claims["aud"], list) and len(claims["aud"]) > 1 and claims.get("azp") != self._client_id:
-            raise SignInRefused(f"The proof of {self.name} was made for several programs, and not first for this one.")
+            raise SignInRefused(
+                _("The proof of {name} was made for several programs, and not first for this one.", name=self.name)
+            )
         if not hmac.compare_digest(str(claims.get("nonce", "")).encode("utf-8", "replace"), nonce.encode()):
-            raise SignInRefused(f"The proof of {self.name} belongs to another sign-in. Begin again.")
+            raise SignInRefused(_("The proof of {name} belongs to another sign-in. Begin again.", name=self.name))
         return claims
 
     def _must_be_of_now(self, claims: Mapping[str, Any]) -> None:
@@ -156,12 +184,14 @@ class Provider:
         try:
             ends, made, begins = float(claims["exp"]), float(claims["iat"]), float(claims.get("nbf", 0))
         except (ValueError, TypeError):
-            raise SignInRefused(f"The proof of {self.name} does not say when it was made.") from None
+            raise SignInRefused(_("The proof of {name} does not say when it was made.", name=self.name)) from None
         leeway = LEEWAY.total_seconds()
         if ends <= now - leeway or made < now - OLDEST.total_seconds():
-            raise SignInRefused(f"The proof of {self.name} is too old. Begin again.")
+            raise SignInRefused(_("The proof of {name} is too old. Begin again.", name=self.name))
         if made > now + leeway or begins > now + leeway:
-            raise SignInRefused(f"The proof of {self.name} is from the future: the clock here or there is wrong.")
+            raise SignInRefused(
+                _("The proof of {name} is from the future: the clock here or there is wrong.", name=self.name)
+            )
 
     def _key(self, header: Mapping[str, Any]) -> Any:
         """The provider's public key for a signature; one that is not known yet is looked for once more."""
@@ -175,7 +205,7 @@ class Provider:
                     return jwt.PyJWK(fitting[0], algorithm=str(header["alg"])).key
                 except (jwt.PyJWTError, ValueError, TypeError):
                     break
-        raise SignInRefused(f"The signature of {self.name} is by a key that it does not publish.")
+        raise SignInRefused(_("The signature of {name} is by a key that it does not publish.", name=self.name))
 
     def _more(self, access_token: str, claims: Mapping[str, Any]) -> dict[str, Any]:
         """What the ID token leaves to the userinfo endpoint (Core 5.3): the address, if it is the same person's."""
@@ -184,7 +214,7 @@ class Provider:
             return {}
         told = self._fetched("GET", str(endpoint), headers={"Authorization": f"Bearer {access_token}"})
         if told.get("sub") != claims["sub"]:
-            raise SignInRefused(f"{self.name} speaks of two people. Begin again.")
+            raise SignInRefused(_("{name} speaks of two people. Begin again.", name=self.name))
         return {name: told[name] for name in ("email", "email_verified") if name in told}
 
     def _known(self, *, fresh: bool = False) -> dict[str, Any]:

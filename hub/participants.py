@@ -6,6 +6,7 @@ A participant's mail finds the conversation by its references and its number; a 
 from __future__ import annotations
 
 from channels.base import Inbound, Strength
+from config.language import _
 from hub.identity import Known
 from hub.recipients import checked, own_addresses, untagged
 from routing.locks import held_unmerged
@@ -69,7 +70,7 @@ def add_participant(tx: Tx, actor: Actor, conversation_id: int, typed: str) -> s
     held_unmerged(tx, actor, conversation_id)
     found = checked(tx, "", [typed])
     if not found:
-        raise Conflict("Write an e-mail address.")
+        raise Conflict(_("Write an e-mail address."))
     set_participant(tx, conversation_id, found[0], "added")
     tx.emit(ParticipantsChanged(conversation_id, "added", by=actor.by))
     return found[0]
@@ -80,7 +81,7 @@ def remove_participant(tx: Tx, actor: Actor, conversation_id: int, address: str)
     actor.must(ANSWER)
     held_unmerged(tx, actor, conversation_id)
     if not is_participant(tx, conversation_id, address):
-        raise NotFound(f"{address[:100]} takes no part in this conversation.")
+        raise NotFound(_("{address} takes no part in this conversation.", address=address[:100]))
     set_participant(tx, conversation_id, address, "removed")
     tx.emit(ParticipantsChanged(conversation_id, "removed", by=actor.by))
 

@@ -12,6 +12,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 from sqlmodel import select
 
+from config.language import _
 from storage import Tx
 from storage.access import Conflict, NotFound, known_roles
 from storage.accountfacts import PasswordChanged
@@ -67,7 +68,7 @@ def create_agent(
     if "@" not in email:
         raise ValueError(f"{email!r} is no e-mail address")
     if tx.exec(select(Agent).where(Agent.email == email)).first() is not None:
-        raise Conflict(f"There is an agent with the address {email} already.")
+        raise Conflict(_("There is an agent with the address {email} already.", email=email))
     agent = Agent(
         name=name.strip(),
         email=email,
@@ -83,12 +84,12 @@ def create_agent(
     for skill_name, level in (skills or {}).items():
         skill = tx.exec(select(Skill).where(Skill.name == skill_name)).first()
         if skill is None or skill.id is None:
-            raise NotFound(f"There is no skill {skill_name!r}.")
+            raise NotFound(_("There is no skill {skill_name}.", skill_name=repr(skill_name)))
         tx.add(AgentSkill(agent_id=agent.id, skill_id=skill.id, level=level))
     for queue_name in queues:
         queue = tx.exec(select(Queue).where(Queue.name == queue_name)).first()
         if queue is None or queue.id is None:
-            raise NotFound(f"There is no queue {queue_name!r}.")
+            raise NotFound(_("There is no queue {queue_name}.", queue_name=repr(queue_name)))
         tx.add(AgentQueue(agent_id=agent.id, queue_id=queue.id))
     touch_desk(tx)
     tx.emit(DeskChanged(f"agent {agent.id}", by))

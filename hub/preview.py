@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from config.language import N_, _
 from hub.desk import Change, apply
 from hub.rulecheck import Finding, look_over
 from storage import Store, Tx
 from storage.access import SETTINGS, SYSTEM, Actor, Conflict
 from storage.desk import desk_version, touch_desk_from
 
-CHANGED = "The desk was changed since you looked at the differences: look at them again."
+CHANGED = N_("The desk was changed since you looked at the differences: look at them again.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,5 +54,5 @@ def apply_seen(
     """Apply a file whose differences somebody has seen. Raises Conflict when the desk is another one by now."""
     actor.must(SETTINGS)
     if not touch_desk_from(tx, version):
-        raise Conflict(CHANGED)
+        raise Conflict(_(CHANGED))
     return apply(tx, actor, document, private=private)

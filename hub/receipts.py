@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from channels.base import Ignored, Raw
+from config.language import _
 from hub.hub import Hub, Opened
 from hub.redaction import redacted
 from storage import Tx
@@ -55,7 +56,7 @@ def leave(tx: Tx, actor: Actor, receipt_id: int) -> None:
     actor.must(RECEIPTS)
     receipt = receipt_for(tx, actor, receipt_id)
     if receipt.state != "quarantined":
-        raise Conflict(f"This one is {receipt.state}; only what can't be read is left as it is.")
+        raise Conflict(_("This one is {state}; only what can't be read is left as it is.", state=receipt.state))
     if receipt.looked_at is None:
         receipt.looked_at = tx.now
         tx.add(receipt)
@@ -67,7 +68,7 @@ def raw_bytes(hub: Hub, receipt: Receipt) -> bytes:
     if receipt.body is not None:
         return receipt.body
     if receipt.dropped_at is not None:
-        raise NotFound(f"The bytes of receipt {receipt.id} are not kept any more; its verdict is.")
+        raise NotFound(_("The bytes of receipt {id} are not kept any more; its verdict is.", id=receipt.id))
     return hub.blobs.get(receipt.sha256)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlmodel import col, select
 
 from channels.mail.headers import normalised, sendable
+from config.language import _
 from hub.suppression import refusal
 from storage import Tx
 from storage.access import Conflict
@@ -60,15 +61,23 @@ def checked(tx: Tx, to: str, written: Sequence[str], known: Iterable[str] = ()) 
     for each in written:
         address = normalised(each)
         if not sendable(address):
-            raise Conflict(f"{each[:100]!r} is no e-mail address. Correct it or remove it from the copies.")
+            raise Conflict(
+                _("{each} is no e-mail address. Correct it or remove it from the copies.", each=repr(each[:100]))
+            )
         if untagged(address) in ours:
-            raise Conflict(f"{address} is one of our own mailboxes. Remove it from the copies.")
+            raise Conflict(_("{address} is one of our own mailboxes. Remove it from the copies.", address=address))
         if refusal(tx, "email", address):
-            raise Conflict(f"Nothing may be sent to {address} any more. Remove it from the copies.")
+            raise Conflict(_("Nothing may be sent to {address} any more. Remove it from the copies.", address=address))
         addresses.append(address)
     found = _distinct(addresses, {to, *known})
     if len(found) > MAX_COPIES:
-        raise Conflict(f"A mail goes to at most {MAX_COPIES} people in copy; these are {len(found)}.")
+        raise Conflict(
+            _(
+                "A mail goes to at most {max_copies} people in copy; these are {found}.",
+                max_copies=MAX_COPIES,
+                found=len(found),
+            )
+        )
     return found
 
 
@@ -80,7 +89,7 @@ def own_addresses(tx: Tx) -> set[str]:
 
 def untagged(address: str) -> str:
     """Without what stands behind a plus: support+anything@ is support@."""
-    local, _, domain = address.rpartition("@")
+    local, __, domain = address.rpartition("@")
     return f"{local.partition('+')[0]}@{domain}"
 
 

@@ -14,6 +14,7 @@ from channels import limits_of
 from channels.base import DeliveryState
 from channels.mail.richtext import harmless, text_in
 from channels.text import storable
+from config.language import _
 from hub import drafts
 from hub.delivery import deliver
 from hub.later import stop_waiting, wait_for
@@ -103,13 +104,19 @@ def reply(
     if seen_message_id is not None:
         _must_be_newest(tx, actor, conversation, seen_message_id, minds_colleagues)
     if not text.strip() and not attachment_ids:
-        raise Conflict("The reply is empty.")
+        raise Conflict(_("The reply is empty."))
     choice = _chosen(reply_choices(tx, conversation_id), channel_id, identity_id)
     longest = limits_of(choice.kind).max_chars
     if longest is not None and len(text) > longest:
-        raise Conflict(f"This channel takes at most {longest:,} characters; the reply has {len(text):,}.")
+        raise Conflict(
+            _(
+                "This channel takes at most {longest} characters; the reply has {text}.",
+                longest=f"{longest:,}",
+                text=f"{len(text):,}",
+            )
+        )
     if attachment_ids and not limits_of(choice.kind).files:
-        raise Conflict("This channel carries no files: choose e-mail, or send a link.")
+        raise Conflict(_("This channel carries no files: choose e-mail, or send a link."))
     to, copies, blind = _recipients(tx, conversation_id, choice, cc, bcc)
     _claim_if_possible(tx, actor, conversation_id)
     own = once if once and sent is None else str(uuid.uuid4())
@@ -157,11 +164,11 @@ def newer_than(tx: Tx, actor: Actor, conversation_id: int, seen: int, *, colleag
 
 def _must_be_newest(tx: Tx, actor: Actor, conversation: Conversation, seen: int, colleagues: bool) -> None:
     if conversation.last_inbound_id > seen:
-        raise Conflict("The customer wrote again meanwhile. Read it, then send.")
+        raise Conflict(_("The customer wrote again meanwhile. Read it, then send."))
     newer = newer_than(tx, actor, conversation.id or 0, seen) if colleagues else None
     if newer is not None:
         name = tx.get_one(Agent, newer.agent_id).name if newer.agent_id else "Somebody"
-        raise Conflict(f"{name} answered meanwhile. Read it, then send.")
+        raise Conflict(_("{name} answered meanwhile. Read it, then send.", name=name))
 
 
 def note(tx: Tx, actor: Actor, conversation_id: int, text: str, *, keep_draft: bool = False) -> Message:
@@ -170,7 +177,7 @@ def note(tx: Tx, actor: Actor, conversation_id: int, text: str, *, keep_draft: b
     conversation = held_unmerged(tx, actor, conversation_id)
     text = storable(text.strip())
     if not text:
-        raise Conflict("The note is empty.")
+        raise Conflict(_("The note is empty."))
     message = Message(
         conversation_id=conversation_id, kind="note", agent_id=actor.agent_id, text=text, created_at=tx.now
     )
@@ -195,7 +202,7 @@ def undo(tx: Tx, actor: Actor, message_id: int) -> Message:
         tx.now, message_id,
     ).rowcount  # fmt: skip
     if not taken_back:
-        raise Conflict("Too late: this reply has left already.")
+        raise Conflict(_("Too late: this reply has left already."))
     message.state, message.state_at = DeliveryState.DRAFT.value, tx.now
     tx.add(message)
     if message.agent_id is not None:
@@ -220,16 +227,18 @@ def retry(tx: Tx, actor: Actor, message_id: int) -> Message:
     actor.must(ANSWER)
     message = _own_outbound(tx, actor, message_id)
     if "erased" in message.flags:
-        raise Conflict("This message was erased: there is nothing left to send.")
+        raise Conflict(_("This message was erased: there is nothing left to send."))
     if message.state not in (DeliveryState.FAILED, DeliveryState.UNCERTAIN):
-        raise Conflict(f"This message is {message.state}; only failed or uncertain ones can be sent again.")
+        raise Conflict(
+            _("This message is {state}; only failed or uncertain ones can be sent again.", state=message.state)
+        )
     again = tx.sql(
         "UPDATE delivery SET state = 'queued', due_at = ?, attempts = 0, error = '', ended_at = NULL "
         "WHERE message_id = ? AND state IN ('failed','uncertain','sent')",
         tx.now, message_id,
     )  # fmt: skip
     if again.rowcount == 0:
-        raise Conflict("This message is being sent already.")
+        raise Conflict(_("This message is being sent already."))
     message.state, message.state_why, message.state_at = DeliveryState.QUEUED.value, "", tx.now
     tx.add(message)
     tx.emit(DeliveryChanged(message.conversation_id, message_id, "queued", by=actor.by))
@@ -262,7 +271,7 @@ def _chosen(choices: list[ReplyChoice], channel_id: int | None, identity_id: int
         if channel_id in (None, choice.channel_id) and identity_id in (None, choice.identity_id)
     ]
     if not fitting:
-        raise Conflict("There is no way to reach this person on that channel.")
+        raise Conflict(_("There is no way to reach this person on that channel."))
     if fitting[0].blocked and channel_id is None:
         fitting = [choice for choice in fitting if not choice.blocked] or fitting
     if fitting[0].blocked:
@@ -295,7 +304,7 @@ def _recipients(
     """To, Cc and Bcc; "" and nobody where it is no mail."""
     if choice.kind not in MAIL_KINDS:
         if cc or bcc:
-            raise Conflict("Copies can only be sent by e-mail. Remove them or choose e-mail.")
+            raise Conflict(_("Copies can only be sent by e-mail. Remove them or choose e-mail."))
         return "", [], []
     everybody = reply_all(tx, conversation_id, tx.get_one(Identity, choice.identity_id))
     copies = list(everybody.cc) if cc is None else checked(tx, everybody.to, cc)
@@ -358,7 +367,7 @@ def _take_attachments(tx: Tx, actor: Actor, message: Message, ids: Sequence[int]
     for number in ids:
         file = tx.get(Attachment, number)
         if file is None or file.message_id is not None or file.uploaded_by != actor.agent_id:
-            raise NotFound("An attached file is not there any more; attach it again.")
+            raise NotFound(_("An attached file is not there any more; attach it again."))
         file.message_id = message.id
         tx.add(file)
 
@@ -366,11 +375,11 @@ def _take_attachments(tx: Tx, actor: Actor, message: Message, ids: Sequence[int]
 def _own_outbound(tx: Tx, actor: Actor, message_id: int) -> Message:
     message = tx.get(Message, message_id)
     if message is None or message.kind != "outbound":
-        raise NotFound(f"There is no reply {message_id}.")
+        raise NotFound(_("There is no reply {message_id}.", message_id=message_id))
     held(tx, actor, message.conversation_id)
     tx.refresh(message)
     if message.agent_id not in (None, actor.agent_id) and not actor.may(SUPERVISE):
-        raise Forbidden("Only its author or a supervisor can do this.")
+        raise Forbidden(_("Only its author or a supervisor can do this."))
     return message
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from sqlmodel import col, func, select
 
 from channels.text import storable
+from config.language import _
 from hub.refusals import FieldRefused
 from storage import Tx
 from storage.access import ANSWER, PEOPLE, PERMISSIONS, ROLES, Actor, Conflict, NotFound, completed
@@ -50,20 +51,22 @@ def save_role(tx: Tx, actor: Actor, role_id: int | None, wanted: RoleForm) -> st
     row = Role(name="") if role_id is None else _found(tx, role_id)
     name = storable(wanted.name).strip()
     if not 0 < len(name) <= MOST_NAME:
-        raise FieldRefused("name", f"Give it a name of at most {MOST_NAME} characters.")
+        raise FieldRefused("name", _("Give it a name of at most {most_name} characters.", most_name=MOST_NAME))
     if name.lower() in ROLES:
-        raise FieldRefused("name", f"{name} is built in. Choose another name.")
+        raise FieldRefused("name", _("{name} is built in. Choose another name.", name=name))
     same = tx.exec(select(Role.id).where(Role.name == name)).first()
     if same is not None and same != row.id:
-        raise FieldRefused("name", "There is a role with this name.")
+        raise FieldRefused("name", _("There is a role with this name."))
     permissions = completed(wanted.permissions & PERMISSIONS.keys())
     if not permissions:
-        raise FieldRefused("permissions", "Choose at least one thing that it allows.")
+        raise FieldRefused("permissions", _("Choose at least one thing that it allows."))
     ids = dict(tx.exec(select(Queue.name, Queue.id).where(col(Queue.name).in_(wanted.queues))).all())
     seen = sorted(number or 0 for number in ids.values())
     actor.may_grant(permissions | frozenset(row.permissions), {*seen, *row.queue_ids})
     if ANSWER not in permissions and (who := _serving(tx, row.name)):
-        raise FieldRefused("permissions", f"{who} has this role and serves queues, so it must allow to answer.")
+        raise FieldRefused(
+            "permissions", _("{who} has this role and serves queues, so it must allow to answer.", who=who)
+        )
     before, kept = row.name, (sorted(permissions), seen)
     if row.id is not None and (row.name, row.permissions, row.queue_ids) == (name, *kept):
         return name
@@ -88,7 +91,7 @@ def delete_role(tx: Tx, actor: Actor, role_id: int) -> None:
         select(ApiToken.name).where(ApiToken.role == row.name, col(ApiToken.revoked_at).is_(None))
     ).first()  # fmt: skip
     if having is not None:
-        raise Conflict(f"{having} has this role: give them another one first.")
+        raise Conflict(_("{having} has this role: give them another one first.", having=having))
     tx.delete(row)
     touch_desk(tx)
     tx.emit(RoleChanged(row.name, "deleted", actor.by))
@@ -97,7 +100,7 @@ def delete_role(tx: Tx, actor: Actor, role_id: int) -> None:
 def _found(tx: Tx, role_id: int) -> Role:
     row = tx.get(Role, role_id)
     if row is None:
-        raise NotFound(f"There is no role {role_id}.")
+        raise NotFound(_("There is no role {role_id}.", role_id=role_id))
     return row
 
 

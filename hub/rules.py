@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlmodel import col, select
 
+from config.language import _
 from hub.arrivals import past_arrivals
 from hub.desk import rule_entry, rule_values
 from hub.deskentries import RuleEntry
@@ -132,7 +133,7 @@ def reorder_rules(tx: Tx, actor: Actor, version: int, ids: Sequence[int]) -> Non
     _begin(tx, actor, version)
     by_id = {row.id: row for row in _rows(tx)}
     if sorted(ids) != sorted(number or 0 for number in by_id):
-        raise Conflict("Name every rule once: somebody added or deleted one meanwhile, or one is missing.")
+        raise Conflict(_("Name every rule once: somebody added or deleted one meanwhile, or one is missing."))
     moved = [by_id[number].name for number, row in zip(ids, _rows(tx), strict=True) if row.id != number]
     _number(tx, [by_id[number] for number in ids])
     if moved:
@@ -242,7 +243,7 @@ def _outcome(line: _Line | None, names: Mapping[int | None, str], default: Queue
 def _begin(tx: Tx, actor: Actor, version: int) -> None:
     actor.must(SETTINGS)
     if not touch_desk_from(tx, version):
-        raise Conflict("The desk was changed since this page was opened: look at the rules as they are now.")
+        raise Conflict(_("The desk was changed since this page was opened: look at the rules as they are now."))
 
 
 def _values(tx: Tx, given: Any, rule_id: int | None = None) -> dict[str, Any]:
@@ -277,7 +278,7 @@ def _rows(tx: Tx) -> list[RoutingRule]:
 def _row(tx: Tx, rule_id: int) -> RoutingRule:
     row = tx.get(RoutingRule, rule_id)
     if row is None:
-        raise NotFound(f"There is no rule {rule_id}.")
+        raise NotFound(_("There is no rule {rule_id}.", rule_id=rule_id))
     return row
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import or_
 from sqlmodel import col, select
 
 from channels.text import storable
+from config.language import _
 from hub.refusals import FieldRefused
 from hub.slots import fill, must_be_known, values_of
 from storage import Tx
@@ -56,7 +57,7 @@ def saved_reply(tx: Tx, actor: Actor, number: int) -> SavedReply:
     """One of them. Raises NotFound."""
     row = tx.get(SavedReply, number)
     if row is None or row.agent_id not in (None, actor.agent_id):
-        raise NotFound(f"There is no saved reply {number}.")
+        raise NotFound(_("There is no saved reply {number}.", number=number))
     return row
 
 
@@ -66,7 +67,7 @@ def found(
     """What fits the letters typed behind the slash, best first, filled for a conversation. Raises NotFound."""
     conversation = conversation_for(tx, actor, conversation_id)
     ranked = [(rank, row) for row in saved_replies(tx, actor) if (rank := closeness(typed, row)) is not None]
-    best = [row for _, row in sorted(ranked, key=lambda pair: pair[0])[:limit]]
+    best = [row for __, row in sorted(ranked, key=lambda pair: pair[0])[:limit]]
     values = values_of(tx, actor, conversation, zone) if best else {}
     return [Filled(row, fill(row.text, values)) for row in best]
 
@@ -104,7 +105,12 @@ def change(tx: Tx, actor: Actor, number: int, wanted: Wanted, seen: str) -> Save
     row = saved_reply(tx, actor, number)
     _must_edit(actor, row)
     if stamp(row) != seen:
-        raise Conflict(f"Somebody changed /{row.shortcut} meanwhile. Reload the page; what you typed is still here.")
+        raise Conflict(
+            _(
+                "Somebody changed /{shortcut} meanwhile. Reload the page; what you typed is still here.",
+                shortcut=row.shortcut,
+            )
+        )
     for name, value in _checked(tx, actor, wanted, number).items():
         setattr(row, name, value)
     _must_edit(actor, row)
@@ -131,26 +137,35 @@ def _checked(tx: Tx, actor: Actor, wanted: Wanted, number: int | None) -> dict[s
     shortcut = storable(wanted.shortcut).strip().removeprefix("/")
     title, text = storable(wanted.title).strip(), storable(wanted.text).replace("\r\n", "\n").strip()
     if not shortcut or len(shortcut) > MAX_SHORTCUT or re.search(r"[\s/]", shortcut):
-        raise FieldRefused("shortcut", f"A shortcut is one word of at most {MAX_SHORTCUT} characters, such as express.")
+        raise FieldRefused(
+            "shortcut",
+            _(
+                "A shortcut is one word of at most {max_shortcut} characters, such as express.",
+                max_shortcut=MAX_SHORTCUT,
+            ),
+        )
     if len(title) > MAX_TITLE:
-        raise FieldRefused("title", f"A title has at most {MAX_TITLE} characters.")
+        raise FieldRefused("title", _("A title has at most {max_title} characters.", max_title=MAX_TITLE))
     if not text or len(text) > MAX_TEXT:
-        raise FieldRefused("text", "Write what it says." if not text else f"At most {MAX_TEXT:,} characters fit.")
+        raise FieldRefused(
+            "text",
+            _("Write what it says.") if not text else _("At most {max_text} characters fit.", max_text=f"{MAX_TEXT:,}"),
+        )
     try:
         must_be_known(text)
     except ValueError as error:
-        raise FieldRefused("text", f"{error}.") from None
+        raise FieldRefused("text", _("{error}.", error=error)) from None
     owner = actor.agent_id if wanted.own else None
     same = select(SavedReply).where(SavedReply.shortcut == shortcut, SavedReply.agent_id == owner)
     taken = tx.exec(same).first()
     if taken is not None and taken.id != number:
-        raise FieldRefused("shortcut", f"/{shortcut} is taken; choose another word.")
+        raise FieldRefused("shortcut", _("/{shortcut} is taken; choose another word.", shortcut=shortcut))
     return {"shortcut": shortcut, "title": title, "text": text, "agent_id": owner}
 
 
 def _must_edit(actor: Actor, row: SavedReply) -> None:
     if row.agent_id is None and not may_edit_shared(actor):
-        raise Forbidden("Only supervisors and admins change what everybody uses; yours alone you can have yourself.")
+        raise Forbidden(_("Only supervisors and admins change what everybody uses; yours alone you can have yourself."))
 
 
 def _tell(tx: Tx, actor: Actor, row: SavedReply, what: str) -> None:

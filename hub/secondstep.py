@@ -9,6 +9,7 @@ import secrets
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
+from config.language import N_, _
 from hub.sealing import Envelope
 from hub.signin import BY_RECOVERY, BY_STEP
 from hub.throttle import SignInRefused, forgive, must_wait, note_try
@@ -24,8 +25,9 @@ SKEW = 1  # periods that a telephone's clock may be off, either way (RFC 6238 5.
 SECRET_BYTES = 20  # as long as the hash (RFC 4226 4)
 CODES = 10  # recovery codes
 ISSUER = "Switchyard"
-WRONG = "This code does not fit. Type the six digits that your app shows now."
-SECRET_KEY_CHANGED = (
+TOO_OFTEN = "too often"
+WRONG = N_("This code does not fit. Type the six digits that your app shows now.")
+SECRET_KEY_CHANGED = N_(
     "The hub's SECRET_KEY is another one than when this was set up: use a recovery code, or ask an admin to reset it."
 )
 
@@ -49,7 +51,7 @@ def begin(tx: Tx, envelope: Envelope, agent: Agent) -> None:
     """Make a new secret, which counts once a code of it was typed. Raises Conflict where there is one that counts."""
     row = tx.get(SecondStep, agent.id)
     if row is not None and row.confirmed_at is not None:
-        raise Conflict("Your second step is set up already. Switch it off first.")
+        raise Conflict(_("Your second step is set up already. Switch it off first."))
     row = row or SecondStep(agent_id=agent.id or 0, sealed="", created_at=tx.now)
     row.sealed = envelope.close(secrets.token_bytes(SECRET_BYTES).hex())
     row.created_at = tx.now
@@ -76,12 +78,12 @@ def confirm(store: Store, envelope: Envelope, agent: Agent, code: str) -> list[s
     def unit(tx: Tx) -> list[str] | str:
         row = _held(tx, agent.id or 0)
         if row is None or row.confirmed_at is not None:
-            raise Conflict("There is no second step that waits for its first code: open the page again.")
+            raise Conflict(_("There is no second step that waits for its first code: open the page again."))
         if waiting := must_wait(tx, code=str(agent.id)):
             return waiting
         if not _take(tx, envelope, row, code):
             note_try(tx, "code", agent.id, code=str(agent.id))
-            return WRONG
+            return _(WRONG)
         row.confirmed_at = tx.now
         tx.add(row)
         tx.emit(SecondStepChanged(agent.id or 0, True, f"agent:{agent.id}"))
@@ -89,7 +91,7 @@ def confirm(store: Store, envelope: Envelope, agent: Agent, code: str) -> list[s
 
     made = store.submit(unit)
     if isinstance(made, str):
-        raise SignInRefused(made, wait=made != WRONG)
+        raise SignInRefused(made, wait=made != _(WRONG))
     return made
 
 
@@ -102,26 +104,26 @@ def prove(store: Store, envelope: Envelope, agent_id: int, code: str, *, ip: str
     def unit(tx: Tx) -> tuple[str, str]:
         row = _held(tx, agent_id)
         if waiting := must_wait(tx, code=str(agent_id), ip=ip):
-            return "", waiting
+            return TOO_OFTEN, waiting
         if row is not None and row.confirmed_at is not None:
             if _take(tx, envelope, row, code):
                 return BY_STEP, ""
             if _take_recovery(tx, agent_id, code):
                 return BY_RECOVERY, ""
             note_try(tx, "code", agent_id, code=str(agent_id), ip=ip)
-            return "", WRONG if _opened(envelope, row) else SECRET_KEY_CHANGED
-        return "", "The second step was switched off meanwhile: sign in again."
+            return "", _(WRONG if _opened(envelope, row) else SECRET_KEY_CHANGED)
+        return "", _("The second step was switched off meanwhile: sign in again.")
 
     how, sentence = store.submit(unit)
-    if not how:
-        raise SignInRefused(sentence, wait=sentence.startswith("Too many"))
+    if how in ("", TOO_OFTEN):
+        raise SignInRefused(sentence, wait=how == TOO_OFTEN)
     return how
 
 
 def renew_codes(tx: Tx, agent: Agent) -> list[str]:
     """New recovery codes; those before count no more. Raises Conflict without a second step."""
     if not has_second_step(tx, agent.id or 0):
-        raise Conflict("Set the second step up first.")
+        raise Conflict(_("Set the second step up first."))
     return _new_codes(tx, agent.id or 0)
 
 
@@ -135,7 +137,7 @@ def switch_off(tx: Tx, agent: Agent) -> None:
     """Signing in asks this agent for no code any more. Raises Conflict where the desk wants one of everybody."""
     if sign_in_rules(tx).second_step_required:
         raise Conflict(
-            "Everybody here signs in with a second step. An admin can reset yours, so that you set it up anew."
+            _("Everybody here signs in with a second step. An admin can reset yours, so that you set it up anew.")
         )
     _remove(tx, agent.id or 0, f"agent:{agent.id}")
 
@@ -144,10 +146,10 @@ def reset(tx: Tx, actor: Actor, agent_id: int) -> None:
     """Take an agent's second step away, who has lost it, and sign them out. Raises Forbidden, NotFound and Conflict."""
     actor.must(PEOPLE)
     if (agent := tx.get(Agent, agent_id)) is None:
-        raise NotFound(f"There is no agent {agent_id}.")
+        raise NotFound(_("There is no agent {agent_id}.", agent_id=agent_id))
     actor.may_grant(permissions_of(tx, agent.role))
     if not _remove(tx, agent_id, actor.by):
-        raise Conflict("There is no second step to reset.")
+        raise Conflict(_("There is no second step to reset."))
     end_sign_ins(tx, agent_id, "revoked", actor.by)
 
 
@@ -160,7 +162,7 @@ def require_of_all(tx: Tx, actor: Actor, wanted: bool) -> None:
     if rules.second_step_required == wanted:
         return
     if wanted and actor.agent_id is not None and not has_second_step(tx, actor.agent_id):
-        raise Conflict("Set up your own second step first; then you may ask it of everybody.")
+        raise Conflict(_("Set up your own second step first; then you may ask it of everybody."))
     rules.second_step_required = wanted
     tx.add(rules)
     tx.emit(SignInRulesChanged(wanted, actor.by))
@@ -203,7 +205,7 @@ def _take_recovery(tx: Tx, agent_id: int, typed: str) -> bool:
 
 def _new_codes(tx: Tx, agent_id: int) -> list[str]:
     tx.sql("DELETE FROM recovery_code WHERE agent_id = ?", agent_id)
-    plain = [base64.b32encode(secrets.token_bytes(10)).decode().lower() for _ in range(CODES)]  # 80 bits each
+    plain = [base64.b32encode(secrets.token_bytes(10)).decode().lower() for __ in range(CODES)]  # 80 bits each
     for code in plain:
         tx.add(RecoveryCode(agent_id=agent_id, code_hash=_digest(agent_id, code)))
     tx.emit(RecoveryCodesMade(agent_id, f"agent:{agent_id}"))

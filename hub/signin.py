@@ -10,6 +10,7 @@ from datetime import timedelta
 from sqlalchemy import bindparam
 from sqlmodel import col, select
 
+from config.language import _
 from hub.people import check_password, hashed, hasher
 from hub.throttle import SignInRefused, forgive, must_wait, note_try
 from storage import Store, Tx
@@ -49,7 +50,7 @@ def passed(store: Store, email: str, password: str, *, ip: str) -> Agent:
     if not check_password(agent, password) or agent is None:
         number = agent.id if agent else None
         store.submit(lambda tx: note_try(tx, "password", number, email=email, ip=ip))
-        raise SignInRefused("This address and password don't belong together. Check both and try again.")
+        raise SignInRefused(_("This address and password don't belong together. Check both and try again."))
     if hasher().check_needs_rehash(agent.password_hash):
         agent.password_hash = renewed = hashed(password)
         store.submit(lambda tx: tx.sql("UPDATE agent SET password_hash = ? WHERE id = ?", renewed, agent.id).rowcount)
@@ -131,10 +132,10 @@ def end_sign_in(tx: Tx, agent_id: int, sign_in_id: int, by: str) -> None:
     """Sign one browser of an agent out. Raises NotFound where it is none of theirs, Conflict when it has ended."""
     row = tx.get(SignIn, sign_in_id)
     if row is None or row.agent_id != agent_id:
-        raise NotFound(f"There is no sign-in {sign_in_id}.")
+        raise NotFound(_("There is no sign-in {sign_in_id}.", sign_in_id=sign_in_id))
     ended = tx.sql("UPDATE sign_in SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL", tx.now, sign_in_id)
     if not ended.rowcount:
-        raise Conflict("That browser is signed out already.")
+        raise Conflict(_("That browser is signed out already."))
     tx.emit(SignInsEnded(agent_id, 1, "revoked", by))
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, tzinfo
 
 from sqlmodel import select
 
+from config.language import _, words
 from routing.fields import nearest
 from storage import Tx
 from storage.access import Actor, Conflict
@@ -19,21 +20,23 @@ from storage.conversations import Conversation
 from storage.desk import Queue
 from storage.people import Agent, Contact, identities_of
 
-KNOWN = {
-    "contact.name": "The customer's name",
-    "contact.first_name": "Its first word",
-    "contact.email": "Their e-mail address",
-    "contact.phone": "Their telephone number",
-    "contact.company": "Their company",
-    "contact.language": "Their language",
-    "conversation.number": "The number of the conversation",
-    "conversation.subject": "Its subject",
-    "conversation.queue": "The queue it is in",
-    "agent.name": "The name of who sends it",
-    "agent.first_name": "Its first word",
-    "agent.email": "Their e-mail address",
-    "today": "Today's date",
-}
+KNOWN = words(
+    {
+        "contact.name": "The customer's name",
+        "contact.first_name": "Its first word",
+        "contact.email": "Their e-mail address",
+        "contact.phone": "Their telephone number",
+        "contact.company": "Their company",
+        "contact.language": "Their language",
+        "conversation.number": "The number of the conversation",
+        "conversation.subject": "Its subject",
+        "conversation.queue": "The queue it is in",
+        "agent.name": "The name of who sends it",
+        "agent.first_name": "Its first word",
+        "agent.email": "Their e-mail address",
+        "today": "Today's date",
+    }
+)
 FREE = "contact."  # behind it may stand anything that is known about a person
 SAMPLE = {
     "contact.name": "Mara Lindqvist", "contact.first_name": "Mara", "contact.email": "mara@example.com",
@@ -64,7 +67,7 @@ def gaps(text: str) -> list[str]:
 def must_be_whole(text: str) -> None:
     """Raises Conflict when there is a gap."""
     if found := gaps(text):
-        raise Conflict(f"There is a gap to fill in: ⟦{found[0]}⟧.")
+        raise Conflict(_("There is a gap to fill in: ⟦{found}⟧.", found=found[0]))
 
 
 def must_be_known(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlmodel import col, func, select
 
 from channels.text import storable
+from config.language import N_, _
 from hub.accesslinks import INVITATION, SENDER, invite
 from hub.hub import Hub
 from hub.people import create_agent
@@ -26,12 +27,12 @@ from storage.people import Agent, AgentQueue, AgentSkill, SignIn, admins_who_sig
 
 LEVELS = range(1, 6)
 MOST_CAPACITY = 10_000
-LAST_ADMIN = (
+LAST_ADMIN = N_(
     "This is the last admin who can sign in: nobody could undo it. Make somebody else an admin first, who has a "
     "password."
 )
 
-TAKEN = "There is somebody with this address, perhaps switched off. See the list."
+TAKEN = N_("There is somebody with this address, perhaps switched off. See the list.")
 
 
 @dataclass
@@ -119,7 +120,7 @@ def add_person(hub: Hub, tx: Tx, actor: Actor, wanted: Person) -> tuple[Agent, s
             skills=wanted.skills, queues=sorted(wanted.queues), by=actor.by,
         )  # fmt: skip
     except Conflict:
-        raise FieldRefused("email", TAKEN) from None
+        raise FieldRefused("email", _(TAKEN)) from None
     agent.profile_id = _profile(tx, wanted.profile)
     tx.add(agent)
     return agent, invite(hub, tx, agent, actor.by)
@@ -179,7 +180,7 @@ def switch_person(tx: Tx, actor: Actor, agent_id: int, on: bool) -> None:
         tx.sql("UPDATE agent SET active = ? WHERE id = ?", True, agent_id)
     else:
         if agent_id == actor.agent_id:
-            raise Conflict("You can't switch yourself off. Have another admin do it.")
+            raise Conflict(_("You can't switch yourself off. Have another admin do it."))
         hold_all(tx, [agent_id], [])
         _must_leave_an_admin(tx, agent)
         retire_agent(tx, actor, agent_id)
@@ -193,7 +194,9 @@ def invite_again(hub: Hub, tx: Tx, actor: Actor, agent_id: int) -> str:
     agent = _found(tx, agent_id)
     actor.may_grant(permissions_of(tx, agent.role))
     if agent.password_hash or not agent.active:
-        raise Conflict("They have chosen a password, or are switched off. A forgotten one is renewed at the sign-in.")
+        raise Conflict(
+            _("They have chosen a password, or are switched off. A forgotten one is renewed at the sign-in.")
+        )
     return invite(hub, tx, agent, actor.by)
 
 
@@ -207,37 +210,43 @@ def sign_out_person(tx: Tx, actor: Actor, agent_id: int) -> int:
 def _must_leave_an_admin(tx: Tx, agent: Agent) -> None:
     is_one = agent.role == "admin" and agent.active
     if is_one and not set(admins_who_sign_in(tx)) - {agent.id}:
-        raise Conflict(LAST_ADMIN)
+        raise Conflict(_(LAST_ADMIN))
 
 
 def _found(tx: Tx, agent_id: int) -> Agent:
     agent = tx.get(Agent, agent_id)
     if agent is None:
-        raise NotFound(f"There is no agent {agent_id}.")
+        raise NotFound(_("There is no agent {agent_id}.", agent_id=agent_id))
     return agent
 
 
 def _checked(tx: Tx, wanted: Person, agent: Agent | None) -> int:
     """The capacity as a number, when everything else can be taken as well. Raises FieldRefused."""
     if not storable(wanted.name).strip():
-        raise FieldRefused("name", "Customers see this name under answers: type one.")
+        raise FieldRefused("name", _("Customers see this name under answers: type one."))
     local, at, domain = wanted.email.strip().partition("@")
     if not (local and at and domain) or any(each.isspace() or not each.isprintable() for each in wanted.email.strip()):
-        raise FieldRefused("email", "Type a whole e-mail address, such as jonas@example.com.")
+        raise FieldRefused("email", _("Type a whole e-mail address, such as jonas@example.com."))
     if len(wanted.email) > 320:
-        raise FieldRefused("email", "This address is longer than mail allows.")
+        raise FieldRefused("email", _("This address is longer than mail allows."))
     if wanted.role not in (known := known_roles(tx)):
-        raise FieldRefused("role", f"Choose one of {', '.join(known)}.")
+        raise FieldRefused("role", _("Choose one of {known}.", known=", ".join(known)))
     if wanted.queues and ANSWER not in permissions_of(tx, wanted.role):
         raise FieldRefused(
-            "role", f"{wanted.role} does not answer, so it can't serve queues: name those it may see under the role."
+            "role",
+            _(
+                "{role} does not answer, so it can't serve queues: name those it may see under the role.",
+                role=wanted.role,
+            ),
         )
     same = tx.exec(select(Agent.id).where(Agent.email == wanted.email.strip().lower())).first()
     if same is not None and (agent is None or same != agent.id):
-        raise FieldRefused("email", TAKEN)
+        raise FieldRefused("email", _(TAKEN))
     typed = wanted.capacity.strip()
     if not (typed.isascii() and typed.isdigit() and len(typed) < 7 and int(typed) <= MOST_CAPACITY):
-        raise FieldRefused("capacity", f"Type a number from 0 to {MOST_CAPACITY}; 100 is usual.")
+        raise FieldRefused(
+            "capacity", _("Type a number from 0 to {most_capacity}; 100 is usual.", most_capacity=MOST_CAPACITY)
+        )
     return int(typed)
 
 
@@ -247,7 +256,9 @@ def _profile(tx: Tx, name: str) -> int | None:
         return None
     number = tx.exec(select(RoutingProfile.id).where(RoutingProfile.name == name, col(RoutingProfile.active))).first()
     if number is None:
-        raise FieldRefused("profile", f"There is no profile {name!r} any more. Choose one of those that are offered.")
+        raise FieldRefused(
+            "profile", _("There is no profile {name} any more. Choose one of those that are offered.", name=repr(name))
+        )
     return number
 
 
@@ -257,7 +268,7 @@ def _relink(tx: Tx, table: str, noun: str, agent_id: int, wanted: Mapping[str, A
     for name, level in wanted.items():
         row = tx.sql(f"SELECT id FROM {noun} WHERE name = ?", name).fetchone()
         if row is None:
-            raise NotFound(f"There is no {noun} {name!r} any more.")
+            raise NotFound(_("There is no {noun} {name} any more.", noun=noun, name=repr(name)))
         if level is None:
             tx.sql(f"INSERT INTO {table}(agent_id, {noun}_id) VALUES(?, ?)", agent_id, row[0])
         else:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlmodel import col, or_, select
 
+from config.language import _, words
 from storage import Tx
 from storage.access import CONTACTS, Actor, Conflict, NotFound, person_for
 from storage.batches import placeholders
@@ -24,11 +25,13 @@ SUPPRESS = (
     "until = excluded.until WHERE suppression.until IS NOT NULL"
 )
 IN_FORCE = "SELECT reason FROM suppression WHERE kind = ? AND value = ? AND (until IS NULL OR until > ?)"
-TOLD = {
-    "stop": "This person sent STOP: no further messages may go to this address. Try another channel.",
-    "bounce": "Mail to this address came back for good. Ask the customer for another one, or allow it again.",
-    "complaint": "This person reported an earlier message as spam; nothing may be sent there.",
-}
+TOLD = words(
+    {
+        "stop": "This person sent STOP: no further messages may go to this address. Try another channel.",
+        "bounce": "Mail to this address came back for good. Ask the customer for another one, or allow it again.",
+        "complaint": "This person reported an earlier message as spam; nothing may be sent there.",
+    }
+)
 LIFTABLE = ("bounce", "complaint", "manual")
 
 
@@ -65,11 +68,13 @@ def allow_again(tx: Tx, actor: Actor, contact_id: int, identity_id: int) -> Iden
     person = person_for(tx, actor, contact_id)
     identity = tx.get(Identity, identity_id)
     if identity is None or tx.get_one(Contact, identity.contact_id).person_id != person.id:
-        raise NotFound(f"This person has no address {identity_id}.")
+        raise NotFound(_("This person has no address {identity_id}.", identity_id=identity_id))
     reason = suppressed(tx, identity.kind, identity.value)
     if reason not in LIFTABLE:
         stopped = reason == "stop"
-        raise Conflict("Only the customer can take a STOP back." if stopped else "This address is allowed already.")
+        raise Conflict(
+            _("Only the customer can take a STOP back.") if stopped else _("This address is allowed already.")
+        )
     lift(tx, identity.kind, identity.value, reason)
     tx.emit(AddressAllowed(person.id or 0, identity_id, reason, by=actor.by))
     return identity
@@ -98,7 +103,7 @@ def closings(tx: Tx, identities: Iterable[Identity]) -> dict[int, Closing]:
     numbers = {(identity.kind, identity.value): identity.id or 0 for identity in identities}
     return {
         numbers[row.kind, row.value]: Closing(row.reason, row.source, row.at)
-        for row in _in_force(tx, [value for _, value in numbers])
+        for row in _in_force(tx, [value for __, value in numbers])
         if (row.kind, row.value) in numbers
     }
 
@@ -112,7 +117,7 @@ def suppressed(tx: Tx, kind: str, value: str) -> str:
 def refusal(tx: Tx, kind: str, value: str) -> str:
     """`suppressed` as the sentence for whoever wants to write there."""
     reason = suppressed(tx, kind, value)
-    return TOLD.get(reason, "This address is blocked by hand.") if reason else ""
+    return TOLD.get(reason, _("This address is blocked by hand.")) if reason else ""
 
 
 def _in_force(tx: Tx, values: list[str]) -> Iterable[Suppression]:

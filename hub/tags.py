@@ -10,6 +10,7 @@ from typing import Any
 from sqlmodel import col, func, select
 
 from channels.text import storable
+from config.language import _
 from hub.refusals import FieldRefused
 from routing.locks import held_unmerged
 from storage import Tx
@@ -28,7 +29,14 @@ def read_tags(typed: str | Iterable[str]) -> list[str]:
     parts = typed.split(",") if isinstance(typed, str) else typed
     names = [" ".join(re.sub(r"[#,\x00-\x1f]", " ", storable(part)).split()).lower() for part in parts]
     if long := [name for name in names if len(name) > MAX_CHARS]:
-        raise Conflict(f"A tag has at most {MAX_CHARS} characters; “{long[0][:MAX_CHARS]}…” has {len(long[0])}.")
+        raise Conflict(
+            _(
+                "A tag has at most {max_chars} characters; “{long}…” has {long2}.",
+                max_chars=MAX_CHARS,
+                long=long[0][:MAX_CHARS],
+                long2=len(long[0]),
+            )
+        )
     return list(dict.fromkeys(name for name in names if name))
 
 
@@ -39,7 +47,7 @@ def tag(tx: Tx, actor: Actor, conversation_id: int, typed: str | Iterable[str]) 
     there = set(tags_of(tx, [conversation_id]).get(conversation_id, []))
     fresh = [name for name in read_tags(typed) if name not in there]
     if len(there) + len(fresh) > MOST:
-        raise Conflict(f"A conversation has at most {MOST} tags.")
+        raise Conflict(_("A conversation has at most {most} tags.", most=MOST))
     for name in sorted(fresh):  # in one order, so that two units never wait crosswise
         tx.sql(_GET, name)
     for name in fresh:
@@ -93,7 +101,7 @@ def tag_in_use(tx: Tx, actor: Actor, tag_id: int) -> Use:
     actor.must(SETTINGS)
     row = tx.get(Tag, tag_id)
     if row is None:
-        raise NotFound(f"There is no tag {tag_id}.")
+        raise NotFound(_("There is no tag {tag_id}.", tag_id=tag_id))
     on = tx.exec(select(func.count()).select_from(ConversationTag).where(ConversationTag.tag_id == tag_id)).one()
     views = sum(view.condition != _renamed(view.condition, row.name, "") for view in tx.exec(select(SavedView)))
     return Use(tag_id, row.name, on, tuple(macro.name for macro in _macros_with(tx, row.name)), views)
@@ -140,7 +148,7 @@ def remove_tag(tx: Tx, actor: Actor, tag_id: int) -> str:
     for macro in _macros_with(tx, use.name):
         _rewrite(tx, macro, use.name, None)
         if not macro.does:
-            raise Conflict(f"The macro “{macro.name}” does nothing else: delete it first.")
+            raise Conflict(_("The macro “{macro}” does nothing else: delete it first.", macro=macro.name))
     _forget(tx, tag_id)
     tx.emit(DeskChanged(f"tag {use.name} removed", by=actor.by))
     return use.name
@@ -152,7 +160,7 @@ def _one(typed: str) -> str:
     except Conflict as refused:
         raise FieldRefused("name", str(refused)) from None
     if not names:
-        raise FieldRefused("name", "Type a name of letters and digits.")
+        raise FieldRefused("name", _("Type a name of letters and digits."))
     return names[0]
 
 

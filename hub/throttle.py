@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from sqlmodel import col, select
 
+from config.language import n_
 from storage import Tx
 from storage.accountfacts import SignInStopped
 from storage.people import SignInFailure
@@ -36,7 +37,11 @@ def must_wait(tx: Tx, **who: str) -> str:
         if len(recent) == TRIES[kind]:
             left = recent[-1] + WINDOW - tx.now
             minutes = max(1, -(-int(left.total_seconds()) // 60))
-            return f"Too many tries. Wait {minutes} {'minute' if minutes == 1 else 'minutes'} and try again."
+            return n_(
+                "Too many tries. Wait {count} minute and try again.",
+                "Too many tries. Wait {count} minutes and try again.",
+                minutes,
+            )  # fmt: skip
     return ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from config.language import _
 from hub.hub import Hub
 from hub.tokens import Tokens
 from storage import Tx
@@ -37,7 +38,7 @@ def subscriber(tx: Tx, tokens: Tokens, token: str) -> Subscriber:
     identity = tx.get(Identity, numbers[0]) if numbers else None
     channel = tx.get(ChannelAccount, numbers[1]) if numbers else None
     if identity is None or channel is None:
-        raise NotFound("This link is not complete. Copy the whole of it from the mail.")
+        raise NotFound(_("This link is not complete. Copy the whole of it from the mail."))
     return Subscriber(identity, channel)
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Float, String, and_, case, cast, exists, f
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
+from config.language import N_
 from routing.conditions import Condition, ConditionError, Leaf, Node, read_condition
 from routing.fields import LONGEST_NAME, Field, Kind, nearest
 from routing.operands import EACH
@@ -32,28 +33,30 @@ _NO_NAME = re.compile(r'["\\\x00-\x1f\x7f]')  # SQLite has no way to write them 
 _NUMBER = r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$"
 
 FIELDS = (
-    Field("state", Kind.TEXT, "State", choices=STATES),
-    Field("queue", Kind.ANY, "Queue"),
-    Field("agent", Kind.ANY, "Agent"),
-    Field("channel", Kind.TEXT, "Channel"),
-    Field("tag", Kind.WORDS, "Tag"),
-    Field("due", Kind.TEXT, "Answer is due", choices=DUE),
-    Field("waiting", Kind.SPAN, "Customer waits for"),
-    Field("quiet", Kind.SPAN, "Nothing happened for"),
-    Field("age", Kind.SPAN, "Is there for"),
-    Field("priority", Kind.NUMBER, "Priority"),
-    Field("escalated", Kind.FLAG, "Escalated"),
-    Field("unread", Kind.FLAG, "Unread by me"),
-    Field("mentioned", Kind.FLAG, "I was mentioned"),
-    Field("files", Kind.FLAG, "Has files"),
-    Field("messages", Kind.NUMBER, "Number of messages"),
-    Field("subject", Kind.TEXT, "Subject"),
-    Field("text", Kind.WORDS, "Words in messages"),
-    Field("language", Kind.TEXT, "Language of the last message"),
-    Field("person", Kind.TEXT, "Customer's name or address"),
-    Field("contact.company", Kind.TEXT, "Customer's company"),
-    Field("contact.language", Kind.TEXT, "Customer's language"),
-    Field("contact.<attribute>", Kind.ANY, "Known about the customer", rf"contact\.\S(?:.{{0,{LONGEST_NAME - 2}}}\S)?"),
+    Field("state", Kind.TEXT, N_("State"), choices=STATES),
+    Field("queue", Kind.ANY, N_("Queue")),
+    Field("agent", Kind.ANY, N_("Agent")),
+    Field("channel", Kind.TEXT, N_("Channel")),
+    Field("tag", Kind.WORDS, N_("Tag")),
+    Field("due", Kind.TEXT, N_("Answer is due"), choices=DUE),
+    Field("waiting", Kind.SPAN, N_("Customer waits for")),
+    Field("quiet", Kind.SPAN, N_("Nothing happened for")),
+    Field("age", Kind.SPAN, N_("Is there for")),
+    Field("priority", Kind.NUMBER, N_("Priority")),
+    Field("escalated", Kind.FLAG, N_("Escalated")),
+    Field("unread", Kind.FLAG, N_("Unread by me")),
+    Field("mentioned", Kind.FLAG, N_("I was mentioned")),
+    Field("files", Kind.FLAG, N_("Has files")),
+    Field("messages", Kind.NUMBER, N_("Number of messages")),
+    Field("subject", Kind.TEXT, N_("Subject")),
+    Field("text", Kind.WORDS, N_("Words in messages")),
+    Field("language", Kind.TEXT, N_("Language of the last message")),
+    Field("person", Kind.TEXT, N_("Customer's name or address")),
+    Field("contact.company", Kind.TEXT, N_("Customer's company")),
+    Field("contact.language", Kind.TEXT, N_("Customer's language")),
+    Field(
+        "contact.<attribute>", Kind.ANY, N_("Known about the customer"), rf"contact\.\S(?:.{{0,{LONGEST_NAME - 2}}}\S)?"
+    ),
 )
 EXACT = {field.name: field for field in FIELDS if not field.pattern}
 ATTRIBUTE = FIELDS[-1]

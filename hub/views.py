@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import col, select
 
 from channels.text import storable
+from config.language import _
 from hub.refusals import FieldRefused
 from hub.viewfields import Look, as_sql, asks_of_me, read, states_of
 from routing.conditions import ConditionError
@@ -73,7 +74,7 @@ def view(tx: Tx, actor: Actor, number: int) -> SavedView:
     """One of them. Raises NotFound."""
     row = tx.exec(select(SavedView).where(SavedView.id == number, _theirs(actor))).first()
     if row is None:
-        raise NotFound(f"There is no view {number}: somebody deleted it, or it is somebody else's.")
+        raise NotFound(_("There is no view {number}: somebody deleted it, or it is somebody else's.", number=number))
     return row
 
 
@@ -99,7 +100,9 @@ def change(tx: Tx, actor: Actor, number: int, wanted: Wanted, seen: str) -> Save
     row = view(tx, actor, number)
     _must_edit(actor, row)
     if stamp(row) != seen:
-        raise Conflict(f"Somebody changed “{row.name}” meanwhile. Reload the page; what you typed is still here.")
+        raise Conflict(
+            _("Somebody changed “{name}” meanwhile. Reload the page; what you typed is still here.", name=row.name)
+        )
     values = _checked(tx, actor, wanted, number)
     if values["agent_id"] != row.agent_id:
         _must_have_room(tx, values["agent_id"])
@@ -217,38 +220,38 @@ def _theirs(actor: Actor) -> ColumnElement[bool]:
 def _checked(tx: Tx, actor: Actor, wanted: Wanted, number: int | None) -> dict[str, Any]:
     name = " ".join(storable(wanted.name).split())
     if not 0 < len(name) <= MAX_NAME:
-        raise FieldRefused("name", f"A name has one to {MAX_NAME} characters.")
+        raise FieldRefused("name", _("A name has one to {max_name} characters.", max_name=MAX_NAME))
     try:
         read(wanted.condition)
     except ConditionError as error:
         raise FieldRefused(f"condition.{error.path}", error.sentence) from None
     if wanted.own and actor.agent_id is None:
-        raise FieldRefused("scope", "Only an agent has views of their own.")
+        raise FieldRefused("scope", _("Only an agent has views of their own."))
     if not wanted.own and not actor.may(REPLIES):
-        raise Forbidden("Only supervisors and admins change the views of others; yours alone you can have yourself.")
+        raise Forbidden(_("Only supervisors and admins change the views of others; yours alone you can have yourself."))
     if wanted.queue_id is not None and not wanted.own:
         queue = tx.get(Queue, wanted.queue_id)
         if queue is None or not queue.active or not actor.sees(wanted.queue_id, None):
-            raise FieldRefused("scope", "Choose a team that there is.")
+            raise FieldRefused("scope", _("Choose a team that there is."))
     owner = actor.agent_id if wanted.own else None
     queue_id = None if wanted.own else wanted.queue_id
     same = select(SavedView).where(
         func.lower(SavedView.name) == name.lower(), SavedView.agent_id == owner, SavedView.queue_id == queue_id
     )
     if (taken := tx.exec(same).first()) is not None and taken.id != number:
-        raise FieldRefused("name", f"There is a view “{taken.name}” already; choose another name.")
+        raise FieldRefused("name", _("There is a view “{taken}” already; choose another name.", taken=taken.name))
     return {"name": name, "condition": wanted.condition, "agent_id": owner, "queue_id": queue_id}
 
 
 def _must_edit(actor: Actor, row: SavedView) -> None:
     if not may_edit(actor, row):
-        raise Forbidden("Only supervisors and admins change the views of others; yours alone you can have yourself.")
+        raise Forbidden(_("Only supervisors and admins change the views of others; yours alone you can have yourself."))
 
 
 def _must_have_room(tx: Tx, owner: int | None) -> None:
     same = col(SavedView.agent_id) == owner if owner else col(SavedView.agent_id).is_(None)
     if tx.exec(select(func.count()).select_from(SavedView).where(same)).one() >= MOST:
-        raise Conflict(f"There are {MOST} already: delete one first.")
+        raise Conflict(_("There are {most} already: delete one first.", most=MOST))
 
 
 def _tell(tx: Tx, actor: Actor, row: SavedView, what: str) -> None:

@@ -14,6 +14,7 @@ from flask import Flask, Request, Response, current_app, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from channels.base import SignedRequest
+from config.language import _
 from hub.hub import Hub
 from storage.access import NotFound
 
@@ -56,7 +57,7 @@ def know_ids() -> None:
     """A number in an address that no id can be is not there; databases would call it an error. Raises NotFound."""
     for value in (request.view_args or {}).values():
         if isinstance(value, int) and value > MAX_ID:
-            raise NotFound(f"There is no {value}.")
+            raise NotFound(_("There is no {value}.", value=value))
 
 
 def signed_request() -> SignedRequest:
@@ -104,7 +105,7 @@ class Headers(Mapping[str, str]):
             yield "content-type"
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return sum(1 for __ in self)
 
 
 @lru_cache(maxsize=64)

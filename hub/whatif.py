@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import insert, select
 
+from config.language import _
 from hub.arrivals import past_arrivals
 from hub.desk import apply
 from routing.demand import Skills, Terms, scored_skill
@@ -127,7 +128,7 @@ class DeskPlan:
         """Rules whose work nobody can take; "" is what no rule claims."""
         return [
             name
-            for name, (queue_id, skills, _) in self.placed.items()
+            for name, (queue_id, skills, __) in self.placed.items()
             if not any(queue_id in one.queues and one.has(skills) for one in self.crew)
         ]
 
@@ -155,7 +156,13 @@ def past_days(tx: Tx, since: datetime, plan: DeskPlan | None = None) -> Past:
     """
     number = int(tx.sql("SELECT count(*) FROM work_item WHERE enqueued_at >= ?", since).fetchone()[0])
     if number > MOST:
-        raise Conflict(f"{number} pieces of work came in these days, more than {MOST}: take fewer days.")
+        raise Conflict(
+            _(
+                "{number} pieces of work came in these days, more than {most}: take fewer days.",
+                number=number,
+                most=MOST,
+            )
+        )
     now = rule_book(tx)
     book, present = (now, _crew(tx, now)) if plan is None else (plan.book, plan.crew)
     changes = _changes(tx, since - LOOK_BACK)

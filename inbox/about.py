@@ -13,6 +13,7 @@ from flask.typing import ResponseReturnValue
 from sqlmodel import col, select
 
 from channels.text import storable
+from config.language import _
 from hub import contactlog
 from hub.contactfields import read_value
 from hub.contacts import Details, change_details, stamp
@@ -100,9 +101,10 @@ def apart(there: LocalTime, now: datetime, zone: tzinfo) -> str:
     """How far their clock is from ours: 2 h ahead of you."""
     minutes = int(there.ahead_of(now.astimezone(zone)).total_seconds() // 60)
     if not minutes:
-        return "same as yours"
+        return _("same as yours")
     hours, rest = divmod(abs(minutes), 60)
-    return f"{hours}{f':{rest:02}' if rest else ''} h {'ahead of' if minutes > 0 else 'behind'} you"
+    apart = f"{hours}:{rest:02}" if rest else str(hours)
+    return _("{hours} h ahead of you", hours=apart) if minutes > 0 else _("{hours} h behind you", hours=apart)
 
 
 def about(number: int) -> ResponseReturnValue:
@@ -145,7 +147,7 @@ def save_details(number: int) -> ResponseReturnValue:
         with hub_here().store.write() as tx:
             person = _person(tx, who, number)
             if not form.name.strip() and person.name:
-                raise FieldRefused("name", "A person needs a name.")
+                raise FieldRefused("name", _("A person needs a name."))
             change_details(tx, who.actor, person.id or 0, wanted, seen=form.seen)
     except FieldRefused as refused:
         form.errors[refused.field] = refused.sentence
@@ -153,7 +155,7 @@ def save_details(number: int) -> ResponseReturnValue:
     except Conflict as refused:
         form.errors["form"] = str(refused)
         return _details_page(number, form, 409)
-    return changed(number, Toast("Saved."), shuts=True)
+    return changed(number, Toast(_("Saved.")), shuts=True)
 
 
 def note_sheet(number: int) -> ResponseReturnValue:
@@ -170,7 +172,7 @@ def add_note(number: int) -> ResponseReturnValue:
     who = viewer()
     with hub_here().store.write() as tx:
         contactlog.add_note(tx, who.actor, _person(tx, who, number).id or 0, request.form.get("text", ""))
-    return changed(number, Toast("The note is beside every conversation with them."), shuts=True)
+    return changed(number, Toast(_("The note is beside every conversation with them.")), shuts=True)
 
 
 def drop_note(number: int) -> ResponseReturnValue:
@@ -180,7 +182,7 @@ def drop_note(number: int) -> ResponseReturnValue:
         person = _person(tx, who, number).id or 0
         text = contactlog.drop_note(tx, who.actor, person, int(note[:18]) if note.isdecimal() else 0)
     undo = url_for("inbox.contact_note_form", number=number)
-    return changed(number, Toast("The note is gone.", undo=undo, values={"text": text}))
+    return changed(number, Toast(_("The note is gone."), undo=undo, values={"text": text}))
 
 
 def consent_sheet(number: int) -> ResponseReturnValue:
@@ -205,7 +207,7 @@ def record_consent(number: int) -> ResponseReturnValue:
     except FieldRefused as refused:
         with hub_here().store.read() as tx:
             return _consent_page(tx, who, number, {refused.field: refused.sentence})
-    return changed(number, Toast("Written down."), shuts=True)
+    return changed(number, Toast(_("Written down.")), shuts=True)
 
 
 def _about(tx: Tx, who: Viewer, conversation: Conversation) -> About:
@@ -220,7 +222,7 @@ def _about(tx: Tx, who: Viewer, conversation: Conversation) -> About:
         person=person,
         events=events_of(tx, number),
         notes=[
-            (note, names.get(note.agent_id, "A program"), note.agent_id == who.id or who.actor.sees_all)
+            (note, names.get(note.agent_id, _("A program")), note.agent_id == who.id or who.actor.sees_all)
             for note in notes
         ],
         agreed=[
@@ -246,9 +248,9 @@ def _may_be_written_to(identities: Iterable[Identity], closed: dict[int, Closing
         if closing is not None:
             told.append(Agreed(what, closing.words, "red", closing.at, closing.source))
         elif identity.opted_out_at:
-            told.append(Agreed(what, "opted out", "red", identity.opted_out_at))
+            told.append(Agreed(what, _("opted out"), "red", identity.opted_out_at))
         else:
-            told.append(Agreed(what, "may be written to", ""))
+            told.append(Agreed(what, _("may be written to"), ""))
     return told
 
 

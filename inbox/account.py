@@ -10,7 +10,7 @@ from flask import Blueprint, flash, make_response, redirect, render_template, re
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 
-from config.language import LANGUAGES
+from config.language import LANGUAGES, N_, _, n_
 from hub import secondstep
 from hub.people import check_password, set_password
 from hub.signin import BY_PASSWORD, end_sign_in, sign_ins_of
@@ -23,7 +23,7 @@ from storage.doors import has_second_step, sign_in_rules
 from storage.people import Agent, end_sign_ins
 
 VIEW = "account"
-NOT_YOURS = "This is not your password. Type the one that you sign in with now."
+NOT_YOURS = N_("This is not your password. Type the one that you sign in with now.")
 BROWSERS = (("Edg", "Edge"), ("OPR", "Opera"), ("Firefox", "Firefox"), ("FxiOS", "Firefox"), ("Chrome", "Chrome"),
             ("CriOS", "Chrome"), ("Safari", "Safari"), ("curl", "curl"), ("python", "Python"))  # fmt: skip
 SYSTEMS = (("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows"),
@@ -48,9 +48,9 @@ def register(blueprint: Blueprint) -> None:
 
 def device(user_agent: str) -> str:
     """What a person calls the browser behind a User-Agent: Firefox on Windows."""
-    browser = next((name for mark, name in BROWSERS if mark in user_agent), "A browser")
+    browser = next((name for mark, name in BROWSERS if mark in user_agent), _("A browser"))
     system = next((name for mark, name in SYSTEMS if mark in user_agent), "")
-    return f"{browser} on {system}" if system else browser
+    return _("{browser} on {system}", browser=browser, system=system) if system else browser
 
 
 def page() -> ResponseReturnValue:
@@ -72,7 +72,7 @@ def change_password() -> ResponseReturnValue:
             errors = {"new": f"{str(error)[0].upper()}{str(error)[1:]}."}
     if errors:
         return _page(errors, 422)
-    flash("Your password is changed. Every other browser is signed out.")
+    flash(_("Your password is changed. Every other browser is signed out."))
     response = redirect(url_for("inbox.account"), 303)
     keep_cookie(response, open_sign_in(agent, BY_PASSWORD))
     return response
@@ -94,7 +94,7 @@ def end_one(number: int) -> ResponseReturnValue:
     hub, who = hub_here(), viewer()
     with hub.store.write() as tx:
         end_sign_in(tx, who.id, number, who.actor.by)
-    flash("That browser is signed out.")
+    flash(_("That browser is signed out."))
     return redirect(url_for("inbox.account", _anchor="sign-ins"), 303)
 
 
@@ -103,8 +103,11 @@ def end_others() -> ResponseReturnValue:
     hub, who = hub_here(), viewer()
     with hub.store.write() as tx:
         ended = end_sign_ins(tx, who.id, "revoked", who.actor.by, but=who.sign_in_id)
-    flash("No other browser was signed in." if not ended else "1 other browser is signed out." if ended == 1
-          else f"{ended} other browsers are signed out.")  # fmt: skip
+    flash(
+        n_("{count} other browser is signed out.", "{count} other browsers are signed out.", ended)
+        if ended
+        else _("No other browser was signed in.")
+    )
     return redirect(url_for("inbox.account", _anchor="sign-ins"), 303)
 
 
@@ -150,7 +153,7 @@ def switch_step_off() -> ResponseReturnValue:
         return _step_page(errors, status=422)
     with hub.store.write() as tx:
         secondstep.switch_off(tx, who.agent)
-    flash("Signing in asks for your password alone again.")
+    flash(_("Signing in asks for your password alone again."))
     return redirect(url_for("inbox.account"), 303)
 
 
@@ -164,7 +167,7 @@ def _not_proved(field: str) -> dict[str, str]:
     if check_password(who.agent, request.form.get(field, "")):
         return {}
     hub.store.submit(lambda tx: note_try(tx, "password", who.id, **counted))
-    return {field: NOT_YOURS}
+    return {field: _(NOT_YOURS)}
 
 
 def _page(errors: dict[str, str] | None = None, status: int = 200) -> ResponseReturnValue:

@@ -9,6 +9,7 @@ from datetime import datetime
 from flask import Blueprint, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
+from config.language import _
 from hub import lifecycle, moves, tags
 from hub.contacts import merge as merge_people
 from hub.contacts import unmerge as unmerge_people
@@ -63,7 +64,7 @@ def claim(number: int) -> ResponseReturnValue:
     who = viewer()
     with hub_here().store.write() as tx:
         work.claim(tx, who.actor, number)
-    return changed(number, Toast("It is yours.", undo=f"/inbox/c/{number}/release"))
+    return changed(number, Toast(_("It is yours."), undo=f"/inbox/c/{number}/release"))
 
 
 def take_next() -> ResponseReturnValue:
@@ -71,7 +72,7 @@ def take_next() -> ResponseReturnValue:
     who = viewer()
     with hub_here().store.write() as tx:
         taken = work.take_next(tx, who.actor).conversation_id
-    return changed(taken, Toast("It is yours.", undo=f"/inbox/c/{taken}/release"), moved=True)
+    return changed(taken, Toast(_("It is yours."), undo=f"/inbox/c/{taken}/release"), moved=True)
 
 
 @verb
@@ -80,7 +81,7 @@ def release(number: int) -> ResponseReturnValue:
     who = viewer()
     with hub_here().store.write() as tx:
         work.release(tx, who.actor, number)
-    return changed(number, Toast("Back in its queue."))
+    return changed(number, Toast(_("Back in its queue.")))
 
 
 @verb
@@ -91,7 +92,7 @@ def assign(number: int) -> ResponseReturnValue:
         back = Back.of(conversation_for(tx, who.actor, number))
         work.assign(tx, who.actor, number, agent_id)
         name = tx.get_one(Agent, agent_id).name
-    text = "It is yours." if agent_id == who.id else f"{first_name(name)} has it now."
+    text = _("It is yours.") if agent_id == who.id else _("{name} has it now.", name=first_name(name))
     return changed(number, taken_back_by(Toast(text), back))
 
 
@@ -103,7 +104,7 @@ def transfer(number: int) -> ResponseReturnValue:
         back = Back.of(conversation_for(tx, who.actor, number))
         work.transfer(tx, who.actor, number, queue_id)
         queue = tx.get_one(Queue, queue_id).name
-    return changed(number, taken_back_by(Toast(f"Moved to {queue}."), back))
+    return changed(number, taken_back_by(Toast(_("Moved to {queue}.", queue=queue)), back))
 
 
 @verb
@@ -113,8 +114,8 @@ def snooze(number: int) -> ResponseReturnValue:
     with hub_here().store.write() as tx:
         until = snooze_moment(request.form.get("until", ""), tx.now, who)
         lifecycle.snooze(tx, who.actor, number, until)
-    when = full(until, who.zone) if until else "they reply"
-    return changed(next_open(), Toast(f"Snoozed until {when}.", undo=f"/inbox/c/{number}/wake"), moved=True)
+    told = _("Snoozed until {time}.", time=full(until, who.zone)) if until else _("Snoozed until they reply.")
+    return changed(next_open(), Toast(told, undo=f"/inbox/c/{number}/wake"), moved=True)
 
 
 @verb
@@ -123,7 +124,7 @@ def wake(number: int) -> ResponseReturnValue:
     who = viewer()
     with hub_here().store.write() as tx:
         lifecycle.wake(tx, who.actor, number)
-    return changed(number, Toast("Awake again."), moved=here().open_id != number)
+    return changed(number, Toast(_("Awake again.")), moved=here().open_id != number)
 
 
 @verb
@@ -134,7 +135,7 @@ def resolve(number: int) -> ResponseReturnValue:
         owner = conversation_for(tx, who.actor, number).assignee_id
         lifecycle.resolve(tx, who.actor, number)
     mine = {"mine": "1"} if owner == who.id else {}
-    return changed(next_open(), Toast("Resolved.", undo=f"/inbox/c/{number}/reopen", values=mine), moved=True)
+    return changed(next_open(), Toast(_("Resolved."), undo=f"/inbox/c/{number}/reopen", values=mine), moved=True)
 
 
 @verb
@@ -146,7 +147,7 @@ def reopen(number: int) -> ResponseReturnValue:
         if request.form.get("mine"):
             with suppress(Conflict):  # no room any more: it waits in its queue like anything else
                 work.claim(tx, who.actor, number)
-    return changed(number, Toast("Open again."), moved=here().open_id != number)
+    return changed(number, Toast(_("Open again.")), moved=here().open_id != number)
 
 
 @verb
@@ -170,7 +171,7 @@ def unread(number: int) -> ResponseReturnValue:
         conversation = conversation_for(tx, who.actor, number)
         before = conversation.last_inbound_id - 1
         tx.sql("UPDATE reading SET message_id = ? WHERE agent_id = ? AND conversation_id = ?", before, who.id, number)
-    return changed(None, Toast("Unread again."), moved=True)
+    return changed(None, Toast(_("Unread again.")), moved=True)
 
 
 @verb
@@ -181,7 +182,7 @@ def merge(number: int) -> ResponseReturnValue:
         survivor = person_of(tx, conversation_for(tx, who.actor, number))
         done = merge_people(tx, who.actor, survivor, other, _picked())
     values = {"merge": str(done.id)}
-    undo = Toast("One person now.", undo=f"/inbox/c/{number}/unmerge", seconds=10, values=values)
+    undo = Toast(_("One person now."), undo=f"/inbox/c/{number}/unmerge", seconds=10, values=values)
     return changed(number, undo, shuts=True)
 
 
@@ -193,9 +194,9 @@ def unmerge(number: int) -> ResponseReturnValue:
         person = person_of(tx, conversation_for(tx, who.actor, number))
         row = tx.get(Merge, merge_id)
         if row is None or person not in (row.survivor_id, row.other_id):
-            raise NotFound(f"There is no merge {merge_id}.")
+            raise NotFound(_("There is no merge {merge_id}.", merge_id=merge_id))
         unmerge_people(tx, who.actor, merge_id)
-    return changed(number, Toast("Two persons again."))
+    return changed(number, Toast(_("Two persons again.")))
 
 
 @verb
@@ -204,7 +205,7 @@ def split(number: int) -> ResponseReturnValue:
     who, message = viewer(), _number("message")
     with hub_here().store.write() as tx:
         move = moves.split(tx, who.actor, number, message)
-    undo = Toast("A conversation of its own now.", undo=f"/inbox/moves/{move.id}/undo", seconds=10)
+    undo = Toast(_("A conversation of its own now."), undo=f"/inbox/moves/{move.id}/undo", seconds=10)
     return changed(move.to_id, undo, moved=True)
 
 
@@ -214,7 +215,7 @@ def join(number: int) -> ResponseReturnValue:
     who, other = viewer(), _number("other")
     with hub_here().store.write() as tx:
         move = moves.merge(tx, who.actor, number, other)
-    undo = Toast("One conversation now.", undo=f"/inbox/moves/{move.id}/undo", seconds=10)
+    undo = Toast(_("One conversation now."), undo=f"/inbox/moves/{move.id}/undo", seconds=10)
     return changed(number, undo, moved=True)
 
 
@@ -224,7 +225,7 @@ def undo_move(number: int) -> ResponseReturnValue:
     with hub_here().store.write() as tx:
         move = moves.undo(tx, who.actor, number)
         kept = move.from_id if move.kind == "split" else move.to_id
-    return changed(kept, Toast("As it was before."), moved=True)
+    return changed(kept, Toast(_("As it was before.")), moved=True)
 
 
 @verb
@@ -233,7 +234,7 @@ def also(number: int) -> ResponseReturnValue:
     who = viewer()
     with hub_here().store.write() as tx:
         address = add_participant(tx, who.actor, number, request.form.get("address", "")[:320])
-    undo = Toast(f"{address} gets a copy of answers by mail.", undo=f"/inbox/c/{number}/also_drop",
+    undo = Toast(_("{address} gets a copy of answers by mail.", address=address), undo=f"/inbox/c/{number}/also_drop",
                  values={"address": address})  # fmt: skip
     return changed(number, undo)
 
@@ -244,7 +245,11 @@ def also_drop(number: int) -> ResponseReturnValue:
     who, address = viewer(), request.form.get("address", "")[:320]
     with hub_here().store.write() as tx:
         remove_participant(tx, who.actor, number, address)
-    undo = Toast(f"{address} gets no more copies.", undo=f"/inbox/c/{number}/also", values={"address": address})
+    undo = Toast(
+        _("{address} gets no more copies.", address=address),
+        undo=f"/inbox/c/{number}/also",
+        values={"address": address},
+    )
     return changed(number, undo)
 
 
@@ -256,7 +261,7 @@ def allow(number: int) -> ResponseReturnValue:
         person = person_of(tx, conversation_for(tx, who.actor, number))
         identity = allow_again(tx, who.actor, person, identity_id)
         shown = identity.shown or identity.value
-    return changed(number, Toast(f"{shown} may be written to again."))
+    return changed(number, Toast(_("{address} may be written to again.", address=shown)))
 
 
 @verb
@@ -265,7 +270,7 @@ def tag(number: int) -> ResponseReturnValue:
     who = viewer()
     with hub_here().store.write() as tx:
         fresh = ", ".join(tags.tag(tx, who.actor, number, request.form.get("tags", "")[:2000]))
-    undo = Toast(f"Tagged {fresh}.", undo=f"/inbox/c/{number}/untag", values={"tags": fresh})
+    undo = Toast(_("Tagged {tags}.", tags=fresh), undo=f"/inbox/c/{number}/untag", values={"tags": fresh})
     return changed(number, *([undo] if fresh else []))
 
 
@@ -275,7 +280,7 @@ def untag(number: int) -> ResponseReturnValue:
     who = viewer()
     with hub_here().store.write() as tx:
         gone = ", ".join(tags.untag(tx, who.actor, number, request.form.get("tags", "")[:2000]))
-    undo = Toast(f"Took off {gone}.", undo=f"/inbox/c/{number}/tag", values={"tags": gone})
+    undo = Toast(_("Took off {tags}.", tags=gone), undo=f"/inbox/c/{number}/tag", values={"tags": gone})
     return changed(number, *([undo] if gone else []))
 
 
@@ -284,7 +289,7 @@ def accept(number: int) -> ResponseReturnValue:
     who = viewer()
     with hub_here().store.write() as tx:
         taken = work.accept(tx, who.actor, number).conversation_id
-    return changed(taken, Toast("It is yours."), moved=True)
+    return changed(taken, Toast(_("It is yours.")), moved=True)
 
 
 def decline(number: int) -> ResponseReturnValue:
@@ -294,7 +299,7 @@ def decline(number: int) -> ResponseReturnValue:
         work.decline(tx, who.actor, number)
         offer = tx.get_one(Offer, number)
         person = _person(tx, offer.conversation_id)
-    return changed(here().open_id, Toast(f"{person} goes to somebody else."))
+    return changed(here().open_id, Toast(_("{person} goes to somebody else.", person=person)))
 
 
 def status() -> ResponseReturnValue:
@@ -305,9 +310,9 @@ def status() -> ResponseReturnValue:
         if wants_fragment():  # a page with scripts, which stays connected
             note_seen(tx, [who.id])
     said = {
-        "available": "You are available: new work may come.",
-        "away": "You are away: no new work comes, yours stays.",
-        "offline": "You are offline: customers who wait go to somebody else.",
+        "available": _("You are available: new work may come."),
+        "away": _("You are away: no new work comes, yours stays."),
+        "offline": _("You are offline: customers who wait go to somebody else."),
     }
     _renew(who)
     return changed(here().open_id, Toast(said.get(wanted, wanted)))
@@ -319,7 +324,7 @@ def wrapped_up() -> ResponseReturnValue:
     with hub_here().store.write() as tx:
         end_wrap_up(tx, who.actor, who.id)
     _renew(who)
-    return changed(here().open_id, Toast("Wrapped up: your room is free again."))
+    return changed(here().open_id, Toast(_("Wrapped up: your room is free again.")))
 
 
 def preferences() -> ResponseReturnValue:
@@ -359,7 +364,7 @@ def _picked() -> list[str]:
 def _number(name: str) -> int:
     value = request.form.get(name, "")
     if not value.isdecimal() or len(value) > 18:
-        raise NotFound(f"Choose one: {name} is missing.")
+        raise NotFound(_("Choose one: {name} is missing.", name=name))
     return int(value)
 
 

@@ -9,6 +9,7 @@ from flask import Blueprint, Response, g, make_response, redirect, render_templa
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 
+from config.language import N_, _, words
 from hub.intake import OUTAGES
 from hub.refusals import FieldRefused
 from hub.web import hub_here
@@ -16,8 +17,9 @@ from inbox.screen import Composer, Place, place, screen
 from inbox.session import viewer, wants_fragment
 from storage.access import Conflict, Forbidden, NotFound
 
-OLD_PAGE = "This page is from an earlier sign-in. Reload it and try again; nothing was sent."
-TITLES = {403: "Not allowed", 404: "Not here", 409: "Not possible now", 413: "Too large", 503: "One moment"}
+OLD_PAGE = N_("This page is from an earlier sign-in. Reload it and try again; nothing was sent.")
+NO_DATABASE = N_("The database does not answer right now. Nothing was lost; try again in a few seconds.")
+TITLES = words({403: "Not allowed", 404: "Not here", 409: "Not possible now", 413: "Too large", 503: "One moment"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +38,18 @@ def register(blueprint: Blueprint) -> None:
     """Refusals become sentences, never a trace."""
     for error, status in ((Forbidden, 403), (NotFound, 404), (Conflict, 409), (FieldRefused, 409)):
         blueprint.register_error_handler(error, lambda refused, status=status: refusal(str(refused), status))
-    blueprint.register_error_handler(CSRFError, lambda _: refusal(OLD_PAGE, 403))
-    blueprint.register_error_handler(413, lambda _: refusal(f"That is too large: {_largest()} MB are taken.", 413))
+    blueprint.register_error_handler(CSRFError, lambda __: refusal(_(OLD_PAGE), 403))
+    blueprint.register_error_handler(
+        413, lambda __: refusal(_("That is too large: {largest} MB are taken.", largest=_largest()), 413)
+    )
     for outage in OUTAGES:
-        sentence = "The database does not answer right now. Nothing was lost; try again in a few seconds."
-        blueprint.register_error_handler(outage, lambda _, sentence=sentence: refusal(sentence, 503))
+        blueprint.register_error_handler(outage, lambda __: refusal(_(NO_DATABASE), 503))
 
 
 def refusal(sentence: str, status: int) -> ResponseReturnValue:
     """A sentence in the place where it was asked for."""
     if not wants_fragment():
-        title = TITLES.get(status, "Something is wrong")
+        title = TITLES.get(status, _("Something is wrong"))
         return render_template("inbox/problem.html", title=title, sentence=sentence, viewer=g.get("viewer")), status
     if request.method == "GET":
         return render_template("inbox/_problem.html", sentence=sentence), status

@@ -6,10 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-TOPIC_WORDS = {
+from config.language import _, n_, words
+
+TOPIC_WORDS = words({
     "sign-in": "Signing in", "people": "People and roles", "tokens": "API tokens", "settings": "Settings",
     "work": "Agents and queues", "data": "Contacts and receipts",
-}  # fmt: skip
+})  # fmt: skip
 ICONS = {
     "SignedIn": "right", "SignInsEnded": "out", "SignInStopped": "alert", "PasswordChanged": "pen",
     "PasswordResetAsked": "mail", "SecondStepChanged": "check", "RecoveryCodesMade": "check", "AgentInvited": "mail",
@@ -17,79 +19,107 @@ ICONS = {
     "TokenRevoked": "close", "SignInRulesChanged": "flag", "DeskChanged": "route", "QueuePaused": "pause",
     "QueueResumed": "play", "ContactsMerged": "merge", "ContactsUnmerged": "merge",
 }  # fmt: skip
-ENDINGS = {
+ENDINGS = words({
     "signed out": "signed out", "revoked": "was signed out by hand",
     "password changed": "was signed out by a new password", "switched off": "was signed out with the account",
-}  # fmt: skip
-STOPPED = {
+})  # fmt: skip
+ALL_ENDED = words({
+    "signed out": "signed out", "revoked": "were signed out by hand",
+    "password changed": "were signed out by a new password", "switched off": "were signed out with the account",
+})  # fmt: skip
+ROLE_DID = words({"made": "made", "changed": "changed", "deleted": "deleted"})
+STOPPED = words({
     "password": "wrong passwords", "code": "wrong codes", "link": "requests for links",
     "sso": "failed single sign-ons",
-}  # fmt: skip
+})  # fmt: skip
 
 
 def told(name: str, data: Mapping[str, Any], names: Mapping[str, str], queues: Mapping[int, str]) -> str:
     """What happened, without who did it."""
-    agent = names.get(f"agent:{data.get('agent_id')}", "somebody")
+    agent = names.get(f"agent:{data.get('agent_id')}", _("somebody"))
     reason = f": “{data['reason']}”" if data.get("reason") else ""
     match name:
         case "SignedIn":
-            return f"signed in by {data['how']}"
+            return _("signed in by {how}", how=data["how"])
         case "SignInsEnded":
             count = data["number"]
-            whose = f"{count} browsers of {agent}" if count != 1 else f"A browser of {agent}"
-            ending = ENDINGS.get(data["why"], data["why"])
-            return f"{whose} {ending.replace('was', 'were') if count != 1 else ending}"
+            whose = n_("A browser of {agent}", "{count} browsers of {agent}", count, agent=agent)
+            return _("{browsers} {ended}", browsers=whose, ended=(ENDINGS if count == 1 else ALL_ENDED)[data["why"]])
         case "SignInStopped":
             what = STOPPED[data["what"]]
-            return f"Too many {what}" + (f" for {agent}" if data["agent_id"] else "")
+            return (
+                _("Too many {what} for {agent}", what=what, agent=agent)
+                if data["agent_id"]
+                else _("Too many {what}", what=what)
+            )
         case "PasswordChanged":
-            how = {"reset": ", by a link for a forgotten one", "invitation": ", by their invitation"}
-            return f"gave {agent} a new password{how.get(data['how'], '')}"
+            if data["how"] == "reset":
+                return _("gave {agent} a new password, by a link for a forgotten one", agent=agent)
+            if data["how"] == "invitation":
+                return _("gave {agent} a new password, by their invitation", agent=agent)
+            return _("gave {agent} a new password", agent=agent)
         case "PasswordResetAsked":
-            return f"A link for a new password was sent to {agent}"
+            return _("A link for a new password was sent to {agent}", agent=agent)
         case "SecondStepChanged":
-            return f"{'set up' if data['on'] else 'took away'} the second step of {agent}"
+            if data["on"]:
+                return _("set up the second step of {agent}", agent=agent)
+            return _("took away the second step of {agent}", agent=agent)
         case "RecoveryCodesMade":
-            return f"made new recovery codes for {agent}"
+            return _("made new recovery codes for {agent}", agent=agent)
         case "AgentInvited":
-            return f"invited {agent}"
+            return _("invited {agent}", agent=agent)
         case "AgentChanged":
-            return f"changed {agent}: {', '.join(data['what'])}"
+            return _("changed {agent}: {what}", agent=agent, what=", ".join(data["what"]))
         case "AgentSwitched":
-            return f"switched {agent} {'on' if data['on'] else 'off'}"
+            return _("switched {agent} on", agent=agent) if data["on"] else _("switched {agent} off", agent=agent)
         case "RoleChanged":
-            return f"{data['what']} the role {data['role']}"
+            return _("{did} the role {role}", did=ROLE_DID.get(data["what"], data["what"]), role=data["role"])
         case "TokenCreated" | "TokenRevoked":
-            token = names.get(f"token:{data['token_id']}", "an API token")
-            return f"{'made' if name == 'TokenCreated' else 'revoked'} {token}"
+            token = names.get(f"token:{data['token_id']}", _("an API token"))
+            return _("made {token}", token=token) if name == "TokenCreated" else _("revoked {token}", token=token)
         case "SignInRulesChanged":
-            asked = "now asks everybody" if data["second_step_required"] else "no longer asks everybody"
-            return f"Signing in {asked} for a second step"
+            if data["second_step_required"]:
+                return _("Signing in now asks everybody for a second step")
+            return _("Signing in no longer asks everybody for a second step")
         case "AgentDrained":
-            return f"let {agent} finish and gave nothing new{reason}"
+            return _("let {agent} finish and gave nothing new{reason}", agent=agent, reason=reason)
         case "AgentUndrained":
-            return f"let work come to {agent} again{reason}"
+            return _("let work come to {agent} again{reason}", agent=agent, reason=reason)
         case "QueuePaused" | "QueueResumed":
-            queue = queues.get(data["queue_id"], "a queue")
-            return f"{'paused' if name == 'QueuePaused' else 'resumed'} {queue}{reason}"
+            queue = queues.get(data["queue_id"], _("a queue"))
+            if name == "QueuePaused":
+                return _("paused {queue}{reason}", queue=queue, reason=reason)
+            return _("resumed {queue}{reason}", queue=queue, reason=reason)
         case "ContactsMerged":
-            return f"merged contact {data['other_id']} into {data['contact_id']}"
+            return _(
+                "merged contact {other_id} into {contact_id}", other_id=data["other_id"], contact_id=data["contact_id"]
+            )
         case "ContactsUnmerged":
-            return f"took the merge of contacts {data['contact_id']} and {data['other_id']} back"
+            return _(
+                "took the merge of contacts {contact_id} and {other_id} back",
+                contact_id=data["contact_id"],
+                other_id=data["other_id"],
+            )
         case "AddressAllowed":
-            return f"allowed an address of contact {data['contact_id']} again"
+            return _("allowed an address of contact {contact_id} again", contact_id=data["contact_id"])
         case "ContactBlocked":
-            return f"{'blocked' if data['on'] else 'unblocked'} contact {data['contact_id']}"
+            if data["on"]:
+                return _("blocked contact {contact_id}", contact_id=data["contact_id"])
+            return _("unblocked contact {contact_id}", contact_id=data["contact_id"])
         case "ContactExported":
-            return f"downloaded everything about contact {data['contact_id']} as a file"
+            return _("downloaded everything about contact {contact_id} as a file", contact_id=data["contact_id"])
         case "ContactErased":
-            return f"erased contact {data['contact_id']}: {data['conversations']} conversations"
+            return _(
+                "erased contact {contact_id}: {conversations} conversations",
+                contact_id=data["contact_id"],
+                conversations=data["conversations"],
+            )
         case "ReceiptsReplayed":
-            return f"had {data['number']} receipts read again"
+            return _("had {number} receipts read again", number=data["number"])
         case "ReceiptLeft":
-            return f"left receipt {data['receipt_id']} as it is"
-        case _:
-            what = str(data.get("what", "the desk"))
+            return _("left receipt {receipt_id} as it is", receipt_id=data["receipt_id"])
+        case __:
+            what = str(data.get("what", _("the desk")))
             if what.endswith(" by file"):
-                return f"applied {what}"
+                return _("applied {what}", what=what)
             return f"changed {re.sub(r'agent ([0-9]+)', lambda found: names.get(f'agent:{found[1]}', found[0]), what)}"

@@ -12,6 +12,7 @@ from flask.typing import ResponseReturnValue
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from sqlmodel import col, select
 
+from config.language import N_, _, n_
 from hub import bulk, lifecycle
 from hub.bulk import MOST, Outcome, Verb
 from hub.macros import Back
@@ -62,11 +63,11 @@ def act() -> ResponseReturnValue:
     who.actor.must(ANSWER, SUPERVISE)
     numbers = [number_in(text) for text in (*request.form.getlist("id"), *request.form.get("rest", "").split())]
     if not numbers:
-        raise Conflict("Nothing is marked: press X, or the picture beside a conversation.")
-    what, _, value = request.form.get("do", "").partition(":")
+        raise Conflict(_("Nothing is marked: press X, or the picture beside a conversation."))
+    what, __, value = request.form.get("do", "").partition(":")
     make = _DEEDS.get(what)
     if make is None:
-        raise NotFound(f"There is no action {what!r}.")
+        raise NotFound(_("There is no action {what}.", what=repr(what)))
     with hub.store.read() as tx:
         deed = make(tx, value)
     outcome = bulk.act(hub.store, who.actor, numbers, deed.verb)
@@ -79,12 +80,12 @@ def undo() -> ResponseReturnValue:
     try:
         given = _signer().loads(request.form.get("back", ""), max_age=UNDO_SECONDS)
     except BadSignature:
-        raise Conflict("It is too late to take this back.") from None
+        raise Conflict(_("It is too late to take this back.")) from None
     if given["by"] != who.id:
-        raise Conflict("Only who did it can take it back.")
+        raise Conflict(_("Only who did it can take it back."))
     backs = [Back(**back) for back in given["backs"]]
     outcome = bulk.undo(hub.store, who.actor, backs, given["to"])
-    text = f"{_count(len(outcome.done))} as before." if outcome.done else ""
+    text = _("{done} as before.", done=_count(len(outcome.done))) if outcome.done else ""
     return _answer(outcome, Toast(f"{text} {_refusals(outcome)}".strip(), seconds=8, alarm=bool(outcome.refused)))
 
 
@@ -115,60 +116,63 @@ def _agent(tx: Tx, value: str) -> Deed:
     number = number_in(value)
     agent = tx.get(Agent, number)
     if agent is None:
-        raise NotFound("This agent is gone.")
-    to = "you" if number == viewer().id else first_name(agent.name)
-    return Deed(lambda unit, actor, each: work.assign(unit, actor, each, number), f"given to {to}", number)
+        raise NotFound(_("This agent is gone."))
+    to = _("you") if number == viewer().id else first_name(agent.name)
+    return Deed(lambda unit, actor, each: work.assign(unit, actor, each, number), _("given to {to}", to=to), number)
 
 
 def _queue(tx: Tx, value: str) -> Deed:
     number = number_in(value)
     queue = tx.get(Queue, number)
     if queue is None:
-        raise NotFound("This queue is gone.")
+        raise NotFound(_("This queue is gone."))
 
     def move(unit: Tx, actor: Any, each: int) -> None:
         """What is in the queue already stays with whoever has it."""
         if unit.sql("SELECT queue_id FROM conversation WHERE id = ?", each).fetchone()[0] != number:
             work.transfer(unit, actor, each, number)
 
-    return Deed(move, f"moved to {queue.name}")
+    return Deed(move, _("moved to {queue}", queue=queue.name))
 
 
 def _snooze(tx: Tx, preset: str) -> Deed:
     who = viewer()
     until = snooze_moment(preset, tx.now, who)
-    told = f"until {full(until, who.zone)}" if until else "until they reply"
-    return Deed(lambda unit, actor, each: lifecycle.snooze(unit, actor, each, until), f"snoozed {told}")
+    told = _("until {time}", time=full(until, who.zone)) if until else _("until they reply")
+    return Deed(lambda unit, actor, each: lifecycle.snooze(unit, actor, each, until), _("snoozed {told}", told=told))
 
 
 def _tags(on: bool) -> Callable[[Tx, str], Deed]:
-    def deed(tx: Tx, _: str) -> Deed:
+    def deed(tx: Tx, __: str) -> Deed:
         names = read_tags(request.form.get("tags", "")[:2000])
         if not names:
-            raise Conflict("Write the tag first, or several with commas.")
-        verb, told = (tag, "tagged {}") if on else (untag, "no longer tagged {}")
-        return Deed(lambda unit, actor, each: verb(unit, actor, each, names), told.format(", ".join(names)))
+            raise Conflict(_("Write the tag first, or several with commas."))
+        shown = ", ".join(names)
+        if on:
+            return Deed(lambda unit, actor, each: tag(unit, actor, each, names), _("tagged {tags}", tags=shown))
+        told = _("no longer tagged {tags}", tags=shown)
+        return Deed(lambda unit, actor, each: untag(unit, actor, each, names), told)
 
     return deed
 
 
-def _priority(tx: Tx, _: str) -> Deed:
+def _priority(tx: Tx, __: str) -> Deed:
     try:
         priority = int(request.form.get("priority", "").strip()[:9])
     except ValueError:
-        raise Conflict("A priority is a number, such as 30 for half an hour of waiting.") from None
-    told = f"given priority {priority}"
+        raise Conflict(_("A priority is a number, such as 30 for half an hour of waiting.")) from None
+    told = _("given priority {priority}", priority=priority)
     return Deed(lambda unit, actor, each: prioritise(unit, actor, each, priority), told)
 
 
 _DEEDS: dict[str, Callable[[Tx, str], Deed]] = {
     "agent": _agent,
     "queue": _queue,
-    "release": lambda tx, _: Deed(work.release, "given back"),
+    "release": lambda tx, __: Deed(work.release, N_("given back")),
     "snooze": _snooze,
-    "wake": lambda tx, _: Deed(lifecycle.wake, "awake again"),
-    "resolve": lambda tx, _: Deed(lifecycle.resolve, "resolved"),
-    "reopen": lambda tx, _: Deed(lifecycle.reopen, "open again"),
+    "wake": lambda tx, __: Deed(lifecycle.wake, N_("awake again")),
+    "resolve": lambda tx, __: Deed(lifecycle.resolve, N_("resolved")),
+    "reopen": lambda tx, __: Deed(lifecycle.reopen, N_("open again")),
     "tag": _tags(on=True),
     "untag": _tags(on=False),
     "priority": _priority,
@@ -177,12 +181,14 @@ _DEEDS: dict[str, Callable[[Tx, str], Deed]] = {
 
 def _toast(outcome: Outcome, deed: Deed) -> Toast:
     done, already = len(outcome.done), len(outcome.already)
-    parts = [f"{_count(done)} {deed.told}."] if done or not outcome.refused else []
+    parts = []
+    if done or not outcome.refused:
+        parts = [_("{conversations} {done}.", conversations=_count(done), done=_(deed.told))]
     if already and (done or outcome.refused):
-        parts.append(f"{already} {'was' if already == 1 else 'were'} so already.")
+        parts.append(n_("{count} was so already.", "{count} were so already.", already))
     text = " ".join([*parts, _refusals(outcome)]).strip()
     if not done:
-        nothing = "Nothing to change: they are so already." if not outcome.refused else text
+        nothing = _("Nothing to change: they are so already.") if not outcome.refused else text
         return Toast(nothing, seconds=12 if outcome.refused else 6, alarm=bool(outcome.refused))
     given = {"by": viewer().id, "to": deed.given_to, "backs": [back.as_dict() for back in outcome.done]}
     back = {"back": str(_signer().dumps(given))}
@@ -195,18 +201,22 @@ def _refusals(outcome: Outcome) -> str:
         return ""
     told = [f"{sentence.rstrip('.')} ({_numbers(found)})." for sentence, found in outcome.sentences.items()]
     rest = len(told) - TOLD
-    also = f" And {rest} other reasons." if rest > 0 else ""
+    told[TOLD:] = [_("And {rest} other reasons.", rest=rest)] if rest > 0 else []
     count = len(outcome.refused)
-    return f"{count} stayed as {'it was' if count == 1 else 'they were'}: {' '.join(told[:TOLD])}{also}"
+    return n_(
+        "{count} stayed as it was: {reasons}", "{count} stayed as they were: {reasons}", count, reasons=" ".join(told)
+    )
 
 
 def _numbers(numbers: list[int]) -> str:
     shown = ", ".join(f"#{number}" for number in numbers[:NAMED])
-    return shown if len(numbers) <= NAMED else f"{shown} and {len(numbers) - NAMED} more"
+    return (
+        shown if len(numbers) <= NAMED else _("{shown} and {numbers} more", shown=shown, numbers=len(numbers) - NAMED)
+    )
 
 
 def _count(number: int) -> str:
-    return f"{number} conversation" if number == 1 else f"{number} conversations"
+    return n_("{count} conversation", "{count} conversations", number)
 
 
 def _answer(outcome: Outcome, toast: Toast) -> ResponseReturnValue:

@@ -12,6 +12,7 @@ from sqlmodel import col, select
 
 from channels import KINDS, open_channel
 from channels.base import Channel, NotConfigured
+from config.language import _
 from config.settings import SettingsError
 from hub import channeltest
 from hub.channelhealth import channels_health
@@ -129,7 +130,10 @@ def switch(number: int) -> ResponseReturnValue:
     with hub.store.write() as tx:
         keep_edit(tx, who.actor, edit, version_in(request.form))
     hub.look_again()
-    return to("channels", f"{row.name} is {'switched off' if row.active else 'on again'}.")
+    return to(
+        "channels",
+        _("{name} is switched off.", name=row.name) if row.active else _("{name} is on again.", name=row.name),
+    )
 
 
 def test(number: int) -> ResponseReturnValue:
@@ -154,7 +158,7 @@ def test_step(number: int) -> ResponseReturnValue:
     opened = channeltest.opened_for_test(hub, who.actor, number)
     given = {name: request.form.get(name, "") for name in _OF_A_TEST}
     if not all(form.fullmatch(given[name]) for name, form in _OF_A_TEST.items()):
-        raise Conflict("This is no test that was begun here: begin one.")
+        raise Conflict(_("This is no test that was begun here: begin one."))
     begun, at = ChannelTest(given["code"], int(given["after"]), float(given["began"])), int(given["at"])
     return _steps(hub, number, begun, [channeltest.take_step(hub, opened, begun, at)], at)
 
@@ -171,7 +175,7 @@ def _steps(hub: Hub, number: int, begun: ChannelTest, done: list[Done], at: int)
     }  # fmt: skip
     if wants_fragment():
         return fragment("inbox/_channel_steps.html", **shown)
-    _, who = admin()
+    __, who = admin()
     with hub.store.read() as tx:
         parts, row = screen(hub, tx, who, Place(VIEW)), tx.get_one(ChannelAccount, number)
     page = render_template("inbox/channel_test.html", screen=parts, account=row, given=_given(hub, row), **shown)
@@ -182,12 +186,12 @@ def _done(hub: Hub, who: Viewer, draft: Draft, kind: str, entry: Entry) -> Respo
     deep = partial(_deep, hub, draft, kind, entry)
     what = request.form.get("do", "look")
     if what == "try" and who.actor.permissions < EVERYTHING:
-        raise Forbidden("Only an admin tries a channel's logins.")
+        raise Forbidden(_("Only an admin tries a channel's logins."))
     if what == "save" and desksheet.keep(hub, who, draft, deep):
         name = draft.was or draft.typed.values["name"].strip()
         with hub.store.read() as tx:
             number = number_of(tx, "channels", name)
-        return to("channel", f"{name} is kept. Now test it.", number=number)
+        return to("channel", _("{name} is kept. Now test it.", name=name), number=number)
     if what != "save" and (edit := desksheet.look(hub, who, draft, deep)) and what == "try" and edit.entry:
         draft.tried = channeltest.logins(_rehearsed(hub, draft, edit.entry))
     with hub.store.read() as tx:
@@ -208,7 +212,7 @@ def _given(hub: Hub, row: ChannelAccount) -> list[Any]:
 
 def _groups(tx: Tx, kind: str) -> list[Any]:
     if kind not in KINDS:
-        raise NotFound(f"There is no kind of channel called {kind!r}.")
+        raise NotFound(_("There is no kind of channel called {kind}.", kind=repr(kind)))
     return groups_for(tx, kind)
 
 
@@ -220,11 +224,13 @@ def _deep(hub: Hub, draft: Draft, kind: str, before: Entry, typed: Entry) -> Ent
     """The entry of desk.yaml, once its channel could be opened. Raises FieldRefused."""
     name = str(before.get("name") or typed.get("name", ""))
     if not _NAME.fullmatch(name) and not before:
-        raise FieldRefused("name", "Use letters, digits, dots and dashes: the name stands in addresses.")
+        raise FieldRefused("name", _("Use letters, digits, dots and dashes: the name stands in addresses."))
     entry: Entry = {"name": name, "kind": kind, "address": typed.get("address", "")}
     entry |= {"settings": typed.get("settings") or {}}
     if extra := [key for key in typed if key not in ("name", "address", "settings")]:
-        raise FieldRefused("more", f"{extra[0]!r} is nothing that a channel has: write it under settings.")
+        raise FieldRefused(
+            "more", _("{extra} is nothing that a channel has: write it under settings.", extra=repr(extra[0]))
+        )
     with hub.store.read() as tx:
         others = tx.exec(select(ChannelAccount).where(col(ChannelAccount.name) != name)).all()
     elsewhere = {secret for each in others for secret in sealed_in(each.settings)}
@@ -252,7 +258,7 @@ def _switched(hub: Hub, number: int) -> tuple[Edit, ChannelAccount]:
     with hub.store.read() as tx:
         row = tx.get(ChannelAccount, number)
         if row is None:
-            raise NotFound(f"There is no channel {number}.")
+            raise NotFound(_("There is no channel {number}.", number=number))
     if row.active:
         return Edit("channels", row.name, None), row
     back = {"name": row.name, "kind": row.kind, "address": row.address, "settings": row.settings}

@@ -12,6 +12,7 @@ from werkzeug.datastructures import FileStorage
 
 from channels.mail.filenames import safe_name
 from channels.text import storable
+from config.language import _
 from hub import drafts, later, macros, replies
 from hub.slots import must_be_whole
 from hub.web import hub_here
@@ -49,7 +50,7 @@ def send(number: int) -> ResponseReturnValue:
         person = first_name(_person(tx, conversation_for(tx, who.actor, number)))
     try:
         if form.choice and form.channel_id is None:
-            raise Conflict("Nobody can tell which channel that was to go by; choose one, then send again.")
+            raise Conflict(_("Nobody can tell which channel that was to go by; choose one, then send again."))
         must_be_whole(form.note if form.kind == drafts.NOTE else form.reply)
         attached = [*form.attachment_ids, *_store_files(who, form.files)]
         with hub.store.write() as tx:
@@ -67,7 +68,7 @@ def send(number: int) -> ResponseReturnValue:
     if form.kind == drafts.NOTE:
         with hub.store.read() as tx:
             composer = new_composer(hub, tx, who, conversation_for(tx, who.actor, number))
-        return changed(number, Toast("Note kept.", seconds=4), composer=replace(composer, kind="note"))
+        return changed(number, Toast(_("Note kept."), seconds=4), composer=replace(composer, kind="note"))
     return _sent(number, who, person, form, message, back)
 
 
@@ -128,21 +129,21 @@ def undo(number: int) -> ResponseReturnValue:
     with hub.store.read() as tx:
         composer = new_composer(hub, tx, who, conversation_for(tx, who.actor, conversation_id))
     moved = here().open_id != conversation_id
-    return changed(conversation_id, Toast("Taken back; it is in your draft."), moved=moved, composer=composer)
+    return changed(conversation_id, Toast(_("Taken back; it is in your draft.")), moved=moved, composer=composer)
 
 
 def now(number: int) -> ResponseReturnValue:
     """What was meant for later leaves at once."""
     with hub_here().store.write() as tx:
         conversation_id = later.send_now(tx, viewer().actor, number).conversation_id
-    return changed(conversation_id, Toast("It is on its way."))
+    return changed(conversation_id, Toast(_("It is on its way.")))
 
 
 def try_again(number: int) -> ResponseReturnValue:
     """Send a failed or uncertain message again."""
     with hub_here().store.write() as tx:
         conversation_id = replies.retry(tx, viewer().actor, number).conversation_id
-    return changed(conversation_id, Toast("It is being sent again."))
+    return changed(conversation_id, Toast(_("It is being sent again.")))
 
 
 def _store_files(who: Viewer, files: Sequence[FileStorage]) -> list[int]:
@@ -152,7 +153,7 @@ def _store_files(who: Viewer, files: Sequence[FileStorage]) -> list[int]:
     for file in files:
         data = file.stream.read()
         if not data:
-            raise Conflict(f"{safe_name(file.filename or '')} is empty.")
+            raise Conflict(_("{filename} is empty.", filename=safe_name(file.filename or "")))
         name = safe_name(storable(file.filename or ""))
         stored.append((name, file.mimetype or "application/octet-stream", len(data), hub.blobs.put(data)))
     if not stored:
@@ -166,12 +167,16 @@ def _sent(
 ) -> ResponseReturnValue:
     hub = hub_here()
     seconds = hub.settings.undo_seconds
-    toast = Toast(f"Reply to {person} is on its way.", seconds=4)
+    toast = Toast(_("Reply to {person} is on its way.", person=person), seconds=4)
     undo_at = f"/inbox/m/{message.id}/undo" if message is not None else ""
     if form.later and message is not None and message.send_after is not None:
-        toast = Toast(f"Reply to {person} goes out {full(message.send_after, who.zone)}.", undo=undo_at, seconds=8)
+        toast = Toast(
+            _("Reply to {person} goes out {time}.", person=person, time=full(message.send_after, who.zone)),
+            undo=undo_at,
+            seconds=8,
+        )
     elif seconds and message is not None:
-        toast = Toast(f"Reply to {person} sends in", undo=undo_at, seconds=seconds, countdown=True)
+        toast = Toast(_("Reply to {person} sends in", person=person), undo=undo_at, seconds=seconds, countdown=True)
     if back is not None:
         toast = taken_back_by(toast, back)
     if not form.later and form.then != who.agent.preferences.get("then", ""):

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from config.language import _
 from hub.deskfile import DeskError, plain_yaml
 from hub.deskvalues import is_reference
 from hub.refusals import FieldRefused
@@ -141,16 +142,16 @@ def entry_of(typed: Typed, groups: Sequence[Group]) -> Entry:
     except DeskError as error:
         raise FieldRefused(MORE, str(error)) from None
     if not isinstance(rest, dict):
-        raise FieldRefused(MORE, "Write keys and values, such as “boost: 10m”.")
+        raise FieldRefused(MORE, _("Write keys and values, such as “boost: 10m”."))
     entry: Entry = {}
     for each in all_fields(groups):
         value = typed.kept.get(each.path) if each.kind == "secret" else _said(each, typed.values[each.path])
         if value is None:
             if each.required:
-                raise FieldRefused(each.path, f"{each.label} is missing.")
+                raise FieldRefused(each.path, _("{label} is missing.", label=each.label))
             continue
         if _at(rest, each.path) is not None:
-            raise FieldRefused(each.path, f"{each.path} stands below as well: leave one of the two out.")
+            raise FieldRefused(each.path, _("{path} stands below as well: leave one of the two out.", path=each.path))
         _put(entry, each.path, value)
     return _merged(entry, rest)
 
@@ -195,7 +196,7 @@ def _put(entry: Entry, path: str, value: Any) -> None:
 
 
 def _drop(entry: Entry, path: str) -> None:
-    step, _, rest = path.partition(".")
+    step, __, rest = path.partition(".")
     if rest:
         _drop(entry[step], rest)
         if not entry[step]:

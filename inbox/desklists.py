@@ -9,6 +9,7 @@ from flask import Blueprint, make_response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlmodel import select
 
+from config.language import _, words
 from hub.deskedit import MODELS, Edit, entries, keep_edit, name_of, try_edit
 from hub.hub import Hub
 from hub.refusals import FieldRefused
@@ -106,7 +107,7 @@ def remove(section: Section, number: int) -> ResponseReturnValue:
     with hub.store.write() as tx:
         name = name_of(tx, section.name, number)
         keep_edit(tx, who.actor, Edit(section.name, name, None), version_in(request.form))
-    return to(section.name, f"{name} is gone.")
+    return to(section.name, _("{name} is gone.", name=name))
 
 
 def _done(hub: Hub, who: Viewer, section: Section, draft: Draft, entry: Entry) -> ResponseReturnValue:
@@ -118,7 +119,7 @@ def _done(hub: Hub, who: Viewer, section: Section, draft: Draft, entry: Entry) -
     name = draft.typed.values["name"].strip()
     if request.form.get("do") == "save":
         if desksheet.keep(hub, who, draft, deep):
-            return to(section.name, f"{name} is kept, and counts from now on.")
+            return to(section.name, _("{name} is kept, and counts from now on.", name=name))
     else:
         desksheet.look(hub, who, draft, deep)
     with hub.store.read() as tx:
@@ -139,7 +140,7 @@ def _words(section: Section, entry: Entry) -> list[str]:
     if section.name == "queues":
         targets = section.flat(entry).get("sla", {})
         said = [f"{label} {targets[key]}" for key, label in _PROMISED.items() if key in targets]
-        said += [entry.get("calendar", "always open")]
+        said += [entry.get("calendar", _("always open"))]
         said += ["limited"] if "limits" in entry else []
         return said + (["paused"] if entry.get("paused") else [])
     if section.name == "calendars":
@@ -149,4 +150,4 @@ def _words(section: Section, entry: Entry) -> list[str]:
     return []
 
 
-_PROMISED = {"first_reply": "First reply", "next_reply": "next reply", "resolution": "resolved"}
+_PROMISED = words({"first_reply": "First reply", "next_reply": "next reply", "resolution": "resolved"})

@@ -10,6 +10,7 @@ from typing import Any
 from sqlmodel import col, select
 
 from channels import KINDS
+from config.language import N_, _, words
 from hub.deskedit import named_by
 from hub.refusals import FieldRefused
 from inbox.deskform import Entry, Field, Group
@@ -20,17 +21,20 @@ from storage import Tx
 from storage.calendars import CalendarPlan
 from storage.desk import Queue
 
-ON = {"on_warning": "When a target is nearly missed", "on_breach": "When it is missed"}
-TOLD = {"slack": "Tell Slack", "supervisors": "Put it on the supervisors' list"}
-WORK = {
+ON = words({"on_warning": "When a target is nearly missed", "on_breach": "When it is missed"})
+TOLD = words({"slack": "Tell Slack", "supervisors": "Put it on the supervisors' list"})
+WORK = words({
     "": "By what its waiting costs", "strict": "Strictly by priority", "ageing": "By age and priority",
     "deadline": "By its target alone", "lifo": "The newest first",
-}  # fmt: skip
-AGENT = {
+})  # fmt: skip
+AGENT = words({
     "": "Whoever fits best", "longest_idle": "Whoever was idle longest", "least_load": "Whoever has least",
     "best_skill": "Whoever knows most", "round_robin": "In turn",
-}  # fmt: skip
-DAY_NAMES = dict(zip(DAYS, ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"), strict=True))
+})  # fmt: skip
+DAY_NAMES = words({
+    "mon": "Monday", "tue": "Tuesday", "wed": "Wednesday", "thu": "Thursday", "fri": "Friday", "sat": "Saturday",
+    "sun": "Sunday",
+})  # fmt: skip
 SHOWN_DAYS = 7
 
 
@@ -64,19 +68,19 @@ def told(tx: Tx, section: str, entry: Mapping[str, Any]) -> list[str]:
     today = calendar.first_moment(tx.now.astimezone(calendar.zone).date())
     found = calendar.openings(today, today + timedelta(days=SHOWN_DAYS))
     local = [(begin.astimezone(calendar.zone), end.astimezone(calendar.zone)) for begin, end in found]
-    open_now = "Open now." if calendar.is_open(tx.now) else "Closed now."
+    open_now = _("Open now.") if calendar.is_open(tx.now) else _("Closed now.")
     week = ", ".join(f"{begin:%a %d %b %H:%M}–{end:%H:%M}" for begin, end in local) or "never"
-    return [f"{open_now} In these seven days it is open {week}."]
+    return [_("{open_now} In these seven days it is open {week}.", open_now=open_now, week=week)]
 
 
 def used_by(tx: Tx, section: str, number: int) -> list[str]:
     """Who and what has it, in sentences."""
-    words = {"queues": "Queues", "rules": "Rules", "profiles": "Profiles", "people": "People"}
+    words = {"queues": _("Queues"), "rules": _("Rules"), "profiles": _("Profiles"), "people": _("People")}
     return [f"{words[what]}: {_some(names)}." for what, names in named_by(tx, section, number).items()]
 
 
 def _some(names: list[str], most: int = 12) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return ", ".join(names[:most]) + (" " + _("and {names} more", names=len(names) - most) if len(names) > most else "")
 
 
 # --- queues -----------------------------------------------------------------------------------------------------------
@@ -86,50 +90,53 @@ def _queue_groups(tx: Tx) -> list[Group]:
     calendars = tx.exec(select(CalendarPlan.name).where(col(CalendarPlan.active)).order_by(col(CalendarPlan.id))).all()
     queues = tx.exec(select(Queue.name).where(col(Queue.active)).order_by(col(Queue.id))).all()
     closed = {
-        "": "As if it were open",
-        "hold": "Hold it for the opening",
-        **{f"to {q}": f"Send it to {q}" for q in queues},
+        "": _("As if it were open"),
+        "hold": _("Hold it for the opening"),
+        **{f"to {queue}": _("Send it to {queue}", queue=queue) for queue in queues},
     }
-    others = {"": "Nowhere", **{name: name for name in queues}}
-    span = "such as 30s, 15m, 4h or 2d"
+    others = {"": _("Nowhere"), **{name: name for name in queues}}
     return [
-        Group("The queue", [
+        Group(_("The queue"), [
             Field("name", "Name", required=True),
-            Field("default", "It takes what no rule claims", "tick"),
-            Field("paused", "It is paused: nothing is handed out", "tick"),
-            Field("calendar", "Opening hours", "choice", choices={"": "Always open", **{c: c for c in calendars}}),
-            Field("out_of_hours", "What comes while it is closed", "choice", choices=closed),
+            Field("default", _("It takes what no rule claims"), "tick"),
+            Field("paused", _("It is paused: nothing is handed out"), "tick"),
+            Field("calendar", _("Opening hours"), "choice",
+                  choices={"": _("Always open"), **{c: c for c in calendars}}),
+            Field("out_of_hours", _("What comes while it is closed"), "choice", choices=closed),
         ]),
-        Group("Targets", [
-            Field("sla.first_reply", "First reply within", usual="4h", short=True, help=f"A span {span}."),
-            Field("sla.next_reply", "Each further reply within", usual="none", short=True),
-            Field("sla.resolution", "Resolved within", usual="none", short=True),
-            Field("sla.warn_at", "Warn at, in per cent of a target", "number", usual="80", short=True),
-        ], about="They count while the queue is open, for what begins, goes on or changes queue from now on."),
+        Group(_("Targets"), [
+            Field("sla.first_reply", _("First reply within"), usual="4h", short=True,
+                  help=_("A span such as 30s, 15m, 4h or 2d.")),
+            Field("sla.next_reply", _("Each further reply within"), usual=_("none"), short=True),
+            Field("sla.resolution", _("Resolved within"), usual=_("none"), short=True),
+            Field("sla.warn_at", _("Warn at, in per cent of a target"), "number", usual="80", short=True),
+        ], about=_("They count while the queue is open, for what begins, goes on or changes queue from now on.")),
         *(Group(title, [
-            Field(f"escalate.{when}.tell", "Tell", "ticks", choices=TOLD),
-            Field(f"escalate.{when}.priority", "Raise its priority by", "number", usual="not at all", short=True),
-            Field(f"escalate.{when}.queue", "Move it to, while nobody has it", "choice", choices=others),
+            Field(f"escalate.{when}.tell", _("Tell"), "ticks", choices=TOLD),
+            Field(f"escalate.{when}.priority", _("Raise its priority by"), "number", usual=_("not at all"), short=True),
+            Field(f"escalate.{when}.queue", _("Move it to, while nobody has it"), "choice", choices=others),
         ], folded=True) for when, title in ON.items()),
-        Group("When it is full", [
-            Field("limits.size", "So many wait", "number", usual="no limit", short=True),
-            Field("limits.wait", "Or the oldest has waited", usual="no limit", short=True),
-            Field("limits.overflow", "What comes then goes to", "choice", choices={**others, "": "The default queue"}),
+        Group(_("When it is full"), [
+            Field("limits.size", _("So many wait"), "number", usual=_("no limit"), short=True),
+            Field("limits.wait", _("Or the oldest has waited"), usual=_("no limit"), short=True),
+            Field("limits.overflow", _("What comes then goes to"), "choice",
+                  choices={**others, "": _("The default queue")}),
         ], folded=True),
-        Group("Handing out", [
-            Field("order.work", "What goes first", "choice", choices=WORK),
-            Field("order.agent", "Who is asked first", "choice", choices=AGENT),
-            Field("offer", "A chat rings for", usual="30s", short=True),
-            Field("offers", "At so many agents at once", "number", usual="1", short=True),
-            Field("last_agent.wait", "What is opened again waits for who had it last", usual="1m", short=True,
-                  help="Or off."),
-            Field("wrap_up.time", "An agent keeps the room of what was resolved for", usual="not at all", short=True),
-            Field("park.after", "What waits for the customer takes no room after", usual="never", short=True),
-            Field("boost", "A priority is worth at most", usual="10m", short=True,
-                  help="In age: how much longer others wait."),
-            Field("max_wait", "What is older goes before everything else", usual="never", short=True),
-            Field("cooldown", "Nobody is asked again for what they declined for", usual="1m", short=True),
-            Field("missed_limit", "So many missed in a row, and the agent is away", "number", usual="3", short=True),
+        Group(_("Handing out"), [
+            Field("order.work", _("What goes first"), "choice", choices=WORK),
+            Field("order.agent", _("Who is asked first"), "choice", choices=AGENT),
+            Field("offer", _("A chat rings for"), usual="30s", short=True),
+            Field("offers", _("At so many agents at once"), "number", usual="1", short=True),
+            Field("last_agent.wait", _("What is opened again waits for who had it last"), usual="1m", short=True,
+                  help=_("Or off.")),
+            Field("wrap_up.time", _("An agent keeps the room of what was resolved for"), usual=_("not at all"),
+                  short=True),
+            Field("park.after", _("What waits for the customer takes no room after"), usual=_("never"), short=True),
+            Field("boost", _("A priority is worth at most"), usual="10m", short=True,
+                  help=_("In age: how much longer others wait.")),
+            Field("max_wait", _("What is older goes before everything else"), usual=_("never"), short=True),
+            Field("cooldown", _("Nobody is asked again for what they declined for"), usual="1m", short=True),
+            Field("missed_limit", _("So many missed in a row, and the agent is away"), "number", usual="3", short=True),
         ], folded=True),
     ]  # fmt: skip
 
@@ -181,20 +188,21 @@ def _actions_deep(actions: Any) -> Any:
 
 def _calendar_groups(tx: Tx) -> list[Group]:
     return [
-        Group("The calendar", [
+        Group(_("The calendar"), [
             Field("name", "Name", required=True),
-            Field("time_zone", "Time zone", usual="Europe/Berlin", required=True),
+            Field("time_zone", _("Time zone"), usual="Europe/Berlin", required=True),
         ]),
-        Group("Hours", [
-            *(Field(f"hours.{day}", name, usual="closed", short=True) for day, name in DAY_NAMES.items()),
-        ], about="As 09:00-17:00; several by commas; past midnight as 22:00-06:00."),
-        Group("Holidays and single days", [
-            Field("holidays.country", "Public holidays of", usual="none", short=True, help="Two letters, such as DE."),
-            Field("holidays.region", "In the region", usual="all", short=True, help="Such as BE for Berlin."),
-            Field("closed", "Closed on", "lines", usual="2026-12-24..2026-12-26",
-                  help="One a line: a day, or from..to."),
-            Field("special", "Other hours on", "lines", usual="2026-12-12: 10:00-14:00", help="One a line."),
-            Field("ics", "iCalendar text, whose events close", "long"),
+        Group(_("Hours"), [
+            *(Field(f"hours.{day}", name, usual=_("closed"), short=True) for day, name in DAY_NAMES.items()),
+        ], about=_("As 09:00-17:00; several by commas; past midnight as 22:00-06:00.")),
+        Group(_("Holidays and single days"), [
+            Field("holidays.country", _("Public holidays of"), usual=_("none"), short=True,
+                  help=_("Two letters, such as DE.")),
+            Field("holidays.region", _("In the region"), usual=_("all"), short=True, help=_("Such as BE for Berlin.")),
+            Field("closed", _("Closed on"), "lines", usual="2026-12-24..2026-12-26",
+                  help=_("One a line: a day, or from..to.")),
+            Field("special", _("Other hours on"), "lines", usual="2026-12-12: 10:00-14:00", help=_("One a line.")),
+            Field("ics", _("iCalendar text, whose events close"), "long"),
         ], folded=True),
     ]  # fmt: skip
 
@@ -203,7 +211,7 @@ def _week(hours: Mapping[str, Any]) -> dict[str, str]:
     """Hours by single days; several intervals by commas."""
     week = {}
     for written, spans in hours.items():
-        first, _, last = written.strip().lower().partition("-")
+        first, __, last = written.strip().lower().partition("-")
         if first in DAYS and (last or first) in DAYS:
             begin, end = DAYS.index(first), DAYS.index(last or first)
             for number in range((end - begin) % 7 + 1):
@@ -237,7 +245,9 @@ def _calendar_deep(flat: Entry, before: Entry) -> Entry:
 def _special(lines: Iterable[tuple[str, str, str]]) -> Iterable[tuple[str, Any]]:
     for day, colon, spans in lines:
         if not colon or not spans.strip():
-            raise FieldRefused("special", f"{day!r} has no hours: write a line as 2026-12-12: 10:00-14:00.")
+            raise FieldRefused(
+                "special", _("{day} has no hours: write a line as 2026-12-12: 10:00-14:00.", day=repr(day))
+            )
         yield day.strip(), _spans(spans)
 
 
@@ -265,32 +275,32 @@ def _hours(week: Mapping[str, str]) -> dict[str, Any]:
 
 def _skill_groups(tx: Tx) -> list[Group]:
     return [
-        Group("The skill", [
+        Group(_("The skill"), [
             Field("name", "Name", required=True,
-                  help="A language, a product, a procedure. Who has it, and how well, is said under People."),
+                  help=_("A language, a product, a procedure. Who has it, and how well, is said under People.")),
         ]),
     ]  # fmt: skip
 
 
 def _profile_groups(tx: Tx) -> list[Group]:
-    kinds = {name: "Email by webhook" if name == "mailhook" else kind(name).label for name in KINDS}
+    kinds = {name: _("Email by webhook") if name == "mailhook" else kind(name).label for name in KINDS}
     return [
-        Group("The profile", [Field("name", "Name", required=True)]),
-        Group("At most so many at once", [
-            *(Field(f"channels.{name}", label, "number", usual="no limit", short=True)
+        Group(_("The profile"), [Field("name", "Name", required=True)]),
+        Group(_("At most so many at once"), [
+            *(Field(f"channels.{name}", label, "number", usual=_("no limit"), short=True)
               for name, label in kinds.items()),
-        ], about="Within the capacity that an agent has."),
-        Group("How it comes", [
-            Field("rings", "Asked first, by a ring", "ticks", choices=kinds),
-            Field("pull", "Taken by hand only", "ticks", choices=kinds),
-            Field("push", "Comes by itself only", "ticks", choices=kinds),
-            Field("rate.most", "At most so many new ones", "number", usual="no limit", short=True),
-            Field("rate.per", "In the time of", usual="1h", short=True),
+        ], about=_("Within the capacity that an agent has.")),
+        Group(_("How it comes"), [
+            Field("rings", _("Asked first, by a ring"), "ticks", choices=kinds),
+            Field("pull", _("Taken by hand only"), "ticks", choices=kinds),
+            Field("push", _("Comes by itself only"), "ticks", choices=kinds),
+            Field("rate.most", _("At most so many new ones"), "number", usual=_("no limit"), short=True),
+            Field("rate.per", _("In the time of"), usual="1h", short=True),
         ]),
-        Group("When the connection is lost", [
-            *(Field(f"disconnect.{name}", f"{label}: to somebody else after", short=True,
+        Group(_("When the connection is lost"), [
+            *(Field(f"disconnect.{name}", _("{label}: to somebody else after", label=label), short=True,
                     usual="60s" if name == "chat" else "never") for name, label in kinds.items()),
-        ], folded=True, about="As 60s or 10m, at least 30s; off for never."),
+        ], folded=True, about=_("As 60s or 10m, at least 30s; off for never.")),
     ]  # fmt: skip
 
 
@@ -315,22 +325,26 @@ SECTIONS = {
     each.name: each
     for each in (
         Section(
-            "queues", "Queues", "queue",
-            "Where work waits, what is promised there, and how it is handed out.", _queue_groups, _queue_flat,
-            _queue_deep, "Its work goes to the default queue. What was done in it stays, and its name can come back.",
+            "queues", N_("Queues"), N_("queue"),
+            N_("Where work waits, what is promised there, and how it is handed out."), _queue_groups, _queue_flat,
+            _queue_deep,
+            N_("Its work goes to the default queue. What was done in it stays, and its name can come back."),
         ),
         Section(
-            "calendars", "Calendars", "calendar", "When somebody is there. Targets of queues count in these hours.",
-            _calendar_groups, _calendar_flat, _calendar_deep, "Targets that are running keep what they have counted.",
+            "calendars", N_("Calendars"), N_("calendar"),
+            N_("When somebody is there. Targets of queues count in these hours."),
+            _calendar_groups, _calendar_flat, _calendar_deep,
+            N_("Targets that are running keep what they have counted."),
         ),
         Section(
-            "skills", "Skills", "skill", "What people can do, for work that asks for it.", _skill_groups, _same, _typed,
-            "People lose it, and work that waits for it no longer asks for it.", more=False,
+            "skills", N_("Skills"), N_("skill"), N_("What people can do, for work that asks for it."), _skill_groups,
+            _same, _typed,
+            N_("People lose it, and work that waits for it no longer asks for it."), more=False,
         ),
         Section(
-            "profiles", "Profiles", "profile",
-            "How much of what somebody gets at once, and how. People are given one under People.", _profile_groups,
-            _profile_flat, _profile_deep, "Whoever has it gets work as everybody does.",
+            "profiles", N_("Profiles"), N_("profile"),
+            N_("How much of what somebody gets at once, and how. People are given one under People."), _profile_groups,
+            _profile_flat, _profile_deep, N_("Whoever has it gets work as everybody does."),
         ),
     )
 }  # fmt: skip

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from flask import Blueprint, g, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
+from config.language import _
 from hub.firstrun import nobody_yet
 from hub.oidc import Attempt, ProviderTrouble
 from hub.secondstep import prove
@@ -72,7 +73,7 @@ def second_step_form() -> ResponseReturnValue:
     """Check the code and set the cookie."""
     hub, agent = hub_here(), _half_in()
     if agent is None:
-        return _sign_in_page(problem="That took too long, or the password was changed. Sign in again.", status=403)
+        return _sign_in_page(problem=_("That took too long, or the password was changed. Sign in again."), status=403)
     try:
         how = prove(hub.store, hub.envelope, agent.id or 0, request.form.get("code", "")[:100], ip=client_ip())
     except SignInRefused as refused:
@@ -86,7 +87,7 @@ def oidc_begin() -> ResponseReturnValue:
     """To the identity provider; what it must send back is kept in the browser's signed session."""
     provider = hub_here().provider
     if provider is None:
-        raise NotFound("This desk has no single sign-on.")
+        raise NotFound(_("This desk has no single sign-on."))
     try:
         target, attempt = provider.begin()
     except SignInRefused as refused:
@@ -101,19 +102,19 @@ def oidc_back() -> ResponseReturnValue:
     hub, kept = hub_here(), session.pop(ATTEMPT, None)
     provider, ip = hub.provider, client_ip()
     if provider is None:
-        raise NotFound("This desk has no single sign-on.")
+        raise NotFound(_("This desk has no single sign-on."))
     with hub.store.read() as tx:
         if waiting := must_wait(tx, ip=ip):
             return _sign_in_page(problem=waiting, status=429)
     if not isinstance(kept, list) or len(kept) != 5 or kept[3] < hub.store.clock().timestamp():
         # Not counted: any page could send a browser here, and nothing can be guessed.
-        return _sign_in_page(problem="That took too long, or began in another browser. Begin again.", status=403)
+        return _sign_in_page(problem=_("That took too long, or began in another browser. Begin again."), status=403)
     try:
         email = provider.finish(Attempt(*kept[:3]), request.args)
         with hub.store.read() as tx:
             agent = agent_by_email(tx, email)
         if agent is None:
-            raise SignInRefused(f"Nobody here has the address {email}. Ask an admin to invite you.")
+            raise SignInRefused(_("Nobody here has the address {email}. Ask an admin to invite you.", email=email))
     except SignInRefused as refused:
         if not isinstance(refused, ProviderTrouble):
             hub.store.submit(lambda tx: note_try(tx, "sso", None, ip=ip))

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from config.language import _
 from hub import contactfields as verbs
 from hub.contactfields import KINDS, FieldForm
 from hub.refusals import FieldRefused
@@ -68,7 +69,7 @@ def save(number: int | None) -> ResponseReturnValue:
     except FieldRefused as refused:
         row_now = None if number is None else _row(number)
         return _page(row_now, form, {refused.field: refused.sentence}, given.get("seen", ""))
-    flash(f"“{row.label}” is kept. Rules know it as contact.{row.name}.")
+    flash(_("“{label}” is kept. Rules know it as contact.{name}.", label=row.label, name=row.name))
     return redirect(url_for("inbox.contact_fields"), 303)
 
 
@@ -96,7 +97,7 @@ def delete(number: int) -> ResponseReturnValue:
     hub, who = hub_here(), viewer()
     with hub.store.write() as tx:
         label = verbs.delete_field(tx, who.actor, number).label
-    flash(f"“{label}” is deleted.")
+    flash(_("“{label}” is deleted.", label=label))
     return redirect(url_for("inbox.contact_fields"), 303)
 
 

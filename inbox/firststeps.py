@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, make_response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from config.language import _
 from hub import firstrun
 from hub.hub import Hub
 from hub.refusals import FieldRefused
@@ -67,7 +68,7 @@ def serve() -> ResponseReturnValue:
     hub, who = admin()
     with hub.store.write() as tx:
         firstrun.serve_all(tx, who.actor)
-    return to("first_steps", "What comes in comes to you.")
+    return to("first_steps", _("What comes in comes to you."))
 
 
 def _shown(hub: Hub, tx: Tx, who: Viewer) -> dict[str, Any]:

@@ -12,12 +12,13 @@ from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from sqlmodel import col, select
 
+from config.language import _
 from hub.web import hub_here
 from inbox.answers import Toast
 from inbox.lists import names_of
 from inbox.screen import Place, Screen, screen
 from inbox.session import Viewer, viewer, wants_fragment
-from inbox.wording import Pill, due, first_name, span
+from inbox.wording import Pill, due, first_name, span, status_word
 from routing import commands, work
 from routing.overview import AgentLine, QueueLine, WaitingLine, agent_lines, queue_lines, waiting_lines
 from routing.presence import drain, undrain
@@ -143,10 +144,10 @@ def read_floor(tx: Tx) -> Floor:
     marks = ",".join("?" * len(numbers))
     rows = tx.sql(f"SELECT id, contact_id, subject, preview FROM conversation WHERE id IN ({marks})", *numbers)
     found = {number: (contact, subject or preview) for number, contact, subject, preview in rows.fetchall()}
-    names = names_of(tx, {contact for contact, _ in found.values()})
+    names = names_of(tx, {contact for contact, __ in found.values()})
     called = {agent.id: agent.name for agent in agents}
     waiting = [
-        Waits(line, names.get(contact, "Somebody"), subject, _pinned_to(line, called, tx.now))
+        Waits(line, names.get(contact, _("Somebody")), subject, _pinned_to(line, called, tx.now))
         for line in lines
         for contact, subject in [found[line.conversation_id]]
     ]
@@ -174,7 +175,7 @@ def agent_sheet(tx: Tx, who: Viewer, number: int) -> Sheet:
     """What an agent has, and what can be done about it."""
     agent = tx.get(Agent, number)
     if agent is None or not agent.active:
-        raise NotFound(f"There is no agent {number}.")
+        raise NotFound(_("There is no agent {number}.", number=number))
     owned = (
         select(Conversation)
         .where(Conversation.assignee_id == number, Conversation.state != "resolved")
@@ -193,7 +194,7 @@ def queue_sheet(tx: Tx, who: Viewer, number: int) -> Sheet:
     """What can be done about a queue."""
     queue = tx.get(Queue, number)
     if queue is None or not queue.active:
-        raise NotFound(f"There is no active queue {number}.")
+        raise NotFound(_("There is no active queue {number}.", number=number))
     return Sheet("queues", tx.now, queue=queue)
 
 
@@ -211,71 +212,75 @@ def _about_conversation(tx: Tx, actor: Actor, number: int, what: str, reason: st
     if what == "assign":
         given = work.assign(tx, actor, number, _number("agent"), reason)
         name = first_name(tx.get_one(Agent, given.agent_id).name)
-        over = f", {given.over_capacity_by} over capacity" if given.over_capacity_by else ""
+        told = _("{name} has it now.", name=name)
+        if over := given.over_capacity_by:
+            told = _("{name} has it now, {over} over capacity.", name=name, over=over)
         back = {"do": "assign", "agent": str(was)} if was else {"do": "release"}
-        return Toast(f"{name} has it now{over}.", undo=undo, values=back)
+        return Toast(told, undo=undo, values=back)
     if what == "move":
         target = _number("queue")
         work.transfer(tx, actor, number, target, reason)
-        moved = Toast(f"Moved to {tx.get_one(Queue, target).name}.")
+        moved = Toast(_("Moved to {name}.", name=tx.get_one(Queue, target).name))
         if was or queue_id in (None, target):
             return moved
         return Toast(moved.text, undo=undo, values={"do": "move", "queue": str(queue_id)})
     if what == "priority":
         commands.prioritise(tx, actor, number, _signed("priority"), reason)
-        return Toast("It has another priority.")
+        return Toast(_("It has another priority."))
     if what == "label":
         commands.label(tx, actor, number, _listed("labels"), reason)
-        return Toast("It has other labels.")
+        return Toast(_("It has other labels."))
     if what == "take":
         if was is None:
             work.claim(tx, actor, number)
         else:
             commands.take_over(tx, actor, number, reason)
-        return Toast("It is yours.")
+        return Toast(_("It is yours."))
     if what == "release":
         work.release(tx, actor, number, reason)
-        return Toast("Back in its queue.")
+        return Toast(_("Back in its queue."))
     if what == "unpin":
         commands.unpin(tx, actor, number, reason)
-        return Toast("It waits in its turn.")
+        return Toast(_("It waits in its turn."))
     agent_id = _number("agent") if what == "pin" else None
     if what not in ("pin", "next"):
-        raise NotFound(f"There is no command {what!r}.")
+        raise NotFound(_("There is no command {what}.", what=repr(what)))
     kept = _minutes() if what == "pin" and request.form.get("minutes") else commands.KEPT_FOR
     commands.pin(tx, actor, number, agent_id, kept=kept, reason=reason)
-    who = "whoever is free next" if agent_id is None else first_name(tx.get_one(Agent, agent_id).name)
-    return Toast(f"Pinned: it goes to {who}.", undo=undo, values={"do": "unpin"})
+    who = _("whoever is free next") if agent_id is None else first_name(tx.get_one(Agent, agent_id).name)
+    return Toast(_("Pinned: it goes to {who}.", who=who), undo=undo, values={"do": "unpin"})
 
 
 def _about_agent(tx: Tx, actor: Actor, number: int, what: str, reason: str) -> Toast:
     undo = url_for("inbox.floor_agents_do", number=number)
     if what == "drain":
         drain(tx, actor, number, reason)
-        return Toast(f"{_first(tx, number)} finishes and gets nothing new.", undo=undo, values={"do": "undrain"})
+        return Toast(
+            _("{name} finishes and gets nothing new.", name=_first(tx, number)), undo=undo, values={"do": "undrain"}
+        )
     if what == "undrain":
         undrain(tx, actor, number, reason)
-        return Toast(f"Work comes to {_first(tx, number)} again.", undo=undo, values={"do": "drain"})
+        return Toast(_("Work comes to {name} again.", name=_first(tx, number)), undo=undo, values={"do": "drain"})
     if what == "wrapped":
         end_wrap_up(tx, actor, number, reason)
-        return Toast(f"{_first(tx, number)} has done with wrapping up.")
+        return Toast(_("{name} has done with wrapping up.", name=_first(tx, number)))
     if what not in ("available", "away", "offline"):
-        raise NotFound(f"There is no command {what!r}.")
+        raise NotFound(_("There is no command {what}.", what=repr(what)))
     give_back = None if what == "available" else request.form.get("give_back") == "on"
     work.set_status(tx, actor, number, what, reason or "by a supervisor", give_back=give_back)
-    return Toast(f"{_first(tx, number)} is {what}.")
+    return Toast(_("{name} is {status}.", name=_first(tx, number), status=status_word(what).lower()))
 
 
 def _about_queue(tx: Tx, actor: Actor, number: int, what: str, reason: str) -> Toast:
     if what == "pause":
         commands.pause(tx, actor, number, reason)
-        text = "is paused"
+        told = _("{queue} is paused.", queue=tx.get_one(Queue, number).name)
     elif what == "resume":
         commands.resume(tx, actor, number, reason)
-        text = "goes on"
+        told = _("{queue} goes on.", queue=tx.get_one(Queue, number).name)
     else:
-        raise NotFound(f"There is no command {what!r}.")
-    return Toast(f"{tx.get_one(Queue, number).name} {text}.")
+        raise NotFound(_("There is no command {what}.", what=repr(what)))
+    return Toast(told)
 
 
 DOING: Mapping[str, Callable[[Tx, Actor, int, str, str], Toast]] = {
@@ -359,7 +364,7 @@ def _listed(name: str) -> list[str]:
 def _number(name: str) -> int:
     value = request.form.get(name, "")
     if not value.isdecimal() or len(value) > 18:
-        raise Conflict(f"Choose one: {name} is missing.")
+        raise Conflict(_("Choose one: {name} is missing.", name=name))
     return int(value)
 
 
@@ -371,5 +376,5 @@ def _signed(name: str) -> int:
     value = request.form.get(name, "").strip()
     digits = value.removeprefix("-")
     if not digits.isdecimal() or len(digits) > 6:
-        raise Conflict("A priority is a number.")
+        raise Conflict(_("A priority is a number."))
     return -int(digits) if value.startswith("-") else int(digits)

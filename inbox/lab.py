@@ -10,6 +10,7 @@ from flask import Blueprint, flash, make_response, redirect, render_template, re
 from flask.typing import ResponseReturnValue
 from sqlmodel import col, select
 
+from config.language import _, n_
 from hub.desk import DeskError, export
 from hub.experiments import Wanted
 from hub.hub import Hub
@@ -62,7 +63,7 @@ class Draft:
         if not typed and name in OPTIONAL:
             return 0
         if not typed.isdecimal() or len(typed) > 6 or not low <= int(typed) <= high:
-            self.errors[name] = f"Must be a whole number from {low} to {high}"
+            self.errors[name] = _("Must be a whole number from {low} to {high}", low=low, high=high)
             return low
         return int(typed)
 
@@ -147,7 +148,7 @@ def confirm(number: int) -> ResponseReturnValue:
     try:
         seen = preview(hub.store, labform.parsed(row.text), private=hub.settings.webhook_allow_private)
     except DeskError as refused:
-        raise Conflict(f"It can't be applied any more: {refused}") from None
+        raise Conflict(_("It can't be applied any more: {refused}", refused=refused)) from None
     with hub.store.read() as tx:
         parts = screen(hub, tx, who, Place(VIEW))
         now = labform.written(labform.routing_of(export(tx)))
@@ -165,16 +166,22 @@ def apply_it(number: int) -> ResponseReturnValue:
     who.actor.must(SETTINGS)
     version = request.form.get("version", "")
     if not version.isdecimal() or len(version) > 15:
-        raise Conflict("This page is too old: look at the differences again.")
+        raise Conflict(_("This page is too old: look at the differences again."))
     try:
         with hub.store.write() as tx:
             row = _changed(experiment_for(tx, who.actor, number))
             document = labform.parsed(row.text)
             done = apply_seen(tx, who.actor, document, int(version), private=hub.settings.webhook_allow_private)
     except DeskError as refused:
-        raise Conflict(f"Nothing was changed: {refused}") from None
+        raise Conflict(_("Nothing was changed: {refused}", refused=refused)) from None
     hub.look_again()
-    flash(f"Applied {len(done)} {'change' if len(done) == 1 else 'changes'}: the desk works so from now on.")
+    flash(
+        n_(
+            "Applied {count} change: the desk works so from now on.",
+            "Applied {count} changes: the desk works so from now on.",
+            len(done),
+        )
+    )
     return _to(url_for("inbox.lab"))
 
 
@@ -187,7 +194,7 @@ def _overseer() -> tuple[Hub, Viewer]:
 
 def _changed(row: Experiment) -> Experiment:
     if not row.text:
-        raise Conflict("This experiment changed nothing that could be applied.")
+        raise Conflict(_("This experiment changed nothing that could be applied."))
     return row
 
 

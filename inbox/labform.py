@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from config.language import _, words
 from hub.deskfile import DeskError, read
 from hub.deskvalues import span
 from routing.demand import AGENT_ORDERS, BOOST, WORK_ORDERS
@@ -19,20 +20,24 @@ from routing.simulation.advice import DEFERRABLE, TAUGHT
 SECTIONS = ("calendars", "queues", "skills", "profiles", "agents", "rules")  # what routing depends on
 WAITS = ("email", "form")  # a form has one place for both
 RELEASE = 60  # per cent, where nobody says otherwise
-WORK = {
-    "slack": "what waiting costs most",
-    "deadline": "the nearest target",
-    "ageing": "the oldest, priority as minutes",
-    "strict": "the highest priority",
-    "lifo": "the newest",
-}
-AGENT = {
-    "score": "who is best for all of the work",
-    "longest_idle": "the longest idle",
-    "least_load": "who has most room",
-    "best_skill": "the most skilled",
-    "round_robin": "each in turn",
-}
+WORK = words(
+    {
+        "slack": "what waiting costs most",
+        "deadline": "the nearest target",
+        "ageing": "the oldest, priority as minutes",
+        "strict": "the highest priority",
+        "lifo": "the newest",
+    }
+)
+AGENT = words(
+    {
+        "score": "who is best for all of the work",
+        "longest_idle": "the longest idle",
+        "least_load": "who has most room",
+        "best_skill": "the most skilled",
+        "round_robin": "each in turn",
+    }
+)
 assert set(WORK) == set(WORK_ORDERS) and set(AGENT) == set(AGENT_ORDERS)
 
 
@@ -201,5 +206,5 @@ def _without(entry: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def _number(typed: str, what: str) -> int:
     if not typed.isdecimal() or len(typed) > 6:
-        raise DeskError(f"{what} must be a whole number, not {typed!r}")
+        raise DeskError(_("{what} must be a whole number, not {typed}", what=what, typed=repr(typed)))
     return int(typed)

@@ -8,6 +8,8 @@ from difflib import unified_diff
 from math import log
 from typing import Any
 
+from config.language import _, number
+
 LEAST, MOST = 1.0, 86_400.0  # seconds at the ends of the picture of waits
 TICKS = ((1.0, "1 s"), (10.0, "10 s"), (60.0, "1 min"), (600.0, "10 min"), (3600.0, "1 h"), (36_000.0, "10 h"))
 
@@ -67,14 +69,14 @@ class Busy:
 
 def share(value: float) -> str:
     """A share as people say it."""
-    return f"{100 * value:.1f} %"
+    return f"{number(100 * value, 1)} %"
 
 
 def seconds(value: float) -> str:
     """A wait as people say it."""
     if value < 90:
         return f"{value:.0f} s"
-    return f"{value / 60:.0f} min" if value < 5400 else f"{value / 3600:.1f} h"
+    return f"{value / 60:.0f} min" if value < 5400 else f"{number(value / 3600, 1)} h"
 
 
 def verdict(interval: Sequence[float | None] | None, better: int, *, time: bool = False) -> Verdict | None:
@@ -82,17 +84,19 @@ def verdict(interval: Sequence[float | None] | None, better: int, *, time: bool 
     if interval is None:
         return None
     mean, half = interval[0] or 0.0, interval[1]
-    size = seconds(abs(mean)) if time else f"{100 * abs(mean):.1f} points"
+    size = seconds(abs(mean)) if time else _("{points} points", points=number(100 * abs(mean), 1))
     if half is None:
-        return Verdict("one day alone proves nothing", "plain", f"{'+' if mean >= 0 else '−'}{size}")
-    spread = seconds(half) if time else f"{100 * half:.1f}"
+        return Verdict(_("one day alone proves nothing"), "plain", f"{'+' if mean >= 0 else '−'}{size}")
+    spread = seconds(half) if time else number(100 * half, 1)
     exact = f"{'+' if mean >= 0 else '−'}{size} ± {spread}"
     if abs(mean) <= half:
-        return Verdict("no difference seen", "plain", exact)
+        return Verdict(_("no difference seen"), "plain", exact)
     good = mean * better > 0
     if not better:
-        return Verdict(f"{'more' if mean > 0 else 'less'} by {size}, sure", "plain", exact)
-    return Verdict(f"{'better' if good else 'worse'} by {size}, sure", "green" if good else "red", exact)
+        told = _("more by {size}, sure", size=size) if mean > 0 else _("less by {size}, sure", size=size)
+        return Verdict(told, "plain", exact)
+    told = _("better by {size}, sure", size=size) if good else _("worse by {size}, sure", size=size)
+    return Verdict(told, "green" if good else "red", exact)
 
 
 def headline(result: Mapping[str, Any]) -> str:
@@ -101,14 +105,19 @@ def headline(result: Mapping[str, Any]) -> str:
     if changed is None:
         best = max((row for row in result["rows"] if row["kind"] != "bound"), key=lambda row: row["in_time"])
         if best is today:
-            return f"This desk answers {share(today['in_time'])} in time, and none of the others does better."
-        could = f"“{best['name']}” would reach {share(best['in_time'])}"
-        return f"This desk answers {share(today['in_time'])} in time; {could}."
+            return _(
+                "This desk answers {in_time} in time, and none of the others does better.",
+                in_time=share(today["in_time"]),
+            )
+        could = _("“{name}” would reach {in_time}", name=best["name"], in_time=share(best["in_time"]))
+        return _("This desk answers {in_time} in time; {could}.", in_time=share(today["in_time"]), could=could)
     told = verdict(changed["beside"]["in_time"], 1)
     assert told is not None
-    return (
-        f"With the change {share(changed['in_time'])} would be answered in time, instead of {share(today['in_time'])}: "
-        f"{told.words}."
+    return _(
+        "With the change {in_time} would be answered in time, instead of {before}: {verdict}.",
+        in_time=share(changed["in_time"]),
+        before=share(today["in_time"]),
+        verdict=told.words,
     )
 
 
@@ -123,23 +132,23 @@ def cards(result: Mapping[str, Any]) -> list[Card]:
             label, say(today[name]), say(after[name]) if changed else "", verdict(beside, better, time=time), hint
         )
 
-    found = [card("Answered in time", "in_time", 1)]
+    found = [card(_("Answered in time"), "in_time", 1)]
     if today["valued"]:
-        found.append(card("With priority, in time", "valued_in_time", 1))
+        found.append(card(_("With priority, in time"), "valued_in_time", 1))
     found += [
-        card("Usual wait", "p50", -1, seconds, "half of all wait less", time=True),
-        card("Long wait", "p95", -1, seconds, "one in twenty waits longer", time=True),
-        card("Left before an answer", "left", -1),
-        card("Agents in use", "occupancy", 0, hint="of their capacity"),
-        card("Unevenly busy", "uneven", -1, hint="spread between agents"),
-        card("Weighted loss", "loss", -1, hint="late or lost; chat and priority count more"),
+        card(_("Usual wait"), "p50", -1, seconds, _("half of all wait less"), time=True),
+        card(_("Long wait"), "p95", -1, seconds, _("one in twenty waits longer"), time=True),
+        card(_("Left before an answer"), "left", -1),
+        card(_("Agents in use"), "occupancy", 0, hint=_("of their capacity")),
+        card(_("Unevenly busy"), "uneven", -1, hint=_("spread between agents")),
+        card(_("Weighted loss"), "loss", -1, hint=_("late or lost; chat and priority count more")),
     ]
     needed = {row["kind"]: row["agents"] for row in result.get("equivalents", [])}
     if needed:
-        more = f"over {2 * today['agents'] + 2}"
+        more = _("over {agents}", agents=2 * today["agents"] + 2)
         found.append(
-            Card("Agents for the same service", str(needed["today"] or more),
-                 str(needed["changed"] or more) if "changed" in needed else "", None, "answers as many in time")
+            Card(_("Agents for the same service"), str(needed["today"] or more),
+                 str(needed["changed"] or more) if "changed" in needed else "", None, _("answers as many in time"))
         )  # fmt: skip
     return found
 
@@ -148,7 +157,7 @@ def bars(result: Mapping[str, Any]) -> list[Bar]:
     """What is late or lost by each way, the best first."""
     rows = sorted(result["rows"], key=lambda row: -row["in_time"])
     widest = max((1 - row["in_time"] for row in rows), default=0.0) or 1.0
-    most = f"over {2 * _today(result)['agents'] + 2}"
+    most = _("over {agents}", agents=2 * _today(result)["agents"] + 2)
     needed = {row["name"]: str(row["agents"] or most) for row in result.get("equivalents", [])}
     return [
         Bar(
@@ -209,7 +218,7 @@ def _changed(result: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _called(row: Mapping[str, Any]) -> str:
-    name: str = {"today": "Today", "changed": "With the change"}.get(row["kind"], row["name"])
+    name: str = {"today": _("Today"), "changed": _("With the change")}.get(row["kind"], row["name"])
     return name[0].upper() + name[1:]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from config.language import _
 from hub.accesslinks import agent_of, ask_reset, choose_password
 from hub.notices import mail_account
 from hub.throttle import SignInRefused
@@ -49,7 +50,7 @@ def choose_form(token: str) -> ResponseReturnValue:
         return _ended(str(ended))
     except ValueError as error:
         return _choose(token, {"new": f"{str(error)[0].upper()}{str(error)[1:]}."}, 422)
-    flash("Your password is kept. Sign in with it.")
+    flash(_("Your password is kept. Sign in with it."))
     return redirect(url_for("inbox.sign_in_page", email=agent.email), 303)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, or_
 from sqlmodel import col, select
 
+from config.language import N_, _, p_, words
 from hub import views as saved
 from hub.drafts import first_words
 from hub.onlookers import REPLYING, others_at
@@ -27,15 +28,17 @@ from storage.mentions import Mention
 
 PAGE = 40
 MOST = 400  # rows that one page may ask for again after loading more
-NAMED = {
-    "mine": "Assigned to me",
-    "unassigned": "Unassigned",
-    "all": "Everything",
-    "snoozed": "Snoozed",
-    "resolved": "Resolved",
-    "mentions": "Mentions",
-    "escalated": "Escalated",
-}
+NAMED = words(
+    {
+        "mine": "Assigned to me",
+        "unassigned": "Unassigned",
+        "all": "Everything",
+        "snoozed": "Snoozed",
+        "resolved": "Resolved",
+        "mentions": "Mentions",
+        "escalated": "Escalated",
+    }
+)
 READ = "SELECT conversation_id, message_id FROM reading WHERE agent_id = ? AND conversation_id IN ({})"
 AUTHORS = (
     "SELECT m.id, m.agent_id, a.name FROM message m JOIN agent a ON a.id = m.agent_id "
@@ -105,13 +108,13 @@ def view_named(tx: Tx, who: Viewer, name: str) -> View | None:
         return None
     if found.group(1):
         channel = found.group(1)
-        return View(name, kind(channel).label, lambda _: and_(_open(), col(Conversation.channel) == channel))
+        return View(name, kind(channel).label, lambda __: and_(_open(), col(Conversation.channel) == channel))
     if found.group(3):
         return _saved(tx, who, int(found.group(3)))
     queue = tx.get(Queue, int(found.group(2)))
     if queue is None:
         return None
-    return View(name, queue.name, lambda _: and_(_open(), col(Conversation.queue_id) == queue.id))
+    return View(name, queue.name, lambda __: and_(_open(), col(Conversation.queue_id) == queue.id))
 
 
 def _saved(tx: Tx, who: Viewer, number: int) -> View | None:
@@ -120,7 +123,7 @@ def _saved(tx: Tx, who: Viewer, number: int) -> View | None:
     except NotFound:
         return None
     wanted = saved.has(tx, row.condition, who.id)
-    return View(f"view-{number}", row.name, lambda _: wanted, states_of(row.condition))
+    return View(f"view-{number}", row.name, lambda __: wanted, states_of(row.condition))
 
 
 def listing(tx: Tx, who: Viewer, view: View, *, after: str = "", limit: int = PAGE) -> Listing:
@@ -138,7 +141,7 @@ def listing(tx: Tx, who: Viewer, view: View, *, after: str = "", limit: int = PA
         found = list(tx.exec(query.order_by(*_order(key, ascending)).limit(left + 1)))
         rows, rest = found[:left], found[left:]
         if rows:
-            groups.append(Group(title, rows_of(tx, who, rows)))
+            groups.append(Group(_heading(title), rows_of(tx, who, rows)))
         left -= len(rows)
         if rest:
             return Listing(view.name, view.title, groups, _cursor(number, rows[-1], _moment(view, title, rows[-1])))
@@ -150,7 +153,7 @@ def listing(tx: Tx, who: Viewer, view: View, *, after: str = "", limit: int = PA
 def numbers_in(tx: Tx, who: Viewer, view: View, limit: int) -> list[int]:
     """Which conversations a view has, in its order."""
     numbers: list[int] = []
-    for _, condition, key, ascending in _sections(tx, view):
+    for __, condition, key, ascending in _sections(tx, view):
         query = select(Conversation.id).where(_shown(who, view), condition)
         query = query.order_by(*_order(key, ascending)).limit(limit - len(numbers))
         numbers += [number for number in tx.exec(query) if number is not None]
@@ -170,9 +173,9 @@ def rows_of(tx: Tx, who: Viewer, conversations: list[Conversation]) -> list[Row]
     def row(conversation: Conversation) -> Row:
         number = conversation.id or 0
         agent_id, name = authors.get(conversation.last_message_id, (None, ""))
-        by = "You" if agent_id == who.id else name.split()[0] if name else ""
+        by = _("You") if agent_id == who.id else name.split()[0] if name else ""
         unread = conversation.waiting_since is not None and conversation.last_inbound_id > read.get(number, 0)
-        person = people.get(conversation.contact_id, "Somebody")
+        person = people.get(conversation.contact_id, _("Somebody"))
         writing = next((one.name.split()[0] for one in company.get(number, []) if one.doing == REPLYING), "")
         return Row(conversation, person, unread, drafts.get(number, ""), by, writing)
 
@@ -182,13 +185,15 @@ def rows_of(tx: Tx, who: Viewer, conversations: list[Conversation]) -> list[Row]
 def names_of(tx: Tx, contact_ids: set[int]) -> dict[int, str]:
     """What to call the person behind each contact record: a name, else the best-proved address."""
     found = tx.sql(NAMES.format(placeholders(contact_ids)), *contact_ids).fetchall()
-    names = {person_id: name for _, person_id, name in found}
+    names = {person_id: name for __, person_id, name in found}
     nameless = [number for number, name in names.items() if not name]
     for person_id, kind_name, value in (
         tx.sql(REACHED.format(placeholders(nameless)), *nameless).fetchall() if nameless else ()
     ):
-        names[person_id] = "Visitor" if kind_name == "chat" else address(value)
-    return {number: names[person_id] or f"Contact {person_id}" for number, person_id, _ in found}
+        names[person_id] = _("Visitor") if kind_name == "chat" else address(value)
+    return {
+        number: names[person_id] or _("Contact {person_id}", person_id=person_id) for number, person_id, __ in found
+    }
 
 
 def _named(who: Viewer) -> ColumnElement[bool]:
@@ -206,12 +211,12 @@ def _open() -> ColumnElement[bool]:
 
 _conditions: dict[str, Callable[[Viewer], ColumnElement[bool]]] = {
     "mine": lambda who: and_(_open(), col(Conversation.assignee_id) == who.id),
-    "unassigned": lambda _: and_(_open(), col(Conversation.assignee_id).is_(None)),
-    "all": lambda _: _open(),
-    "snoozed": lambda _: col(Conversation.state) == "snoozed",
-    "resolved": lambda _: col(Conversation.state) == "resolved",
+    "unassigned": lambda __: and_(_open(), col(Conversation.assignee_id).is_(None)),
+    "all": lambda __: _open(),
+    "snoozed": lambda __: col(Conversation.state) == "snoozed",
+    "resolved": lambda __: col(Conversation.state) == "resolved",
     "mentions": _named,
-    "escalated": lambda _: and_(_open(), col(Conversation.escalated_at).is_not(None)),
+    "escalated": lambda __: and_(_open(), col(Conversation.escalated_at).is_not(None)),
 }
 
 Section = tuple[str, ColumnElement[bool], Any, bool]
@@ -225,24 +230,28 @@ def _sections(tx: Tx, view: View) -> list[Section]:
         return [("", col(Conversation.state) == "snoozed", _until(), True)]
     soon = tx.now + SOON
     by_need: list[Section] = [
-        ("Due now", due <= soon, due, True),
+        (N_("Due now"), due <= soon, due, True),
         (
-            "Open",
+            N_("Open"),
             or_(due > soon, and_(due.is_(None), waiting.is_not(None))),
             func.coalesce(due, waiting),
             True,
         ),
-        ("Waiting for the customer", and_(due.is_(None), waiting.is_(None)), last, False),
+        (N_("Waiting for the customer"), and_(due.is_(None), waiting.is_(None)), last, False),
     ]
     if not view.states:
         return by_need
     asleep, done = col(Conversation.state) == "snoozed", col(Conversation.state) == "resolved"
     by_state: dict[str, list[Section]] = {
         "open": [(title, and_(_open(), condition), key, ascending) for title, condition, key, ascending in by_need],
-        "snoozed": [("Snoozed", asleep, _until(), True)],
-        "resolved": [("Resolved", done, last, False)],
+        "snoozed": [(N_("Snoozed"), asleep, _until(), True)],
+        "resolved": [(N_("Resolved"), done, last, False)],
     }
     return [section for state in view.states for section in by_state[state]]
+
+
+def _heading(title: str) -> str:
+    return p_("heading", "Open") if title == "Open" else _(title)
 
 
 def _order(key: Any, ascending: bool) -> tuple[Any, Any]:
@@ -273,10 +282,10 @@ def _cursor(section: int, row: Conversation, moment: datetime) -> str:
 
 def _read_cursor(text: str) -> tuple[int, tuple[datetime, int] | None]:
     """Section and position of the page before; a cursor that makes no sense begins at the top."""
-    section, _, rest = text.partition(".")
+    section, __, rest = text.partition(".")
     if not section.isdecimal() or len(section) > 1:
         return 0, None
-    stamp, _, number = rest.partition(".")
+    stamp, __, number = rest.partition(".")
     try:
         moment = datetime.strptime(stamp, "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC)
         return int(section), (moment, int(number[:18]))

@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from channels.mail.richtext import html_of
+from config.language import _
 from hub import macros as verbs
 from hub.macros import Back, Does
 from hub.web import hub_here
@@ -44,8 +45,8 @@ def run(number: int) -> ResponseReturnValue:
             composer = replace(fresh, kind="reply", html=html, reply=reply, macro=pending)
             return changed(number, composer=composer)
     with hub.store.write() as tx:
-        back, _ = verbs.run(tx, who.actor, number, row)
-    toast = taken_back_by(Toast(f"“{row.name}” is done.", seconds=10), back)
+        back, __ = verbs.run(tx, who.actor, number, row)
+    toast = taken_back_by(Toast(_("“{name}” is done.", name=row.name), seconds=10), back)
     return changed(next_open() if does.leaves else number, toast, moved=does.leaves)
 
 
@@ -55,16 +56,16 @@ def undo() -> ResponseReturnValue:
     try:
         given = _signer().loads(request.form.get("back", ""), max_age=UNDO_SECONDS)
     except BadSignature:
-        raise Conflict("It is too late to take this back.") from None
+        raise Conflict(_("It is too late to take this back.")) from None
     if given.pop("by") != who.id:
-        raise Conflict("Only who ran it can take it back.")
+        raise Conflict(_("Only who ran it can take it back."))
     back = Back(**given)
     with hub.store.write() as tx:
         verbs.take_back(tx, who.actor, back)
     with hub.store.read() as tx:
         composer = new_composer(hub, tx, who, conversation_for(tx, who.actor, back.conversation_id))
     moved = here().open_id != back.conversation_id
-    done = "Taken back; your reply is in your draft." if back.message_id else "As it was."
+    done = _("Taken back; your reply is in your draft.") if back.message_id else _("As it was.")
     return changed(back.conversation_id, Toast(done), moved=moved, composer=composer if back.message_id else None)
 
 

@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from pydantic import ValidationError
 from sqlmodel import col, select
 
+from config.language import _, words
 from hub import macros as verbs
 from hub.macros import Does, Wanted
 from hub.refusals import FieldRefused
@@ -30,10 +31,10 @@ from storage.tags import all_tags
 VIEW = "macros"  # as the navigation calls it
 NAMES = ("reply", "note", "tags", "untag", "assign", "queue", "priority", "then", "snooze")  # fields of the form
 HOUR, DAY = 3600, 86400
-SPANS = {
+SPANS = words({
     0: "until they reply", HOUR: "for an hour", 4 * HOUR: "for 4 hours", DAY: "for a day", 2 * DAY: "for 2 days",
     7 * DAY: "for a week",
-}  # fmt: skip
+})  # fmt: skip
 
 
 @dataclass
@@ -84,8 +85,8 @@ class Form:
             return Does.model_validate(values)
         except ValidationError as error:
             place = str(error.errors()[0]["loc"][0]).removesuffix("_id")
-            told = {"priority": "A priority is a whole number from -1000 to 1000."}
-            raise FieldRefused(place, told.get(place, "This can't be kept as it is.")) from None
+            told = {"priority": _("A priority is a whole number from -1000 to 1000.")}
+            raise FieldRefused(place, told.get(place, _("This can't be kept as it is."))) from None
 
 
 def register(blueprint: Blueprint) -> None:
@@ -143,7 +144,7 @@ def save(number: int | None) -> ResponseReturnValue:
     except Conflict as refused:
         form.errors["form"] = str(refused)
         return _page(form, 409)
-    flash(f"“{' '.join(form.name.split())}” is kept.")
+    flash(_("“{name}” is kept.", name=" ".join(form.name.split())))
     return redirect(url_for("inbox.macros"), 303)
 
 
@@ -169,7 +170,7 @@ def delete(number: int) -> ResponseReturnValue:
     hub, who = hub_here(), viewer()
     with hub.store.write() as tx:
         name = verbs.delete(tx, who.actor, number).name
-    flash(f"“{name}” is deleted.")
+    flash(_("“{name}” is deleted.", name=name))
     return redirect(url_for("inbox.macros"), 303)
 
 

@@ -8,6 +8,7 @@ from flask import Blueprint, g, make_response, redirect, render_template, reques
 from flask.typing import ResponseReturnValue
 from sqlmodel import col, select
 
+from config.language import _
 from hub.contacts import differing
 from hub.intake import retry_receipt
 from hub.receipts import leave
@@ -63,7 +64,7 @@ def view_page(view: str) -> ResponseReturnValue:
             found = parts.listing
         now = tx.now
     if found is None:
-        raise NotFound(f"There is no view {view!r}.")
+        raise NotFound(_("There is no view {view}.", view=repr(view)))
     if parts is None:
         return fragment("inbox/_rows.html", listing=found, place=where, who=who, now=now)
     return fragment("inbox/_view.html", screen=parts) if wants_fragment() else _page(parts)
@@ -157,9 +158,9 @@ def retry(number: int) -> ResponseReturnValue:
     hub, who = hub_here(), viewer()
     taken = retry_receipt(hub, who.actor, number)
     if taken.state == "quarantined":
-        toast = Toast("It still can't be read; the reason is beside it.", seconds=8, alarm=True)
+        toast = Toast(_("It still can't be read; the reason is beside it."), seconds=8, alarm=True)
     else:
-        toast = Toast("It is read now and in the list.")
+        toast = Toast(_("It is read now and in the list."))
     return _still_unreadable(toast)
 
 
@@ -168,7 +169,7 @@ def leave_unreadable(number: int) -> ResponseReturnValue:
     hub, who = hub_here(), viewer()
     with hub.store.write() as tx:
         leave(tx, who.actor, number)
-    return _still_unreadable(Toast("It stays in the ledger and is not counted any more."))
+    return _still_unreadable(Toast(_("It stays in the ledger and is not counted any more.")))
 
 
 def _still_unreadable(toast: Toast) -> ResponseReturnValue:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import or_
 from sqlmodel import col, select
 
+from config.language import _
 from hub.contacts import Differing
 from hub.localtime import LocalTime, local_time
 from hub.participants import others_in
@@ -74,7 +75,7 @@ class Candidate:
     @property
     def name(self) -> str:
         return self.person.name or (
-            self.identities[0].shown or self.identities[0].value if self.identities else "Visitor"
+            self.identities[0].shown or self.identities[0].value if self.identities else _("Visitor")
         )
 
 
@@ -177,7 +178,7 @@ def _fields(tx: Tx, person: Contact) -> list[tuple[str, str]]:
 def in_words(value: Any) -> str:
     """An attribute as people read it; empty for what is none of theirs to read."""
     if isinstance(value, bool):
-        return "Yes" if value else "No"
+        return _("Yes") if value else _("No")
     if isinstance(value, str):
         try:
             day = date.fromisoformat(value)
@@ -204,7 +205,7 @@ def in_words_of(tx: Tx, pairs: list[Differing]) -> list[Pair]:
 
     def label(key: str) -> str:
         plain = key.removeprefix("attributes.").replace("_", " ").capitalize()
-        return labels.get(key) or {"zone": "Time zone"}.get(key, plain)
+        return labels.get(key) or {"zone": _("Time zone")}.get(key, plain)
 
     return [
         Pair(each.key, label(each.key), in_words(each.mine) or "–", in_words(each.other) or "…", each.asks)

@@ -10,6 +10,7 @@ from flask import Blueprint, flash, make_response, redirect, render_template, re
 from flask.typing import ResponseReturnValue
 from sqlmodel import col, select
 
+from config.language import N_, _, words
 from hub import secondstep, staff
 from hub.audit import TOPICS, AuditFilter, audit, names_of_actors
 from hub.hub import Hub
@@ -30,12 +31,14 @@ from storage.people import Agent
 
 VIEW = "people"  # as the address says it, so that live updates of the navigation agree
 PAGE = 50
-ABOUT_ROLES = {
-    "agent": "Answers what is in their queues",
-    "supervisor": "Sees everything, steps in, watches the floor",
-    "admin": "Everything, with settings and people",
-}
-OWN_ROLE = "As this desk has made it"
+ABOUT_ROLES = words(
+    {
+        "agent": "Answers what is in their queues",
+        "supervisor": "Sees everything, steps in, watches the floor",
+        "admin": "Everything, with settings and people",
+    }
+)
+OWN_ROLE = N_("As this desk has made it")
 
 
 def register(blueprint: Blueprint) -> None:
@@ -101,16 +104,18 @@ def save(number: int) -> ResponseReturnValue:
             what = staff.change_person(tx, who.actor, number, typed)
     except FieldRefused as refused:
         with hub.store.read() as tx:
-            agent, _ = staff.person(tx, who.actor, number)
+            agent, __ = staff.person(tx, who.actor, number)
             return _page(hub, tx, who, agent, typed, refused)
-    flash(f"{typed.name.strip()} is kept." if what else "Nothing was changed.")
+    flash(_("{name} is kept.", name=typed.name.strip()) if what else _("Nothing was changed."))
     return redirect(url_for("inbox.people_list"), 303)
 
 
 def switch(number: int) -> ResponseReturnValue:
     """Off or on again."""
     on = request.form.get("on") == "1"
-    told = "The account is on again." if on else "The account is switched off; its open work is back in its queues."
+    told = (
+        _("The account is on again.") if on else _("The account is switched off; its open work is back in its queues.")
+    )
     return _done(number, lambda tx, actor: staff.switch_person(tx, actor, number, on), told)
 
 
@@ -125,12 +130,14 @@ def invite(number: int) -> ResponseReturnValue:
 
 def sign_out(number: int) -> ResponseReturnValue:
     """Out of every browser."""
-    return _done(number, lambda tx, actor: staff.sign_out_person(tx, actor, number), "They are signed out everywhere.")
+    return _done(
+        number, lambda tx, actor: staff.sign_out_person(tx, actor, number), _("They are signed out everywhere.")
+    )
 
 
 def reset_step(number: int) -> ResponseReturnValue:
     """Away with the second step of who has lost it."""
-    told = "Their second step is gone: tell them to set it up anew in their account."
+    told = _("Their second step is gone: tell them to set it up anew in their account.")
     return _done(number, lambda tx, actor: secondstep.reset(tx, actor, number), told)
 
 
@@ -140,8 +147,8 @@ def require_step() -> ResponseReturnValue:
     wanted = request.form.get("wanted") == "1"
     with hub.store.write() as tx:
         secondstep.require_of_all(tx, who.actor, wanted)
-    flash("Everybody sets up a second step the next time they are here." if wanted
-          else "The second step is everybody's own choice again.")  # fmt: skip
+    flash(_("Everybody sets up a second step the next time they are here.") if wanted
+          else _("The second step is everybody's own choice again."))  # fmt: skip
     return redirect(url_for("inbox.people_list"), 303)
 
 
@@ -185,7 +192,7 @@ def _done(number: int, verb: Callable[[Tx, Actor], object], told: str) -> Respon
 def _invited(agent: Agent, link: str) -> ResponseReturnValue:
     """Sent; or, where this desk sends no mail, the link to hand over, which is shown this once."""
     if not link:
-        flash(f"{agent.name} is invited: a mail with a link is on its way to {agent.email}.")
+        flash(_("{name} is invited: a mail with a link is on its way to {email}.", name=agent.name, email=agent.email))
         return redirect(url_for("inbox.people_list"), 303)
     hub, who = _admin()
     with hub.store.read() as tx:
@@ -211,7 +218,7 @@ def _page(
     owned = select(Conversation.id).where(Conversation.assignee_id == number, Conversation.state != "resolved")
     shown: dict[str, Any] = {
         "screen": screen(hub, tx, who, Place(VIEW)),
-        "agent": agent, "typed": typed, "roles": {role: ABOUT_ROLES.get(role, OWN_ROLE) for role in known_roles(tx)},
+        "agent": agent, "typed": typed, "roles": {role: ABOUT_ROLES.get(role, _(OWN_ROLE)) for role in known_roles(tx)},
         "errors": {refused.field: refused.sentence} if refused else {},
         "queues": tx.exec(select(Queue.name).where(col(Queue.active)).order_by(col(Queue.id))).all(),
         "profiles": tx.exec(

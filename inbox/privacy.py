@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
+from config.language import _, n_
 from hub.contactexport import zipped
 from hub.contacts import block
 from hub.erasure import Extent, erase, extent
@@ -33,7 +34,7 @@ def block_person(number: int) -> ResponseReturnValue:
     with hub_here().store.write() as tx:
         person = person_of(tx, conversation_for(tx, who.actor, number))
         block(tx, who.actor, person, on)
-    told = "Blocked: what they write is kept and makes no work." if on else "Unblocked."
+    told = _("Blocked: what they write is kept and makes no work.") if on else _("Unblocked.")
     return changed(number, Toast(told, undo=f"/inbox/c/{number}/block", values={"on": "" if on else "1"}))
 
 
@@ -54,10 +55,14 @@ def erase_person(number: int) -> ResponseReturnValue:
     who = viewer()
     who.actor.must(ERASE)
     if request.form.get("sure", "").strip().lower() != SURE:
-        return _page(number, {"sure": f"Type the word {SURE}, so that this doesn't happen by accident."})
+        return _page(number, {"sure": _("Type the word {sure}, so that this doesn't happen by accident.", sure=SURE)})
     done = erase(hub_here(), who.actor, _person(number))
     count = done.messages
-    return changed(number, Toast(f"Erased, with {count} message{'' if count == 1 else 's'}.", seconds=10), shuts=True)
+    return changed(
+        number,
+        Toast(n_("Erased, with {count} message.", "Erased, with {count} messages.", count), seconds=10),
+        shuts=True,
+    )
 
 
 def _page(number: int, errors: dict[str, str]) -> ResponseReturnValue:

@@ -8,6 +8,7 @@ from flask import Blueprint, flash, make_response, redirect, render_template, re
 from flask.typing import ResponseReturnValue
 from sqlmodel import col, select
 
+from config.language import _
 from hub import roles as verbs
 from hub.hub import Hub
 from hub.refusals import FieldRefused
@@ -62,7 +63,7 @@ def one(number: int) -> ResponseReturnValue:
     """A role in its form."""
     hub, who = hub_here(), viewer()
     with hub.store.read() as tx:
-        _, form = verbs.role(tx, who.actor, number)
+        __, form = verbs.role(tx, who.actor, number)
         return _page(hub, tx, who, number, form)
 
 
@@ -76,7 +77,7 @@ def delete(number: int) -> ResponseReturnValue:
     hub, who = hub_here(), viewer()
     with hub.store.write() as tx:
         verbs.delete_role(tx, who.actor, number)
-    flash("The role is deleted.")
+    flash(_("The role is deleted."))
     return redirect(url_for("inbox.roles"), 303)
 
 
@@ -90,7 +91,7 @@ def _save(number: int | None) -> ResponseReturnValue:
     except FieldRefused as refused:
         with hub.store.read() as tx:
             return _page(hub, tx, who, number, typed, refused)
-    flash(f"“{name}” is kept. Whoever has it may do that from now on.")
+    flash(_("“{name}” is kept. Whoever has it may do that from now on.", name=name))
     return redirect(url_for("inbox.roles"), 303)
 
 

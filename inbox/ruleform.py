@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from config.language import _
 from routing.conditions import COMPARE, GROUPS, ops_of
 from routing.fields import DAYS, ZONED, Field, Kind, field_named
 
@@ -74,11 +75,11 @@ class Row:
     def hint(self) -> str:
         """What to type."""
         if self.against:
-            return "another field"
+            return _("another field")
         if self.op == "between":
-            return {Kind.TIME: "22:00, 06:00", Kind.DATE: "2026-12-20, 2027-01-02"}.get(self._kind, "from, to")
+            return {Kind.TIME: "22:00, 06:00", Kind.DATE: "2026-12-20, 2027-01-02"}.get(self._kind, _("from, to"))
         if self.op in LISTS:
-            return "one, or another"
+            return _("one, or another")
         return {Kind.TIME: "09:30", Kind.DATE: "2026-12-24", Kind.NUMBER: "5"}.get(self._kind, "value")
 
     @property
@@ -260,8 +261,11 @@ def from_yaml(text: str) -> Any:
     try:
         found = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
-        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ValueError(f"this is not valid YAML{line}: {error.problem or error.context}") from None
+        problem = error.problem or error.context
+        if not error.problem_mark:
+            raise ValueError(_("this is not valid YAML: {problem}", problem=problem)) from None
+        line = error.problem_mark.line + 1
+        raise ValueError(_("this is not valid YAML in line {line}: {problem}", line=line, problem=problem)) from None
     except (yaml.YAMLError, ValueError, RecursionError):
-        raise ValueError("this is not valid YAML") from None
+        raise ValueError(_("this is not valid YAML")) from None
     return {} if found is None else found

@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from sqlmodel import col, select
 
 from channels import KINDS
+from config.language import _
 from hub import rules as verbs
 from hub.hub import Hub
 from hub.rules import RuleRefused, Trial
@@ -19,8 +20,8 @@ from inbox.answers import fragment
 from inbox.ruleform import Box, Row
 from inbox.screen import Place, screen
 from inbox.session import Viewer, viewer, wants_fragment
+from routing.conditionwords import told_condition, told_op
 from routing.fields import FIELDS, Field, Kind
-from routing.reasons import told_condition, told_op
 from storage import Tx
 from storage.access import SETTINGS, Conflict
 from storage.contactdata import contact_fields
@@ -70,7 +71,7 @@ class Draft:
 
     def refuse(self, refused: RuleRefused) -> None:
         """Put the sentence beside the field that it is about."""
-        place, _, rest = refused.field.partition(".")
+        place, __, rest = refused.field.partition(".")
         if place == "when":
             path = "yaml" if self.yaml is not None else ruleform.box_path(rest)
             told = f"{rest}: {refused.sentence}" if self.yaml is not None and rest else refused.sentence
@@ -132,15 +133,15 @@ def form() -> ResponseReturnValue:
     done = request.form.get("do", "redraw")
     with hub.store.read() as tx:
         draft = _sent(tx, who)
-    what, _, path = done.partition(":")
+    what, __, path = done.partition(":")
     if what == "save":
         try:
             _save(hub, who, draft)
         except (RuleRefused, Conflict) as refused:
             draft.refuse(refused if isinstance(refused, RuleRefused) else RuleRefused("form", str(refused)))
         else:
-            return _to_list(f"“{draft.name.strip()}” is kept and decides from now on." if draft.enabled
-                            else f"“{draft.name.strip()}” is kept, switched off.")  # fmt: skip
+            return _to_list(_("“{name}” is kept and decides from now on.", name=draft.name.strip()) if draft.enabled
+                            else _("“{name}” is kept, switched off.", name=draft.name.strip()))  # fmt: skip
     elif what == "try":
         _try(hub, who, draft)
     else:
@@ -158,12 +159,12 @@ def move(number: int) -> ResponseReturnValue:
         at = ids.index(number) if number in ids else -1
         to = at + (1 if request.form.get("to") == "down" else -1)
         if at < 0 or not 0 <= to < len(ids):
-            return _to_list("It is there already.")
+            return _to_list(_("It is there already."))
         ids.insert(to, ids.pop(at))
         trial = verbs.try_order(tx, who.actor, ids)
     with hub.store.write() as tx:
         verbs.reorder_rules(tx, who.actor, _version(), ids)
-    return _to_list(f"Moved. {changes_told(trial)}")
+    return _to_list(_("Moved. {changes}", changes=changes_told(trial)))
 
 
 def confirm(number: int, verb: str) -> ResponseReturnValue:
@@ -188,7 +189,7 @@ def switch(number: int) -> ResponseReturnValue:
     on = request.form.get("on") == "1"
     with hub.store.write() as tx:
         verbs.switch_rule(tx, who.actor, _version(), number, on)
-    return _to_list("It decides again." if on else "It is switched off and decides nothing.")
+    return _to_list(_("It decides again.") if on else _("It is switched off and decides nothing."))
 
 
 def delete(number: int) -> ResponseReturnValue:
@@ -197,19 +198,26 @@ def delete(number: int) -> ResponseReturnValue:
     with hub.store.write() as tx:
         name = verbs.rule(tx, who.actor, number)["name"]
         verbs.delete_rule(tx, who.actor, _version(), number)
-    return _to_list(f"“{name}” is deleted.")
+    return _to_list(_("“{name}” is deleted.", name=name))
 
 
 def changes_told(trial: Trial) -> str:
     """What would be otherwise, in a sentence."""
     if not trial.tried:
-        return "Nothing has come in yet to try it on."
+        return _("Nothing has come in yet to try it on.")
     if not trial.changed:
-        return f"Of the last {trial.tried} conversations none would be placed otherwise."
-    moves = [f"{count} from {was} to {now}" for (was, now), count in trial.moved.items()]
+        return _("Of the last {tried} conversations none would be placed otherwise.", tried=trial.tried)
+    moves = [
+        _("{count} from {was} to {now}", count=count, was=was, now=now) for (was, now), count in trial.moved.items()
+    ]
     rest = trial.changed - sum(trial.moved.values())
-    moves += [f"{rest} with other skills or priority"] if rest else []
-    return f"Of the last {trial.tried} conversations {trial.changed} would be placed otherwise: {', '.join(moves)}."
+    moves += [_("{rest} with other skills or priority", rest=rest)] if rest else []
+    return _(
+        "Of the last {tried} conversations {changed} would be placed otherwise: {moves}.",
+        tried=trial.tried,
+        changed=trial.changed,
+        moves=", ".join(moves),
+    )
 
 
 def _admin() -> tuple[Hub, Viewer]:
@@ -262,7 +270,9 @@ def _into_boxes(draft: Draft) -> None:
         return
     box = ruleform.box_of(when)
     if box is None:
-        draft.errors["yaml"] = f"It is nested deeper than {ruleform.MOST_BOXES} boxes: it stays as text."
+        draft.errors["yaml"] = _(
+            "It is nested deeper than {most_boxes} boxes: it stays as text.", most_boxes=ruleform.MOST_BOXES
+        )
     else:
         draft.box, draft.yaml = box, None
 
@@ -309,7 +319,10 @@ def _page(hub: Hub, tx: Tx, who: Viewer, draft: Draft) -> ResponseReturnValue:
 
 def _own_fields(tx: Tx) -> list[Field]:
     """What this desk knows of its contacts, to choose from."""
-    return [Field(f"contact.{one.name}", Kind.ANY, f"{one.label}, a field of this desk") for one in contact_fields(tx)]
+    return [
+        Field(f"contact.{one.name}", Kind.ANY, _("{label}, a field of this desk", label=one.label))
+        for one in contact_fields(tx)
+    ]
 
 
 def _to_list(told: str) -> ResponseReturnValue:
@@ -325,7 +338,7 @@ def _to_list(told: str) -> ResponseReturnValue:
 def _version() -> int:
     version = request.form.get("version", "")
     if not version.isdecimal() or len(version) > 15:
-        raise Conflict("This page is too old: open the rules again.")
+        raise Conflict(_("This page is too old: open the rules again."))
     return int(version)
 
 

@@ -8,6 +8,7 @@ from flask import Blueprint, flash, make_response, redirect, render_template, re
 from flask.typing import ResponseReturnValue
 from sqlmodel import col, select
 
+from config.language import _
 from hub import savedreplies as verbs
 from hub.refusals import FieldRefused
 from hub.savedreplies import Wanted
@@ -72,8 +73,8 @@ def listed() -> ResponseReturnValue:
         rows = verbs.saved_replies(tx, who.actor)
         parts = screen(hub, tx, who, Place(VIEW))
     groups = [
-        ("Everybody's", [row for row in rows if row.agent_id is None], verbs.may_edit_shared(who.actor)),
-        ("Only mine", [row for row in rows if row.agent_id is not None], True),
+        (_("Everybody's"), [row for row in rows if row.agent_id is None], verbs.may_edit_shared(who.actor)),
+        (_("Only mine"), [row for row in rows if row.agent_id is not None], True),
     ]
     return make_response(render_template("inbox/saved.html", screen=parts, groups=groups))
 
@@ -107,7 +108,7 @@ def save(number: int | None) -> ResponseReturnValue:
     except Conflict as refused:
         form.errors["form"] = str(refused)
         return _page(form, 409)
-    flash(f"/{form.shortcut.strip().removeprefix('/')} is kept.")
+    flash(_("/{shortcut} is kept.", shortcut=form.shortcut.strip().removeprefix("/")))
     return redirect(url_for("inbox.saved"), 303)
 
 
@@ -133,7 +134,7 @@ def delete(number: int) -> ResponseReturnValue:
     with hub.store.write() as tx:
         row = verbs.delete(tx, who.actor, number)
         shortcut = row.shortcut
-    flash(f"/{shortcut} is deleted.")
+    flash(_("/{shortcut} is deleted.", shortcut=shortcut))
     return redirect(url_for("inbox.saved"), 303)
 
 
@@ -156,7 +157,7 @@ def said(tx: Tx, who: Viewer, text: str) -> Said:
         else values_of(tx, who.actor, conversation, who.zone)
     )
     filled = fill(text[: verbs.MAX_TEXT], values)
-    to = "a customer" if conversation is None else f"#{conversation.id} {conversation.subject}"
+    to = _("a customer") if conversation is None else f"#{conversation.id} {conversation.subject}"
     return Said(filled, to, gaps(filled))
 
 

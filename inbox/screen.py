@@ -12,6 +12,7 @@ from flask import request
 from sqlmodel import col, select
 
 from channels.base import Limits, Signs
+from config.language import _, weekday
 from hub import Hub
 from hub.drafts import drafts_of, files_of
 from hub.firstrun import is_under_way
@@ -328,7 +329,7 @@ def choices_of(hub: Hub, tx: Tx, who: Viewer, number: int) -> list[Choice]:
     for reply in reply_choices(tx, number):
         channel = opened.get(reply.channel_id)
         if channel is None or channel.channel is None:
-            problem = channel.problem if channel else "This channel is switched off."
+            problem = channel.problem if channel else _("This channel is switched off.")
             choices.append(Choice(reply, Limits(), reply.blocked or problem))
         else:
             way = channel.channel
@@ -350,12 +351,12 @@ def rings(tx: Tx, who: Viewer) -> list[Ring]:
 def snoozes(now: datetime, who: Viewer) -> list[tuple[str, str, str]]:
     """The presets of the snooze menu: key, words, and when that is."""
     moments = {name: snooze_until(name, now, who) for name in ("later", "tomorrow", "monday")}
-    told = {name: moment.astimezone(who.zone) if moment else None for name, moment in moments.items()}
+    told = {name: moment.astimezone(who.zone) for name, moment in moments.items() if moment}
     return [
-        ("later", "Later today", f"{told['later']:%H:%M}"),
-        ("tomorrow", "Tomorrow", f"{told['tomorrow']:%a %H:%M}"),
-        ("monday", "Next week", f"{told['monday']:%a %H:%M}"),
-        ("reply", "Until they reply", ""),
+        ("later", _("Later today"), f"{told['later']:%H:%M}"),
+        ("tomorrow", _("Tomorrow"), f"{weekday(told['tomorrow'], short=True)} {told['tomorrow']:%H:%M}"),
+        ("monday", _("Next week"), f"{weekday(told['monday'], short=True)} {told['monday']:%H:%M}"),
+        ("reply", _("Until they reply"), ""),
     ]
 
 
@@ -368,7 +369,7 @@ def snooze_until(preset: str, now: datetime, who: Viewer) -> datetime | None:
         return None
     days = {"tomorrow": 1, "monday": 7 - local.weekday()}.get(preset)
     if days is None:
-        raise NotFound(f"There is no snooze preset {preset!r}.")
+        raise NotFound(_("There is no snooze preset {preset}.", preset=repr(preset)))
     return datetime.combine(local.date() + timedelta(days=days), MORNING, who.zone)
 
 
@@ -383,8 +384,8 @@ def _found(tx: Tx, who: Viewer, where: Place) -> Listing:
     ]
     last = hits[-1] if len(hits) >= where.rows else None
     more = str(last.message.id if last.message else last.conversation.last_message_id) if last else ""
-    hint = f"Not understood: {', '.join(query.unknown)}" if query.unknown else ""
-    return Listing("search", "Search", [Group("", rows)] if rows else [], more, where.query, hint)
+    hint = _("Not understood: {unknown}", unknown=", ".join(query.unknown)) if query.unknown else ""
+    return Listing("search", _("Search"), [Group("", rows)] if rows else [], more, where.query, hint)
 
 
 def _sandbox(hub: Hub, tx: Tx, who: Viewer) -> str:

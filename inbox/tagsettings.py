@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 
+from config.language import _
 from hub import tags as verbs
 from hub.refusals import FieldRefused
 from inbox.desksheet import VIEW, admin, to
@@ -56,7 +57,7 @@ def remove(number: int) -> ResponseReturnValue:
     hub, who = admin()
     with hub.store.write() as tx:
         name = verbs.remove_tag(tx, who.actor, number)
-    return to("tags", f"“{name}” is gone.")
+    return to("tags", _("“{name}” is gone.", name=name))
 
 
 def _page(

@@ -4,128 +4,60 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
 from sqlmodel import col, select
 
 from channels.base import DeliveryState
+from config.language import _, words
 from hub import mentions
 from hub.copies import ALSO
 from hub.later import waiting_of
 from hub.noticeanswers import UNSENT
+from inbox.events import Event, agent_names, events
 from inbox.lists import names_of
 from inbox.mailwords import Card, card_of, proof, remarks_on_reading, warnings_of
 from inbox.session import Viewer
 from inbox.wording import full
-from routing.ladder import span
 from storage import Tx
 from storage.conversations import Attachment, Conversation, Message, Reading, attachments_of, messages_of
-from storage.facts import FactRow
 from storage.later import LaterReply
-from storage.people import Agent, Contact, Identity
-from storage.work import WorkItem
+from storage.people import Contact, Identity
 
 PAGE = 60
-MISSED = {
-    "FirstReplyBreached": "The first reply is late",
-    "NextReplyBreached": "The next reply is late",
-    "ResolutionBreached": "The time to settle this is used up",
-}
-ESCALATED = {
-    "priority": "it goes before others now",
-    "queue": "it was put into another queue",
-    "slack": "Slack was told",
-    "supervisors": "supervisors were told",
-}
-WAITED = {
-    "relaxed": "less is asked of who takes it",
-    "joined": "others may take it as well",
-    "priority": ESCALATED["priority"],
-    "age": "it counts as older",
-    "slack": ESCALATED["slack"],
-    "supervisors": ESCALATED["supervisors"],
-    "queue": "it goes elsewhere",
-}
 PREVIEWED = {"image/png", "image/jpeg", "image/gif", "image/webp"}
-TOLD = (
-    "ConversationQueued",
-    "ConversationAssigned",
-    "ConversationReleased",
-    "OfferEnded",
-    "ConversationSnoozed",
-    "ConversationWoken",
-    "ConversationResolved",
-    "ConversationReopened",
-    *MISSED,
-    "ConversationTagged",
-    "ConversationUntagged",
-    "ConversationSplit",
-    "ConversationsMerged",
-    "ConversationsParted",
-    "MacroRun",
-    "ReplyHeld",
-    "AutomationHeld",
-    "ConversationEscalated",
-    "ConversationPrioritised",
-    "ConversationLabelled",
-    "ConversationUnparked",
-    "ConversationPinned",
-    "ConversationUnpinned",
-    "TransferQuestioned",
-    "LadderStepTaken",
+AUTOMATIC = words(
+    {
+        "acknowledgement": "Acknowledgement that the message has arrived",
+        "vacation": "Out-of-office answer",
+        "bounce": "Could not be delivered",
+        "bulk": "Sent to many",
+        "list": "Mailing list",
+        "report": "Delivery report",
+        "blocked": "They are blocked",
+    }
 )
-MOVED = {
-    "ConversationSplit": "made what came after this a conversation of its own:",
-    "ConversationsMerged": "merged another conversation into it:",
-    "ConversationsParted": "took a merge back and parted it from",
-}
-VIA = {
-    "offer": "accepted the ring",
-    "auto": "got it automatically",
-    "claim": "claimed it",
-    "next": "asked for the next and got it",
-}
-AUTOMATIC = {
-    "acknowledgement": "Acknowledgement that the message has arrived",
-    "vacation": "Out-of-office answer",
-    "bounce": "Could not be delivered",
-    "bulk": "Sent to many",
-    "list": "Mailing list",
-    "report": "Delivery report",
-    "blocked": "They are blocked",
-}
-HELD = {"acknowledgement": "The acknowledgement", "notice": "A mail notice"}
-FLAGS = {
-    "multi_from": "The sender line names several people.",
-    "too_many_parts": "Only the first parts of this mail are shown.",
-    "masked_cards": "A card number was masked before this was stored.",
-    "new_participant": "This sender has not written in this conversation before.",
-    "history": "Brought in afterwards, from before this desk.",
-    "spoofed_colleague": "The sender uses one of our own addresses, and nothing proves it: be careful.",
-    "by_mail": "Written by mail.",
-    "notice_other_sender": "This answers a mail to an agent, but comes from another address: it was not sent to the "
-    "customer.",
-    "notice_unproved": "This answers a mail to an agent in that agent's name, but its domain says that it is not from "
-    "there: it was not sent to the customer.",
-    "notice_expired": "An agent wrote this by mail, too late to be sent by it: it was not sent to the customer.",
-    "notice_closed": "This answers a mail to an agent who does not answer by mail any more: it was not sent to the "
-    "customer.",
-    "notice_no_access": "An agent wrote this by mail who does not serve this queue: it was not sent to the customer.",
-    "erased": "What was written here was erased.",
-    "truncated": "This message is very long; its raw file has all of it.",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened, in one line. `icon` names a symbol of the sprite, `alarm` colours it."""
-
-    key: str
-    at: datetime
-    icon: str
-    who: str
-    text: str
-    alarm: bool = False
+FLAGS = words(
+    {
+        "multi_from": "The sender line names several people.",
+        "too_many_parts": "Only the first parts of this mail are shown.",
+        "masked_cards": "A card number was masked before this was stored.",
+        "new_participant": "This sender has not written in this conversation before.",
+        "history": "Brought in afterwards, from before this desk.",
+        "spoofed_colleague": "The sender uses one of our own addresses, and nothing proves it: be careful.",
+        "by_mail": "Written by mail.",
+        "notice_other_sender": "This answers a mail to an agent, but comes from another address: it was not sent to "
+        "the customer.",
+        "notice_unproved": "This answers a mail to an agent in that agent's name, but its domain says that it is not "
+        "from there: it was not sent to the customer.",
+        "notice_expired": "An agent wrote this by mail, too late to be sent by it: it was not sent to the customer.",
+        "notice_closed": "This answers a mail to an agent who does not answer by mail any more: it was not sent to "
+        "the customer.",
+        "notice_no_access": "An agent wrote this by mail who does not serve this queue: it was not sent to the "
+        "customer.",
+        "erased": "What was written here was erased.",
+        "truncated": "This message is very long; its raw file has all of it.",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +119,7 @@ def thread(tx: Tx, who: Viewer, conversation: Conversation, *, before: int | Non
     read = reading.message_id if reading else 0
     since = messages[0].created_at if earlier and messages else None
     until = messages[-1].created_at if before is not None and messages else None
-    entries: list[Entry | Event] = [*_entries(tx, who, conversation, messages), *_events(tx, who, number, since, until)]
+    entries: list[Entry | Event] = [*_entries(tx, who, conversation, messages), *events(tx, who, number, since, until)]
     # What happens in one unit has one moment: the message comes first, then what it caused.
     entries.sort(key=lambda entry: (entry.at, isinstance(entry, Event), int(entry.key[1:])))
     unread = next((m.id or 0 for m in messages if m.kind == "inbound" and (m.id or 0) > read), 0)
@@ -212,7 +144,7 @@ def _entries(tx: Tx, who: Viewer, conversation: Conversation, messages: list[Mes
     later = waiting_of(tx, [m.id or 0 for m in messages if m.state == DeliveryState.QUEUED])
     newest = max((m.id or 0 for m in messages if m.kind == "inbound"), default=0)
     people = names_of(tx, {m.contact_id for m in messages if m.contact_id is not None})
-    agents = _names(tx, Agent, {m.agent_id for m in messages if m.agent_id is not None})
+    agents = agent_names(tx, {m.agent_id for m in messages if m.agent_id is not None})
     identity_ids = {m.identity_id for m in messages if m.identity_id is not None}
     addresses = {
         row.id: row.shown or row.value for row in tx.exec(select(Identity).where(col(Identity.id).in_(identity_ids)))
@@ -248,19 +180,24 @@ def _entry(
 ) -> Entry:  # fmt: skip
     mine = message.agent_id is not None and message.agent_id == who.id
     if message.kind == "inbound":
-        author = people.get(message.contact_id or 0, "Somebody")
+        author = people.get(message.contact_id or 0, _("Somebody"))
     else:
-        author = "You" if mine else agents.get(message.agent_id or 0, "Automatic")
+        author = _("You") if mine else agents.get(message.agent_id or 0, _("Automatic"))
     remarks = [FLAGS[flag] for flag in message.flags if flag in FLAGS] + remarks_on_reading(message)
     address = addresses.get(message.identity_id, "")
     remarks += proof(message.authenticity) + warnings_of(message, address)
-    remarks += [f"Also received in {flag.removeprefix(ALSO)}." for flag in message.flags if flag.startswith(ALSO)]
+    remarks += [
+        _("Also received in {channel}.", channel=flag.removeprefix(ALSO))
+        for flag in message.flags
+        if flag.startswith(ALSO)
+    ]
     if UNSENT in message.flags:
-        remarks.append(f"Written by mail, and not sent to the customer: {message.state_why}")
+        remarks.append(_("Written by mail, and not sent to the customer: {why}", why=_(message.state_why)))
     if message.automatic:
-        remarks.append(f"{AUTOMATIC.get(message.automatic, 'Automatic message')}: it counts for nothing.")
+        what = AUTOMATIC.get(message.automatic, _("Automatic message"))
+        remarks.append(_("{automatic}: it counts for nothing.", automatic=what))
     if message.kind == "inbound" and message.channel == "form":
-        remarks.append("Typed into a form: nobody has proved that the address is theirs.")
+        remarks.append(_("Typed into a form: nobody has proved that the address is theirs."))
     body = message.visible_text
     quoted = message.text[message.quoted_at :].strip() if message.quoted_at is not None else ""
     return Entry(
@@ -283,165 +220,25 @@ def _entry(
 def _waiting(entry: Entry, row: LaterReply, newest: int, who: Viewer) -> Delivery:
     """A reply for later: when it goes, and whether it still will."""
     may = entry.mine or who.actor.sees_all
-    when = f"Goes out {full(row.at, who.zone)}"
     if row.unless_they_write and newest > (entry.message.id or 0):
-        return Delivery("queued", "Will not go out by itself: they have written since", undo=may, now=may)
-    unless = ", unless they write before" if row.unless_they_write else ""
-    return Delivery("queued", when + unless, undo=may, now=may)
+        return Delivery("queued", _("Will not go out by itself: they have written since"), undo=may, now=may)
+    when = full(row.at, who.zone)
+    if row.unless_they_write:
+        return Delivery("queued", _("Goes out {time}, unless they write before", time=when), undo=may, now=may)
+    return Delivery("queued", _("Goes out {time}", time=when), undo=may, now=may)
 
 
 def _delivery(tx: Tx, message: Message, may_act: bool) -> Delivery:
     state, why = message.state, message.state_why
     if state == "queued":
         waiting = message.send_after is not None and message.send_after > tx.now
-        return Delivery(state, "Sends in a moment" if waiting else "Waiting to be sent", why, undo=waiting and may_act)
-    if state == "uncertain":
-        text = "Nobody knows yet whether this arrived"
-        return Delivery(state, text, why or "The line broke while it was being sent.", retry=may_act)
-    if state == "failed":
-        return Delivery(state, "Not delivered", why or "The provider refused it.", retry=may_act)
-    words = {"sending": "Sending", "sent": "Sent", "delivered": "Delivered", "read": "Read"}
-    return Delivery(state, words.get(state, state), why)
-
-
-def _events(tx: Tx, who: Viewer, number: int, since: datetime | None, until: datetime | None) -> list[Event]:
-    query = select(FactRow).where(FactRow.conversation_id == number, col(FactRow.name).in_(TOLD))
-    if since is not None:
-        query = query.where(FactRow.at >= since)
-    if until is not None:
-        query = query.where(FactRow.at <= until)
-    rows = list(tx.exec(query.order_by(col(FactRow.id).desc()).limit(200)))[::-1]
-    agents = _names(tx, Agent, {agent_id for row in rows if (agent_id := _actor_id(row)) is not None})
-    agents |= _names(tx, Agent, {row.data["agent_id"] for row in rows if row.data.get("agent_id")})
-    items = {row.data.get("work_item_id") for row in rows if row.name == "ConversationQueued"}
-    traces = {item.id: item.trace for item in tx.exec(select(WorkItem).where(col(WorkItem.id).in_(items)))}
-    return [event for row in rows if (event := _event(row, who, agents, traces)) is not None]
-
-
-def _event(row: FactRow, who: Viewer, agents: dict[int, str], traces: dict[int | None, Any]) -> Event | None:
-    data = row.data
-    by = _by(row, who, agents)
-    agent = "You" if data.get("agent_id") == who.id else agents.get(data.get("agent_id", 0), "Somebody")
-
-    def event(icon: str, subject: str, text: str, alarm: bool = False) -> Event:
-        return Event(f"f{row.id}", row.at, icon, subject, text, alarm)
-
-    match row.name:
-        case "ConversationQueued" if data["why"] == "disconnect":
-            return None
-        case "ConversationQueued":
-            return event("route", "", _routed(data, traces.get(data.get("work_item_id"), []), by))
-        case "ConversationAssigned" if data["via"] in VIA:
-            return event("user", agent, VIA[data["via"]])
-        case "ConversationAssigned":
-            return event("user", by, _given(data, "you" if data["agent_id"] == who.id else agent))
-        case "ConversationReleased" if data["why"] in ("resolve", "transfer"):
-            return None  # told by what happened beside it
-        case "ConversationReleased" if data["why"] == "disconnect":
-            return event("user", agent, "lost the connection, and it went back to the queue")
-        case "ConversationReleased":
-            if data.get("by") != f"agent:{data['agent_id']}":
-                return event("user", by, f"took it from {'you' if agent == 'You' else agent} and gave it back")
-            words = {"sign_out": "went offline and gave it back"}
-            return event("user", agent, words.get(data["why"], "gave it back to the queue"))
-        case "OfferEnded" if data["state"] in ("declined", "expired"):
-            return event("bell", agent, "declined the ring" if data["state"] == "declined" else "missed the ring")
-        case "ConversationSnoozed":
-            until = datetime.fromisoformat(data["until"]) if data["until"] else None
-            when = full(until, who.zone) if until else "the customer writes"
-            return event("moon", by, f"snoozed it until {when}")
-        case "ConversationWoken":
-            return event("moon", "", f"Awake again: {data['why']}")
-        case "ConversationResolved":
-            return event("check", by, "resolved it")
-        case "ConversationReopened":
-            return event("inbox", "", f"Open again: {data['why']}")
-        case "ConversationTagged" | "ConversationUntagged":
-            verb = "tagged it" if row.name == "ConversationTagged" else "took off"
-            return event("tag", by, f"{verb} {', '.join(data['tags'])}")
-        case "ConversationSplit" | "ConversationsMerged" | "ConversationsParted":
-            return event("merge", by, f"{MOVED[row.name]} #{data['other_id']}")
-        case "MacroRun":
-            return event("bolt", by, f"ran the macro “{data['macro']}”")
-        case "ReplyHeld":
-            return event("clock", "", "A reply for later was not sent, because they wrote before; it is a draft again")
-        case "AutomationHeld":
-            return event("alert", "", f"{HELD.get(data['kind'], 'An automatic message')} was not sent. {data['why']}")
-        case "ConversationPrioritised":
-            change = f"gave it priority {data['priority']} instead of {data['before']}"
-            return event("flag", by, f"{change}{_said(data)}")
-        case "ConversationLabelled":
-            labels = f"labelled it {', '.join(data['labels'])}" if data["labels"] else "took its labels away"
-            return event("tag", by, f"{labels}{_said(data)}")
-        case "ConversationUnparked" if data["over_capacity_by"]:
-            return event("user", agent, f"took it up again, {data['over_capacity_by']} over capacity")
-        case "ConversationPinned" if data["agent_id"]:
-            kept = full(datetime.fromisoformat(data["until"]), who.zone)
-            return event("pin", by, f"pinned it to {'you' if agent == 'You' else agent} until {kept}{_said(data)}")
-        case "ConversationPinned":
-            return event("pin", by, f"pinned it: it goes before everything else{_said(data)}")
-        case "ConversationUnpinned":
-            return event("pin", by, f"took the pin out{_said(data)}")
-        case "TransferQuestioned":
-            stays = (
-                " It stays where it is, and supervisors were told." if data["stopped"] else " Supervisors were told."
-            )
-            return event("alert", "", f"{data['why']}{stays}", alarm=True)
-        case "ConversationEscalated":
-            return event("bell", "", f"Escalated: {', '.join(ESCALATED[action] for action in data['actions'])}")
-        case "LadderStepTaken" if data["actions"]:
-            done = ", ".join(WAITED[action] for action in data["actions"])
-            return event("clock", "", f"It has waited for {span(data['after'])}: {done}")
-        case name if name in MISSED:
-            return event("clock", "", MISSED[name], alarm=True)
-    return None
-
-
-def _given(data: dict[str, Any], agent: str) -> str:
-    over = f", {data['over_capacity_by']} over capacity" if data.get("over_capacity_by") else ""
-    if data["via"] == "take_over":
-        return f"took it over{over}{_said(data)}"
-    return f"{'handed' if data['via'] == 'transfer' else 'assigned'} it to {agent}{over}{_said(data)}"
-
-
-def _said(data: dict[str, Any]) -> str:
-    return f": {data['reason']}" if data.get("reason") else ""
-
-
-def _routed(data: dict[str, Any], trace: list[dict[str, Any]], by: str) -> str:
-    steps = {step.get("step"): step for step in trace}
-    if data["why"] == "overflow" and "overflow" in steps:
-        return f"Put into {steps['overflow'].get('queue', 'another queue')}, because nobody took it in time"
-    if data["why"] == "transfer" and "transfer" in steps:
-        return f"{by or 'Somebody'} moved it to {steps['transfer'].get('queue', 'another queue')}{_said(data)}"
-    if "closed" in steps:
-        return f"Routed to {steps['closed'].get('queue', 'a queue')}, because {steps['closed']['closed']} is closed"
-    if "unserved" in steps:
-        return (
-            f"Routed to {steps['unserved'].get('queue', 'a queue')}, because nobody can take it in "
-            f"{steps['unserved']['unserved']}"
+        return Delivery(
+            state, _("Sends in a moment") if waiting else _("Waiting to be sent"), _(why), undo=waiting and may_act
         )
-    if "full" in steps:
-        return f"Routed to {steps['full'].get('queue', 'a queue')}, because {steps['full']['full']} is full"
-    if "rule" in steps:
-        return f"Routed to {steps['rule'].get('queue', 'a queue')} by the rule “{steps['rule'].get('rule', '')}”"
-    if "default" in steps:
-        return f"Routed to {steps['default'].get('queue', 'the default queue')}, because no rule matched"
-    return f"Put into a queue: {data['why']}"
-
-
-def _actor_id(row: FactRow) -> int | None:
-    kind_name, _, number = str(row.data.get("by", "")).partition(":")
-    return int(number) if kind_name == "agent" and number.isdecimal() else None
-
-
-def _by(row: FactRow, who: Viewer, agents: dict[int, str]) -> str:
-    number = _actor_id(row)
-    if number is None:
-        said = str(row.data.get("by", ""))
-        return "An API client" if said.startswith("token:") else "Switchyard"
-    return "You" if number == who.id else agents.get(number, "Somebody")
-
-
-def _names(tx: Tx, model: type[Agent], ids: set[int]) -> dict[int, str]:
-    return {number or 0: name for number, name in tx.exec(select(model.id, model.name).where(col(model.id).in_(ids)))}
+    if state == "uncertain":
+        text = _("Nobody knows yet whether this arrived")
+        return Delivery(state, text, _(why) or _("The line broke while it was being sent."), retry=may_act)
+    if state == "failed":
+        return Delivery(state, _("Not delivered"), _(why) or _("The provider refused it."), retry=may_act)
+    said = {"sending": _("Sending"), "sent": _("Sent"), "delivered": _("Delivered"), "read": _("Read")}
+    return Delivery(state, said.get(state, state), _(why))

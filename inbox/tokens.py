@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from config.language import _, words
 from hub import apitokens as verbs
 from hub.refusals import FieldRefused
 from hub.web import hub_here
@@ -13,7 +14,7 @@ from inbox.screen import Place, screen
 from inbox.session import viewer
 from storage.access import known_roles
 
-LASTS = {"30": "30 days", "90": "90 days", "365": "A year", "": "Until it is revoked"}
+LASTS = words({"30": "30 days", "90": "90 days", "365": "A year", "": "Until it is revoked"})
 
 
 def register(blueprint: Blueprint) -> None:
@@ -49,7 +50,7 @@ def revoke(number: int) -> ResponseReturnValue:
     hub, who = hub_here(), viewer()
     with hub.store.write() as tx:
         verbs.revoke_token(tx, who.actor, number)
-    flash("The token is revoked: it opens nothing any more.")
+    flash(_("The token is revoked: it opens nothing any more."))
     return redirect(url_for("inbox.tokens"), 303)
 
 

@@ -74,4 +74,10 @@ def _filled(message: str, values: dict[str, object]) -> Markup:
 def _speak() -> None:
     viewer = g.get("viewer")
     chosen = viewer.agent.preferences.get("language", "") if viewer else ""
-    language.speak(chosen if chosen in LANGUAGES else request.accept_languages.best_match(LANGUAGES, ENGLISH))
+    language.speak(chosen if chosen in LANGUAGES else asked_for())
+
+
+def asked_for() -> str:
+    """The first of ours that the browser asks for; whoever asks for de-AT is content with de."""
+    asked = (wanted.partition("-")[0].lower() for wanted in request.accept_languages.values())
+    return next((code for code in asked if code in LANGUAGES), ENGLISH)

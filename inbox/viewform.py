@@ -11,16 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from config.language import _, words
 from hub.viewfields import ATTRIBUTE, DUE, EXACT, field_named
 from inbox.ruleform import MOST_BOXES, ROOT, Box, Row, box_path
 from routing.fields import Field, Kind
 
 # How each comparison is called; with "not " before it, denied.
-OPS = {
+OPS = words({
     "eq": "is", "not eq": "is not", "has": "has", "not has": "has not", "contains": "contains",
     "not contains": "doesn't contain", "gt": "more than", "lt": "less than", "gte": "is at least", "lte": "is at most",
     "exists": "is known", "not exists": "is not known",
-}  # fmt: skip
+})  # fmt: skip
 _CHOICE = ("eq", "not eq")
 _BY_FIELD = {
     "queue": _CHOICE, "agent": _CHOICE, "text": ("has", "not has"), "tag": ("has", "not has", "exists", "not exists"),
@@ -31,8 +32,8 @@ _BY_KIND = {
     Kind.TEXT: _CHOICE, Kind.NUMBER: ("eq", "gte", "lte"), Kind.SPAN: ("gt", "lt"), Kind.FLAG: ("eq",),
     Kind.ANY: ("eq", "not eq", "contains", "not contains", "gte", "lte", "exists", "not exists"),
 }  # fmt: skip
-STATES = {"open": "open", "snoozed": "snoozed", "resolved": "resolved"}
-DUES = dict(zip(DUE, ("over already", "within 30 minutes", "later", "never"), strict=True))
+STATES = words({"open": "open", "snoozed": "snoozed", "resolved": "resolved"})
+DUES = words({DUE[0]: "over already", DUE[1]: "within 30 minutes", DUE[2]: "later", DUE[3]: "never"})
 
 
 @dataclass
@@ -75,7 +76,7 @@ class ViewRow(Row):
     def said(self, op: str) -> str:
         """A comparison in words."""
         if self.field == "tag" and op.endswith("exists"):
-            return "there is none" if op.startswith("not ") else "there is one"
+            return _("there is none") if op.startswith("not ") else _("there is one")
         return OPS[op]
 
     @property
@@ -83,7 +84,7 @@ class ViewRow(Row):
         known = self.known
         if known is not None and known.kind is Kind.SPAN:
             return "30m, 4h, 2d"
-        return "broken lamp" if self.field == "text" else "value"
+        return _("broken lamp") if self.field == "text" else _("value")
 
     def leaf(self) -> dict[str, Any]:
         denied, op = self.op.startswith("not "), self.op.removeprefix("not ")
@@ -158,6 +159,10 @@ def place_of(box: Box, condition_path: str) -> tuple[str, str]:
     if not isinstance(part, ViewRow):
         return part.path, ""
     if last == "field":
-        return (f"{part.path}.zone", "write what is known, such as tier") if part.field else (part.path, "choose what")
+        return (
+            (f"{part.path}.zone", _("write what is known, such as tier"))
+            if part.field
+            else (part.path, _("choose what"))
+        )
     empty = last == "value" and not part.value.strip()
-    return f"{part.path}.{last}" if last else part.path, "choose one, or write it" if empty else ""
+    return f"{part.path}.{last}" if last else part.path, _("choose one, or write it") if empty else ""

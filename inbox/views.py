@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from flask.typing import ResponseReturnValue
 from sqlmodel import col, select
 
 from channels import KINDS
+from config.language import _
 from hub import views as verbs
 from hub.refusals import FieldRefused
 from hub.viewfields import FIELDS, ME, NOBODY, read, states_of
@@ -56,7 +58,7 @@ class Draft:
 
     def refuse(self, refused: FieldRefused) -> None:
         """Put the sentence beside the field that it is about."""
-        place, _, path = refused.field.partition(".")
+        place, __, path = refused.field.partition(".")
         at, told = place_of(self.box, path) if place == "condition" else (place, "")
         told = told or refused.sentence
         self.errors[at] = told[0].upper() + told[1:]
@@ -90,8 +92,8 @@ def listed() -> ResponseReturnValue:
         teams = dict(tx.exec(select(Queue.id, Queue.name)).all())
         parts = screen(hub, tx, who, Place(VIEW))
     groups = [
-        ("Mine", [row for row in rows if row.agent_id is not None]),
-        ("Of a team", [row for row in rows if row.queue_id is not None]),
+        (_("Mine"), [row for row in rows if row.agent_id is not None]),
+        (_("Of a team"), [row for row in rows if row.queue_id is not None]),
         ("Everybody's", [row for row in rows if row.agent_id is None and row.queue_id is None]),
     ]
     return make_response(
@@ -122,7 +124,7 @@ def one(number: int) -> ResponseReturnValue:
         row = verbs.view(tx, who.actor, number)
         box = box_of(row.condition)
         if box is None:
-            raise Conflict("This view was made by a program and asks more than the form can show.")
+            raise Conflict(_("This view was made by a program and asks more than the form can show."))
         draft = Draft(number, row.name, _scope(row), box, verbs.stamp(row))
         return _page(tx, draft, readonly=not verbs.may_edit(who.actor, row))
 
@@ -130,7 +132,7 @@ def one(number: int) -> ResponseReturnValue:
 def form() -> ResponseReturnValue:
     """Whatever is done in the form: a row more or less, or keep it."""
     hub, who, draft = hub_here(), viewer(), _sent()
-    what, _, path = request.form.get("do", "redraw").partition(":")
+    what, __, path = request.form.get("do", "redraw").partition(":")
     if what == "save":
         try:
             with hub.store.write() as tx:
@@ -164,7 +166,7 @@ def delete(number: int) -> ResponseReturnValue:
     """Take it away."""
     with hub_here().store.write() as tx:
         name = verbs.delete(tx, viewer().actor, number).name
-    flash(f"“{name}” is deleted. Its conversations are where they were.")
+    flash(_("“{name}” is deleted. Its conversations are where they were.", name=name))
     return redirect(url_for("inbox.views"), 303)
 
 
@@ -207,16 +209,16 @@ def _page(tx: Tx, draft: Draft, readonly: bool = False) -> ResponseReturnValue:
     return make_response(page, 422 if draft.errors else 200)
 
 
-def _options(tx: Tx, queues: list[Queue]) -> dict[str, dict[str, str]]:
+def _options(tx: Tx, queues: list[Queue]) -> dict[str, Mapping[str, str]]:
     """What is chosen from, by field."""
     agents = tx.exec(select(Agent).where(col(Agent.active)).order_by(col(Agent.name))).all()
     return {
         "state": STATES,
         "due": DUES,
         "queue": {str(queue.id): queue.name for queue in queues},
-        "agent": {ME: "me", NOBODY: "nobody", **{str(agent.id): agent.name for agent in agents}},
+        "agent": {ME: _("me"), NOBODY: _("nobody"), **{str(agent.id): agent.name for agent in agents}},
         "channel": {name: kind(name).label for name in KINDS},
-        **{name: {"yes": "yes", "no": "no"} for name in ("escalated", "unread", "mentioned", "files")},
+        **{name: {"yes": _("yes"), "no": _("no")} for name in ("escalated", "unread", "mentioned", "files")},
     }
 
 
@@ -229,7 +231,7 @@ def _found(tx: Tx, who: Viewer, draft: Draft) -> Found | None:
         return None
     tally = verbs.counted(tx, who.actor, condition)
     wanted = verbs.has(tx, condition, who.id)
-    view = View(VIEW, "", lambda _: wanted, states_of(condition))
+    view = View(VIEW, "", lambda __: wanted, states_of(condition))
     first = numbers_in(tx, who, view, EXAMPLES) if tally.number else []
     rows = [tx.get_one(Conversation, number) for number in first]
     names = names_of(tx, {row.contact_id for row in rows})

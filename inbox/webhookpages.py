@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from config.language import _
 from hub import endpoints as verbs
 from hub.endpoints import EndpointRefused
 from hub.feed import TYPES
@@ -94,7 +95,7 @@ def save(number: int) -> ResponseReturnValue:
     except EndpointRefused as refused:
         with hub.store.read() as tx:
             return _page(hub, tx, who, verbs.endpoint(tx, who.actor, number), typed, refused)
-    return _back(number, "It is kept, and counts from now on." if what else "Nothing was changed.")
+    return _back(number, _("It is kept, and counts from now on.") if what else _("Nothing was changed."))
 
 
 def log(number: int) -> ResponseReturnValue:
@@ -109,7 +110,7 @@ def test(number: int) -> ResponseReturnValue:
     hub, who = _may()
     with hub.store.write() as tx:
         verbs.send_test(tx, who.actor, number)
-    return _back(number, "A test event is on its way: the log below says how it goes.")
+    return _back(number, _("A test event is on its way: the log below says how it goes."))
 
 
 def switch(number: int) -> ResponseReturnValue:
@@ -118,7 +119,7 @@ def switch(number: int) -> ResponseReturnValue:
     on = request.form.get("on") == "1"
     with hub.store.write() as tx:
         verbs.switch_endpoint(tx, who.actor, number, on)
-    return _back(number, "It is told again what happens." if on else "It is told nothing any more.")
+    return _back(number, _("It is told again what happens.") if on else _("It is told nothing any more."))
 
 
 def renew(number: int) -> ResponseReturnValue:
@@ -146,7 +147,7 @@ def remove(number: int) -> ResponseReturnValue:
     with hub.store.write() as tx:
         name = verbs.endpoint(tx, who.actor, number).name
         verbs.remove_endpoint(tx, who.actor, number)
-    flash(f"{name} is gone.")
+    flash(_("{name} is gone.", name=name))
     return redirect(url_for("inbox.webhooks"), 303)
 
 
@@ -156,7 +157,7 @@ def replay(number: int) -> ResponseReturnValue:
     with hub.store.write() as tx:
         delivery = verbs.replay(tx, who.actor, number)
         endpoint = int(delivery.target.partition(":")[2])
-    return _back(endpoint, f"Event {number} is handed over again.")
+    return _back(endpoint, _("Event {number} is handed over again.", number=number))
 
 
 def _may() -> tuple[Hub, Viewer]:

@@ -5,10 +5,27 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, time, timedelta, tzinfo
 
+from config.language import _, spoken
+
 MORNING = time(8)
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+# The same in other languages, word by word.
+TYPED = {
+    "de": {
+        "heute": "today", "morgen": "tomorrow", "abend": "tonight", "nächste": "next", "nächsten": "next",
+        "nächster": "next", "einer": "an", "einem": "a", "um": "at", "am": "on", "uhr": "h",
+        "minute": "minutes", "minuten": "minutes", "std": "hours", "stunde": "hours", "stunden": "hours",
+        "tag": "days", "tagen": "days", "woche": "week", "wochen": "weeks",
+        "mo": "mon", "di": "tue", "mi": "wed", "do": "thu", "fr": "fri", "sa": "sat", "so": "sun",
+        "montag": "mon", "dienstag": "tue", "mittwoch": "wed", "donnerstag": "thu", "freitag": "fri",
+        "samstag": "sat", "sonntag": "sun",
+        "januar": "jan", "februar": "feb", "märz": "mar", "april": "apr", "mai": "may", "juni": "jun",
+        "juli": "jul", "august": "aug", "september": "sep", "oktober": "oct", "november": "nov", "dezember": "dec",
+        "mär": "mar", "okt": "oct", "dez": "dec",
+    },
+}  # fmt: skip
 FURTHEST = timedelta(days=366)
 _IN = re.compile(r"(?:in )?(an?|\d{1,4}) ?(minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|w)")
 _TIME = re.compile(r"(?:^|\s)(?:at )?(\d{1,2})(?:[:.](\d{2}))?\s?(am|pm|h)?$")
@@ -26,16 +43,19 @@ class NotUnderstood(ValueError):
 
 def moment_of(typed: str, now: datetime, zone: tzinfo) -> datetime:
     """The next such moment. Raises NotUnderstood."""
-    words = " ".join(typed.lower().replace(",", " ").split())
+    said = TYPED.get(spoken(), {})
+    words = " ".join(said.get(word, word) for word in typed.lower().replace(",", " ").split())
     local = now.astimezone(zone)
     found = _span(words, local) or _dated(words, local)
     if found is None:
-        examples = "“tomorrow 9:00”, “in 2 hours” or “fri 14:30”"
-        raise NotUnderstood(f"“{typed.strip()[:60]}” is no time we know; try {examples}.")
+        told = _(
+            "“{typed}” is no time we know; try “tomorrow 9:00”, “in 2 hours” or “fri 14:30”.", typed=typed.strip()[:60]
+        )
+        raise NotUnderstood(told)
     if found <= now:
-        raise NotUnderstood(f"“{typed.strip()[:60]}” is past; choose a moment ahead.")
+        raise NotUnderstood(_("“{typed}” is past; choose a moment ahead.", typed=typed.strip()[:60]))
     if found - now > FURTHEST:
-        raise NotUnderstood("That is more than a year ahead.")
+        raise NotUnderstood(_("That is more than a year ahead."))
     return found.astimezone(now.tzinfo)
 
 

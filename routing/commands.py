@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from unicodedata import category
 
+from config.language import _
 from routing.agents import agent_names
 from routing.escalation import HIGHEST
 from routing.locks import hold
@@ -42,9 +43,9 @@ def told(reason: str, *, needed_for: str = "") -> str:
     # PostgreSQL stores no NUL, and nothing encodes a lone surrogate.
     reason = "".join(each for each in " ".join(reason.split()) if category(each) not in ("Cc", "Cs")).strip()
     if len(reason) > MOST_SAID:
-        raise Conflict(f"A reason has at most {MOST_SAID} characters.")
+        raise Conflict(_("A reason has at most {most_said} characters.", most_said=MOST_SAID))
     if needed_for and not reason:
-        raise Conflict(f"Say why: {needed_for}")
+        raise Conflict(_("Say why: {needed_for}", needed_for=needed_for))
     return reason
 
 
@@ -56,12 +57,12 @@ def take_over(tx: Tx, actor: Actor, conversation_id: int, reason: str) -> Assign
     """
     actor.must(SUPERVISE)
     if actor.agent_id is None:
-        raise Forbidden("Only an agent can have a conversation: use a token that belongs to one, or assign it.")
+        raise Forbidden(_("Only an agent can have a conversation: use a token that belongs to one, or assign it."))
     reason = told(reason, needed_for="who had it wants to know.")
     conversation_for(tx, actor, conversation_id)
     hold(tx, [conversation_id])
     if open_assignment(tx, conversation_id) is None:
-        raise Conflict("Nobody has it: claim it.")
+        raise Conflict(_("Nobody has it: claim it."))
     return assign(tx, actor, conversation_id, actor.agent_id, reason)
 
 
@@ -77,7 +78,7 @@ def set_priority(tx: Tx, actor: Actor, conversation_id: int, priority: int, reas
     """`prioritise` for whoever may answer, by a macro that was written for them."""
     actor.must(ANSWER, SUPERVISE)
     if abs(priority) > HIGHEST:
-        raise Conflict(f"A priority is a number from -{HIGHEST} to {HIGHEST}.")
+        raise Conflict(_("A priority is a number from -{highest} to {highest}.", highest=HIGHEST))
     reason = told(reason)
     item = held_item(tx, actor, conversation_id)
     if item.priority == priority:
@@ -100,7 +101,13 @@ def label(tx: Tx, actor: Actor, conversation_id: int, labels: Iterable[str], rea
     actor.must(ANSWER, SUPERVISE)
     wanted = sorted({told(one) for one in labels})
     if len(wanted) > MOST_LABELS or any(not 0 < len(one) <= LONGEST_LABEL for one in wanted):
-        raise Conflict(f"A conversation has at most {MOST_LABELS} labels, of 1 to {LONGEST_LABEL} characters each.")
+        raise Conflict(
+            _(
+                "A conversation has at most {most_labels} labels, of 1 to {longest_label} characters each.",
+                most_labels=MOST_LABELS,
+                longest_label=LONGEST_LABEL,
+            )
+        )
     reason = told(reason)
     item = held_item(tx, actor, conversation_id)
     before = sorted(item.labels)
@@ -130,12 +137,14 @@ def pin(
     item = held_item(tx, actor, conversation_id)
     if item.state != "queued":
         who = agent_names(tx, [item.agent_id or 0])[item.agent_id or 0]
-        raise Conflict(f"It {'rings at' if item.state == 'offered' else 'is with'} {who}: only what waits is pinned.")
+        if item.state == "offered":
+            raise Conflict(_("It rings at {agent}: only what waits is pinned.", agent=who))
+        raise Conflict(_("It is with {agent}: only what waits is pinned.", agent=who))
     until = None
     if agent_id is not None:
         _can_be_offered(tx, item, agent_id)
         if not timedelta() < kept <= MOST_KEPT:
-            raise Conflict("Work is kept for an agent for at least a minute and at most a day.")
+            raise Conflict(_("Work is kept for an agent for at least a minute and at most a day."))
         until = tx.now + kept
     tx.sql(
         "UPDATE work_item SET pinned_at = ?, pin_agent_id = ?, pin_until = ?, version = version + 1 WHERE id = ?",
@@ -194,10 +203,11 @@ def resume(tx: Tx, actor: Actor, queue_id: int, reason: str = "") -> None:
 def _can_be_offered(tx: Tx, item: WorkItem, agent_id: int) -> None:
     agent = tx.get(Agent, agent_id)
     if agent is None or not agent.active:
-        raise NotFound(f"There is no agent {agent_id}.")
+        raise NotFound(_("There is no agent {agent_id}.", agent_id=agent_id))
     queue = rule_book(tx).queues.get(item.queue_id)
     if not any(tx.get(AgentQueue, (agent_id, queue_id)) for queue_id in (item.queue_id, *item.joined)):
-        raise Conflict(f"{agent.name} does not serve {queue.name if queue else 'its queue'}: assign it instead.")
+        where = queue.name if queue else _("its queue")
+        raise Conflict(_("{agent} does not serve {queue}: assign it instead.", agent=agent.name, queue=where))
     rows = tx.sql(
         "SELECT skill.name, agent_skill.level FROM agent_skill JOIN skill ON skill.id = agent_skill.skill_id "
         "WHERE agent_skill.agent_id = ?",
@@ -206,14 +216,20 @@ def _can_be_offered(tx: Tx, item: WorkItem, agent_id: int) -> None:
     has = dict(rows)
     lacking = [f"{name} ≥ {level}" for name, level in sorted(item.skills.items()) if has.get(name, 0) < level]
     if lacking:
-        raise Conflict(f"{agent.name} has not {' and '.join(lacking)}, which it requires: assign it instead.")
+        raise Conflict(
+            _(
+                "{agent} has not {lacking}, which it requires: assign it instead.",
+                agent=agent.name,
+                lacking=" and ".join(lacking),
+            )
+        )
 
 
 def _queue(tx: Tx, queue_id: int) -> Queue:
     """Locked: somebody may be applying a file that says something else of it."""
     queue = tx.get(Queue, queue_id, with_for_update=True, populate_existing=True)
     if queue is None or not queue.active:
-        raise NotFound(f"There is no active queue {queue_id}.")
+        raise NotFound(_("There is no active queue {queue_id}.", queue_id=queue_id))
     return queue
 
 

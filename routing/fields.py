@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from config.language import N_
+
 LONGEST_NAME = 64
 
 
@@ -49,43 +51,43 @@ VERDICTS = ("pass", "fail", "none", "temperror", "permerror")
 _NAME = rf"\S(?:.{{0,{LONGEST_NAME - 2}}}\S)?"
 
 FIELDS = (
-    Field("item.channel", Kind.TEXT, "the kind of channel it came by"),
-    Field("item.channel_name", Kind.TEXT, "the channel's name on this desk"),
-    Field("item.to", Kind.TEXT, "our own address or number that was written to"),
-    Field("item.subject", Kind.TEXT, "the subject"),
-    Field("item.text", Kind.TEXT, "what was written"),
-    Field("item.language", Kind.TEXT, "the language it is written in, such as en"),
-    Field("item.sender", Kind.TEXT, "the address or number it came from"),
-    Field("item.sender_domain", Kind.TEXT, "the domain of the sender's mail address"),
-    Field("item.sender_proved", Kind.FLAG, "whether anybody vouches for the sender's address"),
-    Field("item.authenticity", Kind.TEXT, "what the sender's domain says about a mail", choices=VERDICTS),
-    Field("item.suspicious", Kind.FLAG, "whether a mail poses as a colleague, as us or as a customer"),
-    Field("item.attachments", Kind.NUMBER, "how many files came with it"),
-    Field("item.has_attachments", Kind.FLAG, "whether files came with it"),
-    Field("item.flags", Kind.WORDS, "what readers are told about it, such as multi_from"),
-    Field("item.reopened", Kind.FLAG, "whether it opens a resolved conversation again"),
-    Field("contact.name", Kind.TEXT, "the person's name"),
-    Field("contact.company", Kind.TEXT, "the person's company"),
-    Field("contact.language", Kind.TEXT, "the person's language"),
-    Field("contact.new", Kind.FLAG, "whether the person writes for the first time"),
+    Field("item.channel", Kind.TEXT, N_("the kind of channel it came by")),
+    Field("item.channel_name", Kind.TEXT, N_("the channel's name on this desk")),
+    Field("item.to", Kind.TEXT, N_("our own address or number that was written to")),
+    Field("item.subject", Kind.TEXT, N_("the subject")),
+    Field("item.text", Kind.TEXT, N_("what was written")),
+    Field("item.language", Kind.TEXT, N_("the language it is written in, such as en")),
+    Field("item.sender", Kind.TEXT, N_("the address or number it came from")),
+    Field("item.sender_domain", Kind.TEXT, N_("the domain of the sender's mail address")),
+    Field("item.sender_proved", Kind.FLAG, N_("whether anybody vouches for the sender's address")),
+    Field("item.authenticity", Kind.TEXT, N_("what the sender's domain says about a mail"), choices=VERDICTS),
+    Field("item.suspicious", Kind.FLAG, N_("whether a mail poses as a colleague, as us or as a customer")),
+    Field("item.attachments", Kind.NUMBER, N_("how many files came with it")),
+    Field("item.has_attachments", Kind.FLAG, N_("whether files came with it")),
+    Field("item.flags", Kind.WORDS, N_("what readers are told about it, such as multi_from")),
+    Field("item.reopened", Kind.FLAG, N_("whether it opens a resolved conversation again")),
+    Field("contact.name", Kind.TEXT, N_("the person's name")),
+    Field("contact.company", Kind.TEXT, N_("the person's company")),
+    Field("contact.language", Kind.TEXT, N_("the person's language")),
+    Field("contact.new", Kind.FLAG, N_("whether the person writes for the first time")),
     Field(
-        "contact.open_conversations", Kind.NUMBER, "how many other conversations of the person are not resolved",
+        "contact.open_conversations", Kind.NUMBER, N_("how many other conversations of the person are not resolved"),
         looked_up=True,
     ),
-    Field("time.of_day", Kind.TIME, "the time of day in a zone", looked_up=True),
-    Field("time.weekday", Kind.DAY, "the day of the week in a zone", choices=DAYS, looked_up=True),
-    Field("time.date", Kind.DATE, "the date in a zone", looked_up=True),
-    Field("contact.<attribute>", Kind.ANY, "anything known about the person, such as tier or tags",
+    Field("time.of_day", Kind.TIME, N_("the time of day in a zone"), looked_up=True),
+    Field("time.weekday", Kind.DAY, N_("the day of the week in a zone"), choices=DAYS, looked_up=True),
+    Field("time.date", Kind.DATE, N_("the date in a zone"), looked_up=True),
+    Field("contact.<attribute>", Kind.ANY, N_("anything known about the person, such as tier or tags"),
           rf"contact\.{_NAME}"),
-    Field("form.<name>", Kind.ANY, "an answer in a form, or what else came with it", rf"form\.{_NAME}"),
+    Field("form.<name>", Kind.ANY, N_("an answer in a form, or what else came with it"), rf"form\.{_NAME}"),
     Field(
-        "queue.<name>.waiting", Kind.NUMBER, "how much waits in a queue, as of the last second",
+        "queue.<name>.waiting", Kind.NUMBER, N_("how much waits in a queue, as of the last second"),
         rf"queue\.{_NAME}\.waiting", looked_up=True,
     ),
-    Field("queue.<name>.open", Kind.FLAG, "whether a queue is open by its calendar", rf"queue\.{_NAME}\.open",
+    Field("queue.<name>.open", Kind.FLAG, N_("whether a queue is open by its calendar"), rf"queue\.{_NAME}\.open",
           looked_up=True),
     Field(
-        "queue.<name>.oldest_seconds", Kind.NUMBER, "how long the oldest in a queue waits, as of the last second",
+        "queue.<name>.oldest_seconds", Kind.NUMBER, N_("how long the oldest in a queue waits, as of the last second"),
         rf"queue\.{_NAME}\.oldest_seconds", looked_up=True,
     ),
 )  # fmt: skip

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from config.language import _, n_
 from routing.calendars import Calendar
 
 TOLD = ("slack", "supervisors")  # by whoever follows the fact
@@ -90,34 +91,40 @@ def told_step(step: Step, queues: Mapping[int, str], asked: Mapping[str, int] | 
     """What a step does, in parts of a sentence. Where it is known what was `asked` for, only what changes is told."""
     parts = []
     if step.require is not None:
-        wanted = " and ".join(f"{name} ≥ {level}" for name, level in sorted(step.require.items()))
-        parts.append(f"it needs {wanted or 'no skill'}")
+        wanted = _(" and ").join(f"{name} ≥ {level}" for name, level in sorted(step.require.items()))
+        parts.append(_("it needs {skills}", skills=wanted or _("no skill")))
     for name, level in sorted(step.relax.items()):
         if asked is None or asked.get(name, 0) > level:
-            parts.append(f"{name} ≥ {level} will do" if level else f"{name} is no longer required")
+            lower = _("{skill} ≥ {level} will do", skill=name, level=level)
+            parts.append(lower if level else _("{skill} is no longer required", skill=name))
     if step.join:
-        parts.append(f"{_listed(queues.get(each, 'a queue that is gone') for each in step.join)} may take it as well")
+        joining = _listed(queues.get(each, _("a queue that is gone")) for each in step.join)
+        parts.append(_("{queues} may take it as well", queues=joining))
     if step.priority:
-        parts.append(f"its priority rises by {step.priority}")
+        parts.append(_("its priority rises by {priority}", priority=step.priority))
     if step.age_credit:
-        parts.append(f"it counts as {span(step.age_credit)} older")
+        parts.append(_("it counts as {time} older", time=span(step.age_credit)))
     if step.queue_id is not None:
-        parts.append(f"it goes to {queues.get(step.queue_id, 'the default queue')}")
-    if step.notify:
-        words = {"slack": "Slack", "supervisors": "supervisors"}
-        parts.append(f"{_listed(words.get(each, each) for each in step.notify)} "
-                     f"{'is' if step.notify == ('slack',) else 'are'} told")  # fmt: skip
+        parts.append(_("it goes to {queue}", queue=queues.get(step.queue_id, _("the default queue"))))
+    if step.notify == ("slack",):
+        parts.append(_("Slack is told"))
+    elif step.notify:
+        called = {"slack": "Slack", "supervisors": _("supervisors")}
+        parts.append(_("{who} are told", who=_listed(called.get(each, each) for each in step.notify)))
     return parts
 
 
 def span(seconds: int) -> str:
     """A length of time in words."""
-    for unit, word in ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
-        if seconds % unit == 0:
-            return f"{seconds // unit} {word}{'' if seconds == unit else 's'}"
-    return ""
+    if seconds % 86_400 == 0:
+        return n_("{count} day", "{count} days", seconds // 86_400)
+    if seconds % 3600 == 0:
+        return n_("{count} hour", "{count} hours", seconds // 3600)
+    if seconds % 60 == 0:
+        return n_("{count} minute", "{count} minutes", seconds // 60)
+    return n_("{count} second", "{count} seconds", seconds)
 
 
 def _listed(names: Iterable[str]) -> str:
     parts = list(names)
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return parts[0] if len(parts) == 1 else _("{names} and {name}", names=", ".join(parts[:-1]), name=parts[-1])

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from config.language import _
 from storage.access import Actor, Conflict, conversation_for
 from storage.batches import placeholders
 from storage.conversations import Conversation
@@ -35,7 +36,9 @@ def held_unmerged(tx: Tx, actor: Actor, conversation_id: int) -> Conversation:
 def unmerged(conversation: Conversation) -> Conversation:
     """The same one. Raises Conflict when all of it is in another one."""
     if conversation.merged_into_id is not None:
-        raise Conflict(f"It is merged into #{conversation.merged_into_id}: write there.")
+        raise Conflict(
+            _("It is merged into #{merged_into_id}: write there.", merged_into_id=conversation.merged_into_id)
+        )
     return conversation
 
 

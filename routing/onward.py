@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from config.language import _
 from routing.agents import skills_served
 from routing.hops import MOST_RETURNS, returns, why_not_alone
 from routing.ladder import Climb
@@ -74,7 +75,13 @@ def may_go_on(tx: Tx, actor: Actor, item: WorkItem, queue: QueueTerms) -> bool:
         return not why
     times = 0 if actor.may(SUPERVISE) else returns(item.trace, queue.id)
     if times >= MOST_RETURNS:
-        raise Conflict(f"It was put into {queue.name} {times} times already: ask a supervisor, who sees it by now.")
+        raise Conflict(
+            _(
+                "It was put into {queue} {times} times already: ask a supervisor, who sees it by now.",
+                queue=queue.name,
+                times=times,
+            )
+        )
     if times == MOST_RETURNS - 1:
         question(tx, actor.by, item, queue.id, f"It goes to and fro: it comes to {queue.name} again.", stopped=False)
     return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from config.language import _
 from routing.handout import MISSED_LIMIT
 from routing.locks import hold, hold_agents
 from routing.moves import cool_down, disown, end_offers, refresh, requeue, ring_on
@@ -29,7 +30,9 @@ def set_status(
     if actor.agent_id != agent_id or actor.agent_id is None:
         actor.must(SUPERVISE)
     if status not in STATUSES:
-        raise Conflict(f"A status is one of {', '.join(STATUSES)}, not {status!r}.")
+        raise Conflict(
+            _("A status is one of {statuses}, not {status}.", statuses=", ".join(STATUSES), status=repr(status))
+        )
     movable = hold_with_work(tx, [agent_id])
     freed = ", missed_offers = 0, idle_since = ?" if status == "available" else ""
     moments = (tx.now, tx.now) if status == "available" else (tx.now,)
@@ -39,13 +42,13 @@ def set_status(
     )  # fmt: skip
     if changed.rowcount == 0:
         if (agent := tx.get(Agent, agent_id)) is None:
-            raise NotFound(f"There is no agent {agent_id}.")
+            raise NotFound(_("There is no agent {agent_id}.", agent_id=agent_id))
         if not agent.active:
-            raise Conflict(f"{agent.name}'s account is switched off: an admin can switch it on again.")
+            raise Conflict(_("{agent}'s account is switched off: an admin can switch it on again.", agent=agent.name))
         return
     tx.emit(AgentStatusChanged(agent_id, status, why, actor.by))
     if status != "available":
-        for item_id, conversation_id, _ in _ringing(tx, agent_id):
+        for item_id, conversation_id, __ in _ringing(tx, agent_id):
             end_offers(tx, item_id, "rescinded", actor.by, agent_id)
             ring_on(tx, item_id, conversation_id)
     if status != "available" and (status == "offline" if give_back is None else give_back):
@@ -68,7 +71,7 @@ def drain(tx: Tx, actor: Actor, agent_id: int, reason: str = "") -> None:
     if _exists(tx, agent_id).drained_at is not None:
         return
     tx.sql("UPDATE agent SET drained_at = ? WHERE id = ?", tx.now, agent_id)
-    for item_id, conversation_id, _ in _ringing(tx, agent_id):
+    for item_id, conversation_id, __ in _ringing(tx, agent_id):
         end_offers(tx, item_id, "rescinded", actor.by, agent_id)
         ring_on(tx, item_id, conversation_id)
     tx.emit(AgentDrained(agent_id, actor.by, reason))
@@ -89,7 +92,7 @@ def undrain(tx: Tx, actor: Actor, agent_id: int, reason: str = "") -> None:
 def _exists(tx: Tx, agent_id: int) -> Agent:
     agent = tx.get(Agent, agent_id)
     if agent is None or not agent.active:
-        raise NotFound(f"There is no agent {agent_id}.")
+        raise NotFound(_("There is no agent {agent_id}.", agent_id=agent_id))
     tx.refresh(agent)
     return agent
 
@@ -178,6 +181,6 @@ def acting_agent(tx: Tx, actor: Actor) -> Agent:
     """The agent behind an actor. Raises Forbidden when it is a token or the system."""
     agent = None if actor.agent_id is None else tx.get(Agent, actor.agent_id)
     if agent is None or not agent.active:
-        raise Forbidden("Only an agent can take a conversation: sign in as one.")
+        raise Forbidden(_("Only an agent can take a conversation: sign in as one."))
     tx.refresh(agent)
     return agent

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from config.language import _, words
 from routing.demand import Waiting
 from routing.engine import Engine
 from routing.floor import roster, waiting
@@ -39,14 +40,16 @@ _SOONER = (
     "SELECT count(*) FROM work_item WHERE state = 'queued' AND due_at < ? AND id <> ? AND queue_id IN "
     "(SELECT queue_id FROM agent_queue WHERE agent_id = ?)"
 )
-_HINDERS = {
-    "room": "you have no room",
-    "wrap_up": "you are wrapping up; say that you are done first",
-    "channel": "you have as many of this channel as your profile allows",
-    "label": "you have as many of its kind as your profile allows",
-    "blocked": "what you have open must not be interrupted by it",
-    "rate": "you got as much in this time as your profile allows",
-}
+_HINDERS = words(
+    {
+        "room": "you have no room",
+        "wrap_up": "you are wrapping up; say that you are done first",
+        "channel": "you have as many of this channel as your profile allows",
+        "label": "you have as many of its kind as your profile allows",
+        "blocked": "what you have open must not be interrupted by it",
+        "rate": "you got as much in this time as your profile allows",
+    }
+)
 
 
 def choices(tx: Tx, agent_id: int, most: int = MOST) -> list[Waiting]:
@@ -103,12 +106,16 @@ def hindrance(tx: Tx, item: WorkItem, agent_id: int) -> str:
         return ""
     one, profile = _by_hand(found[0]), _profile(tx, book, agent_id)
     if item.channel in profile.push:
-        return f"{item.channel.capitalize()} comes to you by itself: your profile does not let you choose it."
+        channel = item.channel.capitalize()
+        return _("{channel} comes to you by itself: your profile does not let you choose it.", channel=channel)
     lacking = _told({name: level for name, level in item.skills.items() if one.skills.get(name, 0) < level})
     if lacking:
-        return f"It requires {lacking}, which you don't have: answer it all the same, or ask a supervisor to assign it."
+        return _(
+            "It requires {skills}, which you don't have: answer it all the same, or ask a supervisor to assign it.",
+            skills=lacking,
+        )
     why = _objection(one, item, tx.now.timestamp())
-    return "" if why in ("", "room") else f"You can't take it now: {_HINDERS.get(why, why)}."
+    return "" if why in ("", "room") else _("You can't take it now: {why}.", why=_HINDERS.get(why, why))
 
 
 def _first(tx: Tx, book: RuleBook, one: Candidate) -> list[int]:

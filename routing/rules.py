@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from sqlmodel import col, select
 
+from config.language import _
 from routing.agents import skills_by_queue
 from routing.calendars import ALWAYS, Calendar
 from routing.conditions import Condition, Fields, read_condition
@@ -134,7 +135,7 @@ class RuleBook:
     def place(self, values: Mapping[str, Any]) -> Placement:
         """The first rule that holds decides. Raises Conflict when the desk has no queue at all."""
         if self._unmatched is None or self.default is None:
-            raise Conflict("There is no active queue: add one in Settings or in desk.yaml.")
+            raise Conflict(_("There is no active queue: add one in Settings or in desk.yaml."))
         fields = Fields(values)
         for rule in self.rules:
             if rule.condition.holds(fields):

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlmodel import select
 
+from config.language import _
 from routing.agents import agent_names, load_drift, take_load
 from routing.ladder import Climb
 from routing.limits import is_full
@@ -176,13 +177,13 @@ def claim(tx: Tx, actor: Actor, conversation_id: int) -> Assignment:
     actor.must(ANSWER)
     agent = acting_agent(tx, actor)
     if agent.drained_at is not None:
-        raise Conflict("You finish what you have and get nothing new: a supervisor can change that.")
+        raise Conflict(_("You finish what you have and get nothing new: a supervisor can change that."))
     agent_id = int(agent.id or 0)
     item, owned = _held(tx, actor, conversation_id)
     if owned is not None:
         if owned.agent_id == agent_id:
             return owned
-        raise Conflict(f"{_name(tx, owned.agent_id)} has it already.")
+        raise Conflict(_("{name} has it already.", name=_name(tx, owned.agent_id)))
     offer = _live_offer(tx, item, agent_id)
     if offer is not None and offer.expires_at > tx.now:
         return accept(tx, actor, int(offer.id or 0))
@@ -190,7 +191,7 @@ def claim(tx: Tx, actor: Actor, conversation_id: int) -> Assignment:
         raise Conflict(why_not)
     why = why_chosen(tx, item, agent_id)
     if not _make_room(tx, item, agent_id, actor):
-        raise Conflict(_no_room(tx, agent_id, item.weight, "You have"))
+        raise Conflict(_no_room(tx, agent_id, item.weight))
     return _owned(tx, item, agent_id, "claim", actor.by, why)
 
 
@@ -203,7 +204,7 @@ def take_next(tx: Tx, actor: Actor) -> Assignment:
     actor.must(ANSWER)
     agent = acting_agent(tx, actor)
     if agent.drained_at is not None:
-        raise Conflict("You finish what you have and get nothing new: a supervisor can change that.")
+        raise Conflict(_("You finish what you have and get nothing new: a supervisor can change that."))
     agent_id, ranked = int(agent.id or 0), choices(tx, int(agent.id or 0))
     hold(tx, [one.conversation_id for one in ranked[:NEXT_TRIES]])
     hold_agents(tx, [agent_id])
@@ -218,7 +219,7 @@ def take_next(tx: Tx, actor: Actor) -> Assignment:
         if _make_room(tx, item, agent_id, actor):
             why = why_next(one, place, ranked, tx.now.timestamp())
             return _owned(tx, item, agent_id, "next", actor.by, why)
-    raise Conflict("Nothing waits that you can take now.")
+    raise Conflict(_("Nothing waits that you can take now."))
 
 
 def assign(tx: Tx, actor: Actor, conversation_id: int, agent_id: int, reason: str = "") -> Assignment:
@@ -237,13 +238,13 @@ def assign(tx: Tx, actor: Actor, conversation_id: int, agent_id: int, reason: st
     _may_hand_over(tx, actor, owned)
     target = tx.get(Agent, agent_id)
     if target is None or not target.active:
-        raise NotFound(f"There is no agent {agent_id}.")
+        raise NotFound(_("There is no agent {agent_id}.", agent_id=agent_id))
     if not may_exceed and target.status == "offline":
-        raise Conflict(f"{target.name} is offline: choose somebody else or transfer it to a queue.")
+        raise Conflict(_("{target} is offline: choose somebody else or transfer it to a queue.", target=target.name))
     if not may_exceed and target.drained_at is not None:
-        raise Conflict(f"{target.name} finishes work and gets nothing new: choose somebody else.")
+        raise Conflict(_("{target} finishes work and gets nothing new: choose somebody else.", target=target.name))
     if not _make_room(tx, item, agent_id, actor, may_exceed=may_exceed):
-        raise Conflict(_no_room(tx, agent_id, item.weight, f"{target.name} has"))
+        raise Conflict(_no_room(tx, agent_id, item.weight, target.name))
     disown(tx, conversation_id, "transfer", actor.by, _handed_on(tx, actor, item, owned))
     load, capacity = tx.sql("SELECT load, capacity FROM agent WHERE id = ?", agent_id).fetchone()
     via = "assign" if owned is None else "take_over" if actor.agent_id == agent_id else "transfer"
@@ -262,7 +263,7 @@ def transfer(tx: Tx, actor: Actor, conversation_id: int, queue_id: int, reason: 
     queues = rule_book(tx).queues
     queue = queues.get(queue_id)
     if queue is None:
-        raise NotFound(f"There is no active queue {queue_id}.")
+        raise NotFound(_("There is no active queue {queue_id}.", queue_id=queue_id))
     item, owned = _held(tx, actor, conversation_id)
     if item.queue_id == queue_id:
         release(tx, actor, conversation_id, reason)
@@ -343,7 +344,7 @@ def held_item(tx: Tx, actor: Actor, conversation_id: int) -> WorkItem:
     unmerged(conversation_for(tx, actor, conversation_id))
     item = live_item(tx, conversation_id)
     if item is None:
-        raise Conflict("This conversation is resolved: reopen it first.")
+        raise Conflict(_("This conversation is resolved: reopen it first."))
     tx.refresh(item)
     return item
 
@@ -361,7 +362,7 @@ def _own_offer(tx: Tx, actor: Actor, offer_id: int) -> Offer:
     """An offer that rings or rang at the actor, locked and as it is now."""
     offer = tx.get(Offer, offer_id)
     if offer is None or actor.agent_id is None or offer.agent_id != actor.agent_id:
-        raise NotFound("This offer does not ring at you.")
+        raise NotFound(_("This offer does not ring at you."))
     hold(tx, [offer.conversation_id])
     tx.refresh(offer)
     return offer
@@ -411,24 +412,32 @@ def _make_room(tx: Tx, item: WorkItem, agent_id: int, actor: Actor, *, may_excee
 
 def _may_hand_over(tx: Tx, actor: Actor, owned: Assignment | None) -> None:
     if owned is not None and owned.agent_id != actor.agent_id and not actor.may(SUPERVISE):
-        raise Forbidden(f"{_name(tx, owned.agent_id)} has it: ask {_name(tx, owned.agent_id)} or a supervisor.")
+        raise Forbidden(_("{name} has it: ask {name} or a supervisor.", name=_name(tx, owned.agent_id)))
 
 
 def _what_became_of(tx: Tx, offer: Offer) -> str:
     owned = open_assignment(tx, offer.conversation_id)
     if owned is not None:
-        who = "You have" if owned.agent_id == offer.agent_id else f"{_name(tx, owned.agent_id)} has"
-        return f"{who} it already."
+        if owned.agent_id == offer.agent_id:
+            return _("You have it already.")
+        return _("{agent} has it already.", agent=_name(tx, owned.agent_id))
     if live_item(tx, offer.conversation_id) is None:
-        return "This conversation was resolved meanwhile."
-    return "It rang too long and went back to the queue: claim it if it still waits there."
+        return _("This conversation was resolved meanwhile.")
+    return _("It rang too long and went back to the queue: claim it if it still waits there.")
 
 
-def _no_room(tx: Tx, agent_id: int, weight: int, who_has: str) -> str:
+def _no_room(tx: Tx, agent_id: int, weight: int, name: str = "") -> str:
     load, capacity = tx.sql("SELECT load, capacity FROM agent WHERE id = ?", agent_id).fetchone()
     wrapping = sum(one.weight for one in wrap_ups(tx, agent_id))
-    wraps = f" Of that {wrapping} is wrap-up, which ends by itself or when it is said to be done." if wrapping else ""
-    return f"{who_has} no room: {load} of {capacity} in use, and this takes {weight}.{wraps}"
+    numbers = {"load": load, "capacity": capacity, "weight": weight}
+    if name:
+        told = _("{agent} has no room: {load} of {capacity} in use, and this takes {weight}.", agent=name, **numbers)
+    else:
+        told = _("You have no room: {load} of {capacity} in use, and this takes {weight}.", **numbers)
+    if not wrapping:
+        return told
+    ends = _("Of that {load} is wrap-up, which ends by itself or when it is said to be done.", load=wrapping)
+    return f"{told} {ends}"
 
 
 def _name(tx: Tx, agent_id: int) -> str:

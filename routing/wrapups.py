@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from config.language import _
 from routing.agents import give_load
 from routing.locks import hold_agents
 from routing.moves import refresh
@@ -49,7 +50,7 @@ def end_wrap_up(tx: Tx, actor: Actor, agent_id: int, reason: str = "") -> int:
     if actor.agent_id != agent_id or actor.agent_id is None:
         actor.must(SUPERVISE)
     if tx.get(Agent, agent_id) is None:
-        raise NotFound(f"There is no agent {agent_id}.")
+        raise NotFound(_("There is no agent {agent_id}.", agent_id=agent_id))
     return _end(tx, tx.sql(_OF_AGENT, agent_id).fetchall(), "hand", actor.by, reason)
 
 
@@ -68,7 +69,7 @@ def cut_short(tx: Tx, conversation_id: int) -> None:
 
 
 def _end(tx: Tx, rows: Sequence[tuple[int, int]], why: str, by: str, reason: str = "") -> int:
-    hold_agents(tx, {agent_id for _, agent_id in rows})
+    hold_agents(tx, {agent_id for __, agent_id in rows})
     ended = 0
     for assignment_id, agent_id in rows:
         row = tx.sql(

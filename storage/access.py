@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, and_, exists, or_, true
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
+from config.language import _, words
 from storage.conversations import Conversation, Message
 from storage.people import Agent, Contact, Role
 from storage.receipts import Receipt
@@ -22,21 +23,23 @@ REPLIES, RECEIPTS, LAB, SETTINGS, WEBHOOKS = "replies", "receipts", "lab", "sett
 PEOPLE, TOKENS, AUDIT = "people", "tokens", "audit"
 
 # What a role may be allowed to do, as its form says it.
-PERMISSIONS = {
-    ANSWER: "Answer customers, write notes, take, move, snooze and resolve conversations",
-    CONTACTS: "Change contacts: names, addresses, merging",
-    ERASE: "Download everything about a contact as a file, and erase contacts for good",
-    SEE_ALL: "See every conversation, whatever its queue",
-    SUPERVISE: "Watch the floor and step in: agents, queues, other people's work",
-    REPLIES: "Edit the saved replies, macros and views that others have",
-    RECEIPTS: "Read the ledger of what arrived, and have things read again",
-    LAB: "Read the rules, and try changes of the desk without applying them",
-    SETTINGS: "Change rules and apply changes of the desk",
-    WEBHOOKS: "Decide who gets webhooks",
-    PEOPLE: "Invite people, change and switch them off, make roles",
-    TOKENS: "Make and revoke API tokens",
-    AUDIT: "Read the audit log",
-}
+PERMISSIONS = words(
+    {
+        ANSWER: "Answer customers, write notes, take, move, snooze and resolve conversations",
+        CONTACTS: "Change contacts: names, addresses, merging",
+        ERASE: "Download everything about a contact as a file, and erase contacts for good",
+        SEE_ALL: "See every conversation, whatever its queue",
+        SUPERVISE: "Watch the floor and step in: agents, queues, other people's work",
+        REPLIES: "Edit the saved replies, macros and views that others have",
+        RECEIPTS: "Read the ledger of what arrived, and have things read again",
+        LAB: "Read the rules, and try changes of the desk without applying them",
+        SETTINGS: "Change rules and apply changes of the desk",
+        WEBHOOKS: "Decide who gets webhooks",
+        PEOPLE: "Invite people, change and switch them off, make roles",
+        TOKENS: "Make and revoke API tokens",
+        AUDIT: "Read the audit log",
+    }
+)
 # What makes no sense without another: the floor, the ledger, trials on what came in and webhooks show everybody's
 # matters.
 IMPLIED = {ERASE: SEE_ALL, SUPERVISE: SEE_ALL, RECEIPTS: SEE_ALL, LAB: SEE_ALL, WEBHOOKS: SEE_ALL, SETTINGS: LAB}
@@ -109,16 +112,20 @@ class Actor:
         if self.permissions.isdisjoint(any_of):
             roles = " or ".join(role for role, allows in BUILT_IN.items() if not allows.isdisjoint(any_of))
             raise Forbidden(
-                f"This needs the role {roles}, or one with the permission “{any_of[0]}”; you are signed in as "
-                f"{self.role}."
+                _(
+                    "This needs the role {roles}, or one with the permission “{any_of}”; you are signed in as {role}.",
+                    roles=roles,
+                    any_of=any_of[0],
+                    role=self.role,
+                )
             )
 
     def may_grant(self, permissions: frozenset[str], queue_ids: Iterable[int] = ()) -> None:
         """Raises Forbidden unless the actor may do and see all that: nobody makes somebody who may more."""
         if more := permissions - self.permissions:
-            raise Forbidden(f"You can't give what you don't have yourself: {', '.join(sorted(more))}.")
+            raise Forbidden(_("You can't give what you don't have yourself: {more}.", more=", ".join(sorted(more))))
         if not self.sees_all and not self.queue_ids.issuperset(queue_ids):
-            raise Forbidden("You can't show somebody a queue that you don't see yourself.")
+            raise Forbidden(_("You can't show somebody a queue that you don't see yourself."))
 
 
 SYSTEM = Actor(by="system", role="system")
@@ -149,7 +156,7 @@ def known_roles(tx: Tx) -> list[str]:
 
 def permissions_of(tx: Tx, role: str) -> frozenset[str]:
     """All that a role allows, built in or made here."""
-    granted, _ = terms_of(tx, role)
+    granted, __ = terms_of(tx, role)
     return BUILT_IN[role] if granted is None else granted
 
 
@@ -209,7 +216,7 @@ def person_for(tx: Tx, actor: Actor, contact_id: int) -> Contact:
     standing = select(Contact.person_id).where(Contact.id == contact_id).scalar_subquery()
     found = tx.exec(select(Contact).where(Contact.id == standing, visible_person(actor))).first()
     if found is None:
-        raise NotFound(f"There is no contact {contact_id}.")
+        raise NotFound(_("There is no contact {contact_id}.", contact_id=contact_id))
     return found
 
 
@@ -217,7 +224,7 @@ def receipt_for(tx: Tx, actor: Actor, receipt_id: int) -> Receipt:
     """One receipt. Raises NotFound when it does not exist or this actor may not see it."""
     found = tx.exec(select(Receipt).where(Receipt.id == receipt_id, visible_receipt(actor))).first()
     if found is None:
-        raise NotFound(f"There is no receipt {receipt_id}.")
+        raise NotFound(_("There is no receipt {receipt_id}.", receipt_id=receipt_id))
     return found
 
 
@@ -225,5 +232,5 @@ def conversation_for(tx: Tx, actor: Actor, conversation_id: int) -> Conversation
     """One conversation. Raises NotFound when it does not exist or this actor may not see it."""
     found = tx.exec(select(Conversation).where(Conversation.id == conversation_id, visible(actor))).first()
     if found is None:
-        raise NotFound(f"There is no conversation {conversation_id}.")
+        raise NotFound(_("There is no conversation {conversation_id}.", conversation_id=conversation_id))
     return found

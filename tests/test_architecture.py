@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "config": set[str](),
     "storage": {"config"},
     "channels": {"config"},
-    "routing": {"storage"},
+    "routing": {"config", "storage"},
     "hub": {"config", "storage", "channels", "routing"},
     "sandbox": {"channels", "config", "storage", "hub"},
     **dict.fromkeys(DOORS, BELOW_DOORS),

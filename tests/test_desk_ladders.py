@@ -9,8 +9,9 @@ import pytest
 from hub.desk import DeskError, apply, export, read
 from hub.rulecheck import look_over
 from inbox.counts import counts
+from inbox.events import Event
 from inbox.session import Viewer
-from inbox.thread import Event, thread
+from inbox.thread import thread
 from routing.router import Router
 from storage.access import SYSTEM
 from storage.people import Agent

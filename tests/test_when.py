@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from config.language import speaking
 from inbox.when import NotUnderstood, moment_of
 
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
@@ -75,3 +76,20 @@ def test_what_is_no_moment_ahead_is_said_so(typed: str, sentence: str) -> None:
 def test_nothing_that_is_typed_breaks_it(typed: str) -> None:
     with suppress(NotUnderstood):
         assert moment_of(typed, NOW, BERLIN) > NOW
+
+
+@pytest.mark.parametrize(
+    ("typed", "local"),
+    [
+        ("in 2 Stunden", "2026-11-24 13:00"),
+        ("morgen um 9 Uhr", "2026-11-25 09:00"),
+        ("fr 14:30", "2026-11-27 14:30"),
+        ("Freitag", "2026-11-27 08:00"),
+        ("nächste Woche", "2026-11-30 08:00"),
+        ("1. Dezember", "2026-12-01 08:00"),
+        ("tomorrow 9", "2026-11-25 09:00"),
+    ],
+)
+def test_germans_write_it_as_they_do(typed: str, local: str) -> None:
+    with speaking("de"):
+        assert f"{moment_of(typed, NOW, BERLIN).astimezone(BERLIN):%Y-%m-%d %H:%M}" == local

@@ -94,7 +94,9 @@ def main() -> None:
     """Bring every catalog up to what is said."""
     for folder in sorted(each for each in LOCALES.iterdir() if each.is_dir()):
         catalog = kept(folder.name)
+        began = catalog.creation_date  # of its own, lest every run be a change
         catalog.update(template(), no_fuzzy_matching=True)
+        catalog.creation_date = began
         write(folder.name, catalog)
         missing = sum(bool(each.id) and not all(forms(each.string)) for each in catalog)
         print(f"{folder.name}: {len(catalog)} messages, {missing} to be translated")
