@@ -185,8 +185,8 @@ def became(state: str) -> Pill:
 
 
 def first_name(name: str) -> str:
-    """What a colleague is called in a row."""
-    return name.split()[0] if name.split() else name
+    """What somebody is called in a row; a number is not a name, and stays whole."""
+    return name.split()[0] if name[:1].isalpha() else name
 
 
 def naming(text: Markup, names: list[str]) -> Markup:

@@ -414,3 +414,10 @@ def test_an_admin_sees_all(app: Flask, desk: Desk) -> None:
     ines = Browser(app)
     ines.sign_in("ines@desk.example", PASSWORD)
     assert len(ines.page("/inbox/all").css(".row")) == 2
+
+
+def test_whom_one_writes_to_is_a_first_name_or_a_whole_number(jonas: Browser, desk: Desk) -> None:
+    named = desk.mail("Order 1", "Where is it?", sender="Mara Lindqvist <mara@example.org>").conversation_id
+    unnamed = desk.text("Where is mine?").conversation_id
+    assert attr(jonas.page(f"/inbox/c/{named}"), "#reply", "placeholder") == "Write to Mara"
+    assert attr(jonas.page(f"/inbox/c/{unnamed}"), "#reply", "placeholder").startswith("Write to +46 70 ")
