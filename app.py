@@ -30,6 +30,7 @@ def create_app(settings: Settings | None = None, hub: Hub | None = None) -> Flas
     from hub import Hub
     from hub.web import Cookies
     from inbox import assets
+    from inbox.compiled import Compiled
     from sandbox import page as sandbox_page
     from storage.migrations import upgrade_when_there
     from storage.outages import is_news
@@ -54,6 +55,7 @@ def create_app(settings: Settings | None = None, hub: Hub | None = None) -> Flas
     app.register_blueprint(inbox.create_blueprint())
     if settings.demo:
         app.register_blueprint(sandbox_page.create_blueprint())
+    app.jinja_env.bytecode_cache = Compiled(settings.data_dir / "templates")
     app.wsgi_app = Express(app)  # type: ignore[method-assign]
     return app
 
