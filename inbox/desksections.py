@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlmodel import col, select
 
 from channels import KINDS
-from config.language import N_, _, words
+from config.language import N_, _, month, weekday, words
 from hub.deskedit import named_by
 from hub.refusals import FieldRefused
 from inbox.deskform import Entry, Field, Group
@@ -69,7 +69,7 @@ def told(tx: Tx, section: str, entry: Mapping[str, Any]) -> list[str]:
     found = calendar.openings(today, today + timedelta(days=SHOWN_DAYS))
     local = [(begin.astimezone(calendar.zone), end.astimezone(calendar.zone)) for begin, end in found]
     open_now = _("Open now.") if calendar.is_open(tx.now) else _("Closed now.")
-    week = ", ".join(f"{begin:%a %d %b %H:%M}–{end:%H:%M}" for begin, end in local) or "never"
+    week = ", ".join(f"{_opening(begin)}–{end:%H:%M}" for begin, end in local) or _("never")
     return [_("{open_now} In these seven days it is open {week}.", open_now=open_now, week=week)]
 
 
@@ -205,6 +205,11 @@ def _calendar_groups(tx: Tx) -> list[Group]:
             Field("ics", _("iCalendar text, whose events close"), "long"),
         ], folded=True),
     ]  # fmt: skip
+
+
+def _opening(begin: datetime) -> str:
+    names = {"weekday": weekday(begin, short=True), "month": month(begin, short=True)}
+    return _("{weekday} {day} {month} {time}", day=f"{begin:%d}", time=f"{begin:%H:%M}", **names)
 
 
 def _week(hours: Mapping[str, Any]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import or_
 from sqlmodel import col, select
 
-from config.language import _
+from config.language import _, month
 from hub.contacts import Differing
 from hub.localtime import LocalTime, local_time
 from hub.participants import others_in
@@ -184,7 +184,7 @@ def in_words(value: Any) -> str:
             day = date.fromisoformat(value)
         except ValueError:
             return value
-        return f"{day.day} {day:%b} {day.year}"
+        return _("{day} {month} {year}", day=day.day, month=month(day, short=True), year=day.year)
     return str(value) if isinstance(value, int | float) else ""
 
 

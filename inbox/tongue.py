@@ -7,7 +7,21 @@ from jinja2 import pass_eval_context
 from markupsafe import Markup
 
 from config import language
-from config.language import ENGLISH, LANGUAGES, Language
+from config.language import ENGLISH, LANGUAGES, N_, Language, p_
+
+SCRIPTS = (
+    N_("Draft saved"), N_("Draft not saved"), N_("Draft:"), N_("Attaching…"), N_("Not attached: no connection"),
+    N_("1 text, {left} left"), N_("{texts} texts, {left} left"), N_("{left} left"), N_("{count} of more"),
+    N_("{name} is replying…"), N_("Macro"), N_("Assign"), N_("Snooze"), N_("Go to"), N_("Search for “{words}”"),
+    N_("Copied"), N_("Selected"), N_("Copy"), N_("You were mentioned"), N_("Show"),
+    N_("No connection: nothing was sent. Try again in a moment."), N_("Mark"), N_("Act"), N_("Write"),
+    N_("Next conversation"), N_("Previous conversation"), N_("Search"), N_("Mark it"), N_("And the next"),
+    N_("And the previous"), N_("All of this view"), N_("Reply"), N_("Note"), N_("Resolve or reopen"),
+    N_("Snooze or wake"), N_("Assign or move"), N_("Take it"), N_("Macros"), N_("Tag"), N_("Unread again"),
+    N_("Take the next"), N_("Undo"), N_("Send"), N_("Send and resolve"), N_("Saved reply"),
+    N_("Tell a colleague, in a note"), N_("Next gap of a saved reply"), N_("Leave the field"), N_("All commands"),
+    N_("This help"), N_("Ctrl"),
+)  # fmt: skip
 
 
 def register(blueprint: Blueprint) -> None:
@@ -17,7 +31,7 @@ def register(blueprint: Blueprint) -> None:
     for name, word in (("_", said), ("n_", counted), ("p_", meant)):
         blueprint.add_app_template_global(word, name)
     blueprint.add_app_template_global(language.spoken, "tongue")
-    for each in (rtl, languages):
+    for each in (rtl, languages, spoken_by_scripts):
         blueprint.add_app_template_global(each)
     for filter_ in (within, midway, decimal):
         blueprint.add_app_template_filter(filter_)
@@ -59,6 +73,13 @@ def decimal(_: object, value: float, places: int, plus: bool = False) -> str:
 def languages() -> dict[str, Language]:
     """What an agent can choose."""
     return LANGUAGES
+
+
+def spoken_by_scripts() -> dict[str, str]:
+    """What our scripts say, by the English that stands in them; nothing for who reads English."""
+    if language.spoken() == ENGLISH:
+        return {}
+    return {"Move": p_("keys", "Move"), **{each: language._(each) for each in SCRIPTS}}
 
 
 def rtl() -> bool:

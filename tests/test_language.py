@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
+import inbox
 from config.language import ENGLISH, LANGUAGES, _, n_, speaking
+from inbox.tongue import spoken_by_scripts
 from tests.support import catalog
 
 OTHERS = [code for code in LANGUAGES if code != ENGLISH]
@@ -36,3 +39,13 @@ def test_a_sentence_is_filled_and_counted() -> None:
         assert [n_("{count} person", "{count} people", count) for count in (0, 1, 2)] == [
             "0 people", "1 person", "2 people",
         ]  # fmt: skip
+
+
+def test_what_scripts_say_comes_with_the_page() -> None:
+    folder = Path(inbox.__file__).parent / "static"
+    code = "".join(path.read_text("utf-8") for path in folder.glob("*.js"))
+    said = set(re.findall(r'said\([^()"]*"([^"]+)"', code)) | set(re.findall(r': "([^"]+)"\)\.replace', code))
+    said |= set(re.findall(r'(?:label|group): "([^"]+)"', code)) | set(re.findall(r'\["#[\w-]+", "([^"]+)"\]', code))
+    with speaking("de"):
+        assert said - {"{count}"} - spoken_by_scripts().keys() == set()
+    assert len(said) > 40

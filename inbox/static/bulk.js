@@ -1,5 +1,6 @@
 // Several conversations at once: marked by X, by Shift with J, K or a press, or all of the view. Marks outlive live updates.
 import { current, move, rows } from "./list.js";
+import { said } from "./said.js";
 
 const boxes = () => [...document.querySelectorAll("#rows .pick")];
 const boxOf = (row) => row?.parentElement.querySelector(".pick");
@@ -14,7 +15,7 @@ function count() {
   const all = boxes();
   if (marked() < all.length) rest().replaceChildren();
   const more = rest().firstElementChild;
-  document.getElementById("bulk-n").textContent = `${more ? more.dataset.n : marked()}${more?.dataset.more === "" ? " of more" : ""}`;
+  document.getElementById("bulk-n").textContent = (more?.dataset.more === "" ? said("{count} of more") : "{count}").replace("{count}", more ? more.dataset.n : marked());
   document.getElementById("bulk-all").hidden = Boolean(more);
 }
 

@@ -1,4 +1,5 @@
 // Who else is here: we say where we are every ten seconds, the stream says where the others are.
+import { said } from "./said.js";
 const WRITING = 10_000; // milliseconds after the last key
 let typed = 0;
 let at = "";
@@ -29,7 +30,7 @@ function leave() { if (at) navigator.sendBeacon(...told(at, "gone")); }
 
 export function met({ conversation, name, doing }) {
   const row = document.querySelector(`#c-${conversation} .typing`);
-  if (row) row.textContent = doing === "replying" ? `${name.split(" ")[0]} is replying…` : "";
+  if (row) row.textContent = doing === "replying" ? said("{name} is replying…").replace("{name}", name.split(" ")[0]) : "";
   if (String(conversation) === here()) htmx.ajax("GET", `/inbox/c/${conversation}/watching`, { source: "#live", target: "#watching", swap: "innerHTML" });
 }
 

@@ -1,5 +1,6 @@
 // Writing: drafts kept as one types, files taken at once, the counter of the channel.
 import { isRich, plain, ready, toEnd } from "./rich.js";
+import { said } from "./said.js";
 
 const GSM = /^[@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !"#¤%&'()*+,\-./0-9:;<=>?¡A-ZÄÖÑÜ§¿a-zäöñüà^{}\\[\]~|€]*$/;
 const TWICE = /[\^{}\\[\]~|€]/g;
@@ -43,7 +44,7 @@ async function save() {
   if (!of?.isConnected) return;
   const response = await fetch(of.dataset.draft, { method: "POST", body: body(of) }).catch(() => null);
   const told = of.querySelector("[data-saved]");
-  if (told) told.textContent = response?.ok ? "Draft saved" : "Draft not saved";
+  if (told) told.textContent = said(response?.ok ? "Draft saved" : "Draft not saved");
   if (!response?.ok) return later(of, 5000);
   of.dataset.saved = response.headers.get("X-Saved") ?? "";
   begun(of);
@@ -59,7 +60,7 @@ function begun(of) {
   const line = document.querySelector('#rows .row[aria-current="true"] .prev');
   const words = of.elements.reply.value.trim() || of.elements.note.value.trim();
   if (!line || !words) return;
-  const mark = Object.assign(document.createElement("span"), { className: "draft", textContent: "Draft:" });
+  const mark = Object.assign(document.createElement("span"), { className: "draft", textContent: said("Draft:") });
   line.replaceChildren(mark, ` ${words.slice(0, 120)}`);
 }
 
@@ -97,9 +98,9 @@ export function count() {
   place.classList.toggle("over", Boolean(max) && text.length > max);
   if (text && option?.dataset.segments) {
     const { count: texts, left } = segments(text);
-    place.textContent = `${texts} ${texts === 1 ? "text" : "texts"}, ${left} left`;
+    place.textContent = said(texts === 1 ? "1 text, {left} left" : "{texts} texts, {left} left").replace("{texts}", texts).replace("{left}", left);
   } else if (max && text.length > max * 0.8) {
-    place.textContent = `${max - text.length} left`;
+    place.textContent = said("{left} left").replace("{left}", max - text.length);
   }
   of.querySelector(".channel-icon use")?.setAttribute("href", `#${option?.dataset.icon ?? "i-send"}`);
   const copies = of.querySelector("[data-copies-row]");
@@ -125,9 +126,9 @@ async function upload(of, files) {
   const data = new FormData();
   for (const file of files) data.append("file", file);
   const told = of.querySelector("[data-saved]");
-  told.textContent = "Attaching…";
-  const answer = await sent(of.dataset.attach, data, (part) => { told.textContent = `Attaching… ${Math.floor(part * 100)} %`; });
-  told.textContent = answer ? "" : "Not attached: no connection";
+  told.textContent = said("Attaching…");
+  const answer = await sent(of.dataset.attach, data, (part) => { told.textContent = `${said("Attaching…")} ${Math.floor(part * 100)} %`; });
+  told.textContent = answer ? "" : said("Not attached: no connection");
   if (answer?.status !== 200) return htmx.swap({ sourceElement: of, text: answer?.responseText ?? "", swap: "none", target: of });
   of.querySelector("#attached").insertAdjacentHTML("beforeend", answer.responseText);
   later(of, 0);

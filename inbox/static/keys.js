@@ -4,6 +4,7 @@ import { send, write } from "./composer.js";
 import { undo } from "./toast.js";
 import { caps } from "./caps.js";
 import { all, extend, mark, marked } from "./bulk.js";
+import { said } from "./said.js";
 
 // Open at once, so that what is typed while its script comes is not taken for keys.
 async function palette(detail) {
@@ -99,7 +100,7 @@ function wait(key) {
 
 function line(one, drawn) {
   const item = document.createElement("li");
-  item.textContent = one.label;
+  item.textContent = said(one.label);
   item.append(caps(drawn));
   return item;
 }
@@ -120,7 +121,7 @@ function sheet() {
   place.replaceChildren(...["Move", "Mark", "Act", "Write"].map((group) => {
     const section = document.createElement("section");
     const title = document.createElement("h3");
-    title.textContent = group;
+    title.textContent = said(group);
     const list = document.createElement("ul");
     list.append(...keys().filter((key) => key.group === group).map((one) => line(one, one.keys)));
     section.append(title, list);

@@ -1,6 +1,7 @@
 // Every command by a few letters of its name: the key map, and whatever the menus on the page offer now. Fetched when it
 // is opened for the first time; what was typed until then counts.
 import { caps } from "./caps.js";
+import { said } from "./said.js";
 
 const dialog = document.getElementById("palette");
 const query = document.getElementById("palette-q");
@@ -11,12 +12,12 @@ let found = [];
 let at = 0;
 
 function gather(keys) {
-  const keyed = keys.filter((one) => one.run && one.group !== "Write" && one.keys[0] !== "g").map((one) => ({ name: one.label, keys: one.keys, run: one.run }));
+  const keyed = keys.filter((one) => one.run && one.group !== "Write" && one.keys[0] !== "g").map((one) => ({ name: said(one.label), keys: one.keys, run: one.run }));
   const named = PLACES.flatMap(([place, group]) => [...document.querySelectorAll(`${place} :is(.menu-list button, .menu-list a, a[id^=v-])`)].map((one) => {
     const words = one.querySelector(":scope > span:not(.av, .sr, .n, .dot)") ?? one;
-    return { name: [group, words.firstChild?.textContent.trim()].filter(Boolean).join(": "), more: one.querySelector("small")?.textContent ?? "", keys: one.dataset.go ? ["g", one.dataset.go] : [], run: () => one.click() };
+    return { name: [group && said(group), words.firstChild?.textContent.trim()].filter(Boolean).join(": "), more: one.querySelector("small")?.textContent ?? "", keys: one.dataset.go ? ["g", one.dataset.go] : [], run: () => one.click() };
   }));
-  return [...named.filter((one) => one.name.startsWith("Macro")), ...keyed, ...named.filter((one) => !one.name.startsWith("Macro"))];
+  return [...named.filter((one) => one.name.startsWith(said("Macro"))), ...keyed, ...named.filter((one) => !one.name.startsWith(said("Macro")))];
 }
 
 // The letters in this order, the earlier and the closer together the better.
@@ -32,7 +33,7 @@ function rank(name, typed) {
 function draw() {
   const typed = query.value.trim().toLowerCase();
   found = commands.map((one) => ({ one, rank: rank(one.name, typed) })).filter((pair) => pair.rank >= 0).sort((a, b) => a.rank - b.rank).map((pair) => pair.one).slice(0, 40);
-  if (typed) found.push({ name: `Search for “${query.value.trim()}”`, run: () => location.assign(`/inbox/search?q=${encodeURIComponent(query.value.trim())}`) });
+  if (typed) found.push({ name: said("Search for “{words}”").replace("{words}", query.value.trim()), run: () => location.assign(`/inbox/search?q=${encodeURIComponent(query.value.trim())}`) });
   at = 0;
   list.replaceChildren(...found.map((one, number) => {
     const item = Object.assign(document.createElement("li"), { id: `palette-${number}`, role: "option", textContent: one.name });

@@ -1,4 +1,5 @@
 // Addresses and lines of HTML that are put in elsewhere: copied by a button, which is there only with scripts.
+import { said } from "./said.js";
 for (const button of document.querySelectorAll("[data-copy]")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
@@ -6,12 +7,12 @@ for (const button of document.querySelectorAll("[data-copy]")) {
     const label = button.querySelector("span");
     try {
       await navigator.clipboard.writeText(source.textContent);
-      label.textContent = "Copied";
+      label.textContent = said("Copied");
     } catch {
       getSelection().selectAllChildren(source); // without https a page may not write to the clipboard
-      label.textContent = "Selected";
+      label.textContent = said("Selected");
     }
-    setTimeout(() => { label.textContent = "Copy"; }, 2000);
+    setTimeout(() => { label.textContent = said("Copy"); }, 2000);
   });
 }
 document.documentElement.classList.add("scripted");

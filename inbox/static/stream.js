@@ -2,6 +2,7 @@
 import { say } from "./toast.js";
 import { met } from "./company.js";
 import { forget, markRead } from "./list.js";
+import { said } from "./said.js";
 
 let source = null;
 let last = document.body.dataset.after;
@@ -22,7 +23,7 @@ function connect() {
     forget();
     document.dispatchEvent(new Event("switchyard:fact"));
     want(!told.conversation || String(told.conversation) === openId() || isTheirs(told.contact_id));
-    if (told.fact === "AgentMentioned" && String(told.agent_id) === document.body.dataset.me) say("You were mentioned", `/inbox/c/${told.conversation}?view=mentions`);
+    if (told.fact === "AgentMentioned" && String(told.agent_id) === document.body.dataset.me) say(said("You were mentioned"), `/inbox/c/${told.conversation}?view=mentions`);
     if (["MessageReceived", "ReplyQueued"].includes(told.fact)) arrived(told);
   });
   source.addEventListener("notice", async ({ data }) => (await import(document.body.dataset.notices)).tell(JSON.parse(data)));

@@ -1,4 +1,5 @@
 // Toasts count down and go; one that is looked at or has the focus stays.
+import { said } from "./said.js";
 const born = new WeakMap();
 
 function tick() {
@@ -32,12 +33,12 @@ export function say(text, href = "") {
   toast.dataset.seconds = "10";
   if (!href) toast.setAttribute("role", "alert");
   toast.append(Object.assign(document.createElement("span"), { textContent: text }));
-  if (href) toast.append(Object.assign(document.createElement("a"), { href, className: "link", textContent: "Show" }));
+  if (href) toast.append(Object.assign(document.createElement("a"), { href, className: "link", textContent: said("Show") }));
   document.getElementById("toasts").append(toast);
 }
 // The server did not answer at all; what was typed is still there.
 document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
-  if (ctx?.request?.method === "POST") say("No connection: nothing was sent. Try again in a moment.");
+  if (ctx?.request?.method === "POST") say(said("No connection: nothing was sent. Try again in a moment."));
 });
 
 export const undo = () => [...document.querySelectorAll(".toast [data-undo]")].pop()?.click();
