@@ -61,6 +61,13 @@ def test_every_field_of_the_page_has_its_label(site: Client) -> None:
     assert len(inputs) == 6
 
 
+def test_the_page_speaks_what_the_customer_s_browser_asks_for(site: Client) -> None:
+    for asked, lang, sends in (("de-CH,de;q=0.9", "de", "Senden"), ("en", "en", "Send")):
+        page = site.get("/forms/contact", headers={"Accept-Language": asked}).text
+        assert f'<html lang="{lang}" dir="ltr">' in page
+        assert f">{sends}</button>" in page
+
+
 def test_a_double_click_is_one_message_and_a_second_letter_is_two(hub: Hub, site: Client) -> None:
     address = action(site.get("/forms/contact").text)
     with ThreadPoolExecutor(5) as pool:

@@ -9,6 +9,7 @@ from flask.sansio.app import App
 from werkzeug.exceptions import HTTPException
 
 from channels.base import NotAuthentic, NotConfigured, Unreadable
+from hub import tongue
 from hub.intake import OUTAGES
 from hub.web import signed_request
 from storage.access import NotFound
@@ -33,6 +34,7 @@ def create_blueprint() -> Blueprint:
     doors = Blueprint(
         "webhooks", __name__, template_folder="templates", static_folder="static", static_url_path="/chat/static"
     )
+    tongue.register(doors)
     twilio.add_routes(doors)
     mail.add_routes(doors)
     form.add_routes(doors)

@@ -14,8 +14,10 @@ from flask.sansio.app import App
 
 from channels.base import NotAuthentic, Raw, Unreadable
 from channels.chat import MAX_CHARS, verify_identity
+from config.language import N_, _
 from hub.hub import Hub, Opened
 from hub.intake import take_in
+from hub.tongue import as_asked
 from hub.web import hub_here
 from storage.access import NotFound
 from webhooks.embed import frame_ancestors, known_origin, origin_of, origins, own_origins, setting
@@ -25,7 +27,7 @@ from webhooks.visitor import Sessions, Visitor
 FOLDER = Path(__file__).parent / "static"
 MAX_BYTES = 128 * 1024
 JSON = "application/json"
-GREETING = "Hello! How can we help?"
+GREETING = N_("Hello! How can we help?")
 _CLIENT_ID = re.compile(r"[0-9A-Za-z-]{8,64}")
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
@@ -57,6 +59,7 @@ def widget() -> Response:
     return response
 
 
+@as_asked
 def page() -> Response:
     """The chat itself, in a frame on our own origin: its storage and its requests are never the embedding site's."""
     hub = hub_here()
@@ -69,8 +72,8 @@ def page() -> Response:
         "webhooks/chat.html",
         channel=opened.account.name,
         origin=origin,
-        title=setting(opened, "title") or "Chat with us",
-        greeting=setting(opened, "greeting") or GREETING,
+        title=setting(opened, "title") or _("Chat with us"),
+        greeting=setting(opened, "greeting") or _(GREETING),
         colour=colour if _COLOUR.fullmatch(colour) else "",
         max_chars=MAX_CHARS,
     )
@@ -94,12 +97,12 @@ def session() -> Response:
     now = hub.store.clock()
     if identity := _text(asked, "identity"):
         claims = verify_identity(identity, setting(opened, "identity_secret"), now, setting(opened, "audience"))
-        token, _ = chat.sessions.begin(opened.account.name, claims, now)
+        token, __ = chat.sessions.begin(opened.account.name, claims, now)
         return _answer({"token": token, "signed": True}, 201)
     visitor = _known(chat, opened, _text(asked, "token"))
     if visitor is not None:
         return _answer({"token": chat.sessions.renew(visitor, now), "signed": False}, 200)
-    token, _ = chat.sessions.begin(opened.account.name, {}, now)
+    token, __ = chat.sessions.begin(opened.account.name, {}, now)
     return _answer({"token": token, "signed": False}, 201)
 
 
@@ -169,7 +172,7 @@ def _channel(hub: Hub, name: str) -> Opened:
 
 
 def _visitor() -> Visitor:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    scheme, __, token = request.headers.get("Authorization", "").partition(" ")
     try:
         if scheme.lower() != "bearer" or not token:
             raise NotAuthentic("This needs a chat session; reload the page.")

@@ -13,8 +13,10 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from channels.base import Unreadable
 from channels.form import USUAL, FormChannel
+from config.language import _, words
 from hub.hub import Hub, Opened
 from hub.intake import Taken, take_in
+from hub.tongue import as_asked
 from hub.web import hub_here
 from storage.access import NotFound
 from webhooks.embed import allow, frame_ancestors, known_origin, origin_of, origins, own_origins, preflight, setting
@@ -23,7 +25,9 @@ JSON = "application/json"
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 WINDOW_SECONDS = 600
 OVERLAP_SECONDS = 60
-LABELS = {"name": "Your name", "email": "E-mail", "phone": "Phone", "subject": "Subject", "text": "How can we help?"}
+LABELS = words(
+    {"name": "Your name", "email": "E-mail", "phone": "Phone", "subject": "Subject", "text": "How can we help?"}
+)
 _INPUT_NAME = re.compile(r"[A-Za-z_][\w.\-]*")
 
 
@@ -35,15 +39,16 @@ def add_routes(doors: Blueprint) -> None:
     )
 
 
+@as_asked
 def page(key: str) -> Response:
     """The hosted form. It works without scripts; an id made here tells a double click from a second letter."""
-    opened, _ = _form(hub_here(), key)
+    opened, __ = _form(hub_here(), key)
     inputs = _inputs(opened)
     if inputs is None:
         raise NotFound(f"The form {key!r} has no page of its own: its fields are read from another site's JSON.")
     text = render_template(
         "webhooks/form.html",
-        title=setting(opened, "title") or "Contact us",
+        title=setting(opened, "title") or _("Contact us"),
         intro=setting(opened, "intro"),
         inputs=inputs,
         honeypot=setting(opened, "honeypot"),
@@ -52,11 +57,12 @@ def page(key: str) -> Response:
     return _hosted(text, opened)
 
 
+@as_asked
 def thanks(key: str) -> Response:
     """Where a browser lands after posting."""
-    opened, _ = _form(hub_here(), key)
-    words = setting(opened, "thanks") or "Your message has arrived. We'll get back to you soon."
-    return _hosted(render_template("webhooks/thanks.html", words=words, again=url_for(".form_page", key=key)), opened)
+    opened, __ = _form(hub_here(), key)
+    told = setting(opened, "thanks") or _("Your message has arrived. We'll get back to you soon.")
+    return _hosted(render_template("webhooks/thanks.html", words=told, again=url_for(".form_page", key=key)), opened)
 
 
 def post(key: str) -> AnyResponse:

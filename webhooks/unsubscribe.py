@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, render_template
 
+from hub.tongue import as_asked
 from hub.unsubscribe import Subscriber, subscriber, unsubscribe
 from hub.web import hub_here
 from storage import Tx
@@ -16,6 +17,7 @@ def add_routes(doors: Blueprint) -> None:
     doors.add_url_rule(PATH, "unsubscribe", post, methods=["POST"])
 
 
+@as_asked
 def page(token: str) -> Response:
     """Asks, and changes nothing: scanners of mail follow every link."""
     hub = hub_here()
@@ -23,6 +25,7 @@ def page(token: str) -> Response:
         return _shown(subscriber(tx, hub.tokens, token), done=False)
 
 
+@as_asked
 def post(token: str) -> Response:
     """The click, whoever made it; the token says who it is."""
     hub = hub_here()

@@ -40,7 +40,7 @@ async function ask(path, options = {}) {
   const response = await fetch(path, { ...options, headers, cache: "no-store" });
   if (!response.ok) {
     const refusal = await response.json().catch(() => ({}));
-    throw Object.assign(new Error(refusal.error || "The chat can't be reached; trying again."), { status: response.status });
+    throw Object.assign(new Error(refusal.error || document.body.dataset.away), { status: response.status });
   }
   return response;
 }
@@ -84,7 +84,7 @@ function show(line, isNew) {
 
 async function post(id, text) {
   const item = show({ client_id: id, from: "visitor", text, at: new Date().toISOString() }, false);
-  item.lastChild.textContent = "Sending…";
+  item.lastChild.textContent = document.body.dataset.sending;
   await session;
   try {
     await ask("/chat/messages", { method: "POST", body: JSON.stringify({ id, text, page: document.referrer }) });
@@ -93,7 +93,7 @@ async function post(id, text) {
   } catch (error) {
     const again = document.createElement("button");
     again.type = "button";
-    again.textContent = "Not sent. Try again";
+    again.textContent = document.body.dataset.again;
     again.addEventListener("click", async () => {
       if (error.status === 401) await begin().catch(() => {});
       post(id, text);
