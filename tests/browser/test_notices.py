@@ -106,6 +106,16 @@ def test_two_pages_show_one_notification_and_a_press_opens_the_conversation(
         expect(pressed.locator("link[rel=icon]")).to_have_attribute("href", re.compile(r"/mark\.svg"))
 
 
+def test_the_title_counts_on_pages_without_a_list_as_well(browser: Browser, desk: Desk, address: str) -> None:
+    available(desk, desk.jonas)
+    with visit(browser, address) as page:
+        page.goto(f"{address}{PAGE}")
+        listening(page)
+        theirs(desk)
+        expect(page).to_have_title(re.compile(r"^\(1\) "))
+        expect(page.locator("#v-mine .n")).to_have_text("1")
+
+
 def test_nothing_is_told_of_what_one_looks_at_in_any_page(browser: Browser, desk: Desk, address: str) -> None:
     available(desk, desk.jonas)
     number, other = theirs(desk), theirs(desk, "Another order")
