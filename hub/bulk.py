@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from config.language import _
+from config.language import N_, _
 from hub.macros import Back, take_back
 from routing.agents import agent_names
 from routing.locks import held
@@ -19,7 +19,7 @@ from storage.outages import OUTAGES, is_outage
 from storage.tags import tags_of
 
 MOST = 500  # conversations at once
-SILENT = "The database did not answer; try again in a few seconds."
+SILENT = N_("The database did not answer; try again in a few seconds.")
 
 Verb = Callable[[Tx, Actor, int], object]
 
@@ -70,7 +70,7 @@ def _each(store: Store, units: Mapping[int, Callable[[Tx], Back | None]]) -> Out
                 raise
             silent = True  # each of the others would only wait in vain again
         if silent:
-            outcome.refused[number] = SILENT
+            outcome.refused[number] = _(SILENT)
         elif back is None:
             outcome.already.append(number)
         else:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from channels.mail.headers import sendable
+from config.language import N_
 from config.settings import Settings
 from hub.recipients import own_addresses, untagged
 from hub.suppression import refusal
@@ -101,7 +102,7 @@ def _too_many(tx: Tx, settings: Settings, leaving: Leaving) -> str:
 
     kind, address = leaving.kind, leaving.address[:320]
     if sent(HOUR, "conversation_id = ?", leaving.conversation_id) >= settings.automatic_per_conversation:
-        return "There have been too many automatic messages about this conversation within an hour."
+        return N_("There have been too many automatic messages about this conversation within an hour.")
     if kind == NOTICE:
         count = sent(HOUR, "address = ? AND kind = ?", address, kind)
         return f"{address} has had {count} of them within an hour." if count >= settings.automatic_per_agent else ""

@@ -24,6 +24,7 @@ from channels.base import (
 )
 from channels.seals import Authenticity
 from channels.text import storable
+from config.language import N_
 from hub.arrivals import arrival_of
 from hub.attached import StoredFile, attach_file, store_files
 from hub.bounces import note_report, reported_on
@@ -483,9 +484,9 @@ def _hear(tx: Tx, found: Thread | None, conversation_id: int, message_id: int, i
     else:
         asked = tx.sql(f"{change} RETURNING {UNDER_WAY}", *heard, conversation_id)
     if found.state == "snoozed":
-        tx.emit(ConversationWoken(conversation_id, "the customer wrote"))
+        tx.emit(ConversationWoken(conversation_id, N_("the customer wrote")))
     elif found.state == "resolved":
-        tx.emit(ConversationReopened(conversation_id, "the customer wrote"))
+        tx.emit(ConversationReopened(conversation_id, N_("the customer wrote")))
     under_way = bool(asked.fetchone()[0])
     if under_way and (found.state == "snoozed" or not found.waits):
         follow_conversation(tx, conversation_id)

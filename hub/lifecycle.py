@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlmodel import col, select
 
-from config.language import _
+from config.language import N_, _
 from hub.arrivals import arrival_again
 from routing.locks import held, held_unmerged, hold
 from routing.parking import follow_parking
@@ -18,7 +18,7 @@ from storage.access import ANSWER, SYSTEM, Actor, Conflict
 from storage.conversations import Conversation
 from storage.facts import ConversationReopened, ConversationResolved, ConversationSnoozed, ConversationWoken
 
-TIME_CAME = "its time came"
+TIME_CAME = N_("its time came")
 
 
 def snooze(tx: Tx, actor: Actor, conversation_id: int, until: datetime | None) -> Conversation:
@@ -41,7 +41,7 @@ def snooze(tx: Tx, actor: Actor, conversation_id: int, until: datetime | None) -
     return conversation
 
 
-def wake(tx: Tx, actor: Actor, conversation_id: int, why: str = "woken by hand") -> Conversation:
+def wake(tx: Tx, actor: Actor, conversation_id: int, why: str = N_("woken by hand")) -> Conversation:
     """Back into the list. Waking what is awake changes nothing."""
     actor.must(ANSWER)
     conversation = held(tx, actor, conversation_id)
@@ -81,7 +81,7 @@ def resolve(tx: Tx, actor: Actor, conversation_id: int) -> Conversation:
     return conversation
 
 
-def reopen(tx: Tx, actor: Actor, conversation_id: int, why: str = "reopened by hand") -> Conversation:
+def reopen(tx: Tx, actor: Actor, conversation_id: int, why: str = N_("reopened by hand")) -> Conversation:
     """Open again, as new work that waits to be matched. Reopening what is open changes nothing."""
     actor.must(ANSWER)
     conversation = held_unmerged(tx, actor, conversation_id)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from sqlmodel import col, select
 
-from config.language import _
+from config.language import N_, _
 from hub.arrivals import arrival_again
 from hub.lifecycle import reopen, resolve, wake
 from hub.macros import Back, take_back
@@ -135,9 +135,9 @@ def _join(tx: Tx, actor: Actor, survivor: Conversation, other: Conversation) -> 
     recount(tx, other)
     recount(tx, survivor)
     if open_ and survivor.state == "resolved":
-        reopen(tx, actor, survivor_id, "an open conversation was merged into it")
+        reopen(tx, actor, survivor_id, N_("an open conversation was merged into it"))
     elif open_ and survivor.state == "snoozed":
-        wake(tx, actor, survivor_id, "an open conversation was merged into it")
+        wake(tx, actor, survivor_id, N_("an open conversation was merged into it"))
     recount(tx, survivor)
     _follow(tx, survivor_id)
     tx.emit(ConversationsMerged(survivor_id, other_id, move.id or 0, by=actor.by))
