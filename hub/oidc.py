@@ -109,7 +109,7 @@ class Provider:
             raise SignInRefused(
                 _(
                     "{name} does not vouch for {email}: the address has to be verified there first.",
-                    self=self.name,
+                    name=self.name,
                     email=email,
                 )
             )
@@ -141,7 +141,7 @@ class Provider:
             raise SignInRefused(
                 _(
                     "The proof of {name} is not signed in a way that only it can sign ({algorithm}).",
-                    self=self.name,
+                    name=self.name,
                     algorithm=algorithm,
                 )
             )

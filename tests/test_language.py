@@ -49,3 +49,10 @@ def test_what_scripts_say_comes_with_the_page() -> None:
     with speaking("de"):
         assert said - {"{count}"} - spoken_by_scripts().keys() == set()
     assert len(said) > 40
+
+
+def test_every_place_of_a_sentence_is_filled() -> None:
+    """A place that its call does not fill would be an error in front of somebody, in English as well."""
+    calls = list(catalog.fillings())
+    assert len(calls) > 400
+    assert [(file, message, names) for file, message, names in calls if _places(message) != names] == []

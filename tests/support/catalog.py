@@ -50,6 +50,18 @@ def write(code: str, catalog: Catalog) -> None:
         write_po(file, catalog, width=120, include_lineno=False, sort_by_file=True, ignore_obsolete=True)
 
 
+def fillings() -> Iterator[tuple[str, str, set[str]]]:
+    """Each message that code fills places of, and the names that it gives for them."""
+    for path in sorted(path for name in CODE for path in (ROOT / name).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("_", "n_"):
+                names = {each.arg for each in node.keywords if each.arg}
+                counted = {"count"} if node.func.id == "n_" else set()
+                message = _text(node.args[node.func.id == "n_"])
+                if (names or counted) and message and all(each.arg for each in node.keywords):
+                    yield str(path.relative_to(ROOT)), message, names | counted
+
+
 def forms(string: str | Sequence[str] | None) -> tuple[str, ...]:
     """A message's forms for one and for many; one alone, when it counts nothing."""
     return (string or "",) if isinstance(string, str | None) else tuple(string)
