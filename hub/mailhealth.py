@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from config.language import _, n_
 from hub.hub import Hub
 from hub.mailboxes import folders_of
 from storage import Tx
@@ -52,10 +53,27 @@ class FolderHealth:
         return not self.problem and self.silent is not None and self.silent <= LATE
 
     def __str__(self) -> str:
-        parts = [f"last looked at {_ago(self.silent)}" if self.silent is not None else "never looked at yet"]
-        parts += [f"{self.behind} mails still to be fetched"] if self.behind else []
-        parts += [f"{self.withheld} mails that the server does not hand over"] if self.withheld else []
-        parts += [f"{self.unsettled} mails still to be marked or moved there"] if self.unsettled else []
+        parts = [
+            _("last looked at {ago}", ago=_ago(self.silent)) if self.silent is not None else _("never looked at yet")
+        ]
+        if self.behind:
+            parts.append(n_("{count} mail still to be fetched", "{count} mails still to be fetched", self.behind))
+        if self.withheld:
+            parts.append(
+                n_(
+                    "{count} mail that the server does not hand over",
+                    "{count} mails that the server does not hand over",
+                    self.withheld,
+                )
+            )
+        if self.unsettled:
+            parts.append(
+                n_(
+                    "{count} mail still to be marked or moved there",
+                    "{count} mails still to be marked or moved there",
+                    self.unsettled,
+                )
+            )
         return ", ".join(parts) + (f". {self.problem}" if self.problem else "")
 
 
@@ -69,8 +87,13 @@ class SecretAge:
 
     def __str__(self) -> str:
         if self.days < 0:
-            return f"its secret ran out on {self.on}"
-        return f"its secret runs out in {self.days} days, on {self.on}"
+            return _("its secret ran out on {date}", date=self.on)
+        return n_(
+            "its secret runs out in {count} day, on {date}",
+            "its secret runs out in {count} days, on {date}",
+            self.days,
+            date=self.on,
+        )
 
 
 def folder_health(hub: Hub, tx: Tx) -> list[FolderHealth]:
@@ -115,7 +138,10 @@ def warn_of_secrets(hub: Hub) -> None:
 
 def _ago(span: timedelta) -> str:
     seconds = int(span.total_seconds())
-    for size, word in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {word} ago"
-    return f"{seconds} seconds ago"
+    if seconds >= 2 * 86_400:
+        return n_("{count} day ago", "{count} days ago", seconds // 86_400)
+    if seconds >= 2 * 3600:
+        return n_("{count} hour ago", "{count} hours ago", seconds // 3600)
+    if seconds >= 120:
+        return n_("{count} minute ago", "{count} minutes ago", seconds // 60)
+    return n_("{count} second ago", "{count} seconds ago", seconds)
