@@ -114,12 +114,10 @@ def conversation_page(number: int) -> ResponseReturnValue:
 def live() -> ResponseReturnValue:
     """What may have changed on the page at hand: its list and counts, and with `open` its conversation."""
     hub, who, where = hub_here(), viewer(), place()
-    if not request.args.get("open"):
-        where = replace(where, open_id=None)
     if where.view == "search":
         index_new_messages(hub.store)
     with hub.store.read() as tx:
-        parts = screen(hub, tx, who, where)
+        parts = screen(hub, tx, who, where, opens=bool(request.args.get("open")))
     return fragment("inbox/_changed.html", screen=parts, toasts=(), moved=False, with_composer=False, shuts=False)
 
 

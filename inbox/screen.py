@@ -187,10 +187,15 @@ def place() -> Place:
     return Place(view, None, query, arguments.get("after", ""), size)
 
 
-def screen(hub: Hub, tx: Tx, who: Viewer, where: Place, *, composer: Composer | None = None) -> Screen:
-    """Gather a page. A conversation this agent may not see (any more) is simply not open; views check before."""
+def screen(
+    hub: Hub, tx: Tx, who: Viewer, where: Place, *, composer: Composer | None = None, opens: bool = True
+) -> Screen:
+    """Gather a page. A conversation this agent may not see (any more) is simply not open; views check before.
+
+    Unless it `opens`, the conversation of the place is marked in the list and not gathered.
+    """
     opened = None
-    if where.open_id is not None:
+    if opens and where.open_id is not None:
         try:
             opened = open_conversation(hub, tx, who, where.open_id, composer=composer)
         except NotFound:

@@ -58,10 +58,11 @@ function forgetAfter(ctx) {
   if (ctx.request.method !== "GET") forget();
 }
 
+export const openId = () => document.querySelector("#thread[data-id]")?.dataset.id ?? "";
+
 let shown = "";
 export function opened() {
-  const thread = document.querySelector("#thread[data-id]");
-  const id = thread?.dataset.id ?? "";
+  const id = openId();
   if (id === going) going = "";
   const row = mark(going || id);
   if (id === shown || going) return;
@@ -89,7 +90,8 @@ export function markRead() {
   rows().find((one) => one.dataset.id === thread.dataset.id)?.classList.remove("unread");
 }
 
-document.addEventListener("htmx:after:swap", () => setTimeout(opened, 0));
+// At once: a key that is pressed in between would begin at the top again.
+document.addEventListener("htmx:after:swap", () => { mark(going || openId()); setTimeout(opened, 0); });
 for (const failed of ["htmx:error", "htmx:response:error"]) document.addEventListener(failed, () => { going = ""; });
 document.addEventListener("visibilitychange", markRead);
 opened();

@@ -1,7 +1,7 @@
 // Live: the server tells what happened, we fetch the parts of the page it changed. Also in hidden tabs.
 import { say } from "./toast.js";
 import { met } from "./company.js";
-import { forget, markRead } from "./list.js";
+import { forget, markRead, openId } from "./list.js";
 import { said } from "./said.js";
 
 let source = null;
@@ -12,7 +12,6 @@ let timer = 0;
 
 // The open conversation's panel also lists what else its person wrote.
 const isTheirs = (contact) => document.querySelector("#context .person")?.dataset.records.split(" ").includes(String(contact));
-const openId = () => document.querySelector("#thread[data-id]")?.dataset.id;
 
 function connect() {
   source?.close();

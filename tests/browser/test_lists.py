@@ -281,6 +281,24 @@ def test_neighbours_are_there_before_they_are_asked_for(browser: Browser, desk: 
         assert asked.count(f"/inbox/c/{numbers[1]}?view=all") == before == 1
 
 
+def test_a_key_in_the_moment_of_a_refresh_goes_on_from_where_one_is(browser: Browser, desk: Desk, address: str) -> None:
+    numbers = letters(desk, 4)
+    with visit(browser, address) as page:
+        page.goto(f"{address}/inbox/all")
+        for number in numbers[:2]:
+            page.keyboard.press("j")
+            expect(page.locator("#thread")).to_have_attribute("data-id", str(number))
+        page.evaluate(
+            """() => document.addEventListener("htmx:after:swap", function press({ detail: { ctx } }) {
+              if (ctx.request.action !== "/inbox/live") return;
+              document.removeEventListener("htmx:after:swap", press);
+              document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "j", bubbles: true }));
+            })"""
+        )
+        page.evaluate("""() => htmx.ajax("GET", "/inbox/live", { source: "#live", target: "#live", swap: "none" })""")
+        expect(page.locator("#thread")).to_have_attribute("data-id", str(numbers[2]))
+
+
 def test_a_row_that_arrives_above_moves_nothing_under_ones_eyes(browser: Browser, desk: Desk, address: str) -> None:
     numbers = letters(desk, 24)
     for number in numbers[:-1]:
