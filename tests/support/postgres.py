@@ -184,9 +184,12 @@ CUT_OFF = (
 
 
 def _shape(connection: psycopg.Connection) -> object:
-    return connection.execute(
+    columns = connection.execute(
         "SELECT table_name, column_name, data_type FROM information_schema.columns "
         "WHERE table_schema = 'public' ORDER BY table_name, ordinal_position"
+    ).fetchall()
+    return columns, connection.execute(
+        "SELECT indexname FROM pg_indexes WHERE schemaname = 'public' ORDER BY indexname"
     ).fetchall()
 
 
