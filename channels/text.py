@@ -1,4 +1,4 @@
-"""Text from outside, made fit to store."""
+"""Text from outside, made fit to store, or short enough to show."""
 
 from __future__ import annotations
 
@@ -22,3 +22,9 @@ def storable_json(value: Any) -> Any:
     if isinstance(value, dict):
         return {storable(name): storable_json(each) for name, each in value.items()}
     return [storable_json(each) for each in value] if isinstance(value, list) else value
+
+
+def shortened(text: str, chars: int) -> str:
+    """At most so many characters, with an ellipsis where something is missing."""
+    text = text.strip()
+    return text if len(text) <= chars else f"{text[: chars - 1].rstrip()}…"

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from channels.slack import escape
+from channels.text import shortened
 
 CLAIM = "claim"
 RESOLVE = "resolve"
@@ -63,12 +64,6 @@ def drawn(card: Card) -> list[dict[str, Any]]:
     blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": part} for part in _context(card)]})
     blocks.append({"type": "actions", "elements": _buttons(card)})
     return blocks
-
-
-def shortened(text: str, chars: int) -> str:
-    """At most so many characters, with an ellipsis where something is missing."""
-    text = text.strip()
-    return text if len(text) <= chars else f"{text[: chars - 1].rstrip()}…"
 
 
 def _header(card: Card) -> dict[str, Any]:

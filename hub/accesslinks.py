@@ -16,11 +16,11 @@ from uuid import uuid4
 
 from sqlmodel import select
 
-from channels.base import NotConfigured, Outbound, SendFailed
+from channels.base import Outbound
 from config.language import N_, _
+from hub.agentmail import carrier, mail_account
 from hub.delivery import SendResult, deliver
 from hub.hub import Hub, Opened
-from hub.notices import mail_account
 from hub.people import set_password
 from hub.throttle import SignInRefused, forgive, must_wait, note_try
 from storage import Tx
@@ -118,11 +118,7 @@ def send(hub: Hub, delivery: Delivery) -> SendResult:
         if link is None or agent is None or link.used_at is not None or link.expires_at <= tx.now or not agent.active:
             return SendResult(response={"skipped": "it counts no more"})
         by = _name(tx, link.by)
-    try:
-        opened = hub.channel(int(delivery.target.partition(":")[2]))
-        channel = opened.must()
-    except (NotFound, NotConfigured) as error:
-        raise SendFailed(f"The channel can't send: {error}") from None
+    opened, channel = carrier(hub, delivery)
     return SendResult(channel.send(_written(hub, opened, agent, link, by)).external_id)
 
 

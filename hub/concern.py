@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from config.language import _
 from hub.lifecycle import TIME_CAME
 from hub.people import set_mail_notices
 from hub.pump import Happened
@@ -76,7 +77,7 @@ def mails(tx: Tx, agent: Agent) -> tuple[str, int]:
 def choose(tx: Tx, actor: Actor, agent: Agent, choices: Mapping[str, Collection[str]], mail: str, minutes: int) -> None:
     """Keep what an agent has chosen for themselves. Raises Conflict for what is not offered."""
     if mail not in MAILS or (mail == AWAY and minutes not in AWAY_MINUTES):
-        raise Conflict("Choose how you are told by mail.")
+        raise Conflict(_("Choose how you are told by mail."))
     row = tx.get(NoticeChoices, agent.id) or NoticeChoices(agent_id=agent.id or 0)
     row.choices = {kind: [way for way in WAYS if way in choices.get(kind, ())] for kind in PROPOSED}
     row.away_minutes = minutes if mail == AWAY else 0

@@ -10,7 +10,9 @@ from uuid import uuid4
 
 from sqlmodel import col, select
 
-from channels.base import NotConfigured, Outbound, SendFailed
+from channels.base import Outbound
+from channels.text import shortened
+from hub.agentmail import carrier
 from hub.concern import (
     ANSWERED,
     ASSIGNED,
@@ -31,14 +33,14 @@ from hub.delivery import SendResult, deliver
 from hub.gate import NOTICE, Leaving, may_leave
 from hub.hub import Hub, Opened
 from storage import Tx
-from storage.access import NotFound, actor_for
+from storage.access import actor_for
 from storage.automatic import Digest, DigestLine
 from storage.conversations import Conversation, Message, Reading
 from storage.deliveries import Delivery
 from storage.failpoints import step
 from storage.mentions import Mention
 from storage.people import Agent, Contact
-from storage.work import RINGS, Offer
+from storage.work import rings_at
 
 SOON = timedelta(minutes=1)  # what comes within it makes one mail
 KEPT = timedelta(days=7)  # longer than any mail is tried
@@ -83,11 +85,7 @@ def send(hub: Hub, delivery: Delivery) -> SendResult:
     step("digest.taken")
     if isinstance(taken, str):
         return SendResult(response={"skipped": taken})
-    try:
-        opened = hub.channel(int(delivery.target.partition(":")[2]))
-        channel = opened.must()
-    except (NotFound, NotConfigured) as error:
-        raise SendFailed(f"The channel can't send: {error}") from None
+    opened, channel = carrier(hub, delivery)
     return SendResult(channel.send(_written(hub, opened, taken)).external_id)
 
 
@@ -170,8 +168,7 @@ def _is_news(tx: Tx, agent_id: int, conversation: Conversation, line: DigestLine
     """Whether it still concerns them, and they have neither read nor answered it."""
     number, message_id = conversation.id or 0, line.message_id or 0
     if line.kind == OFFERED:
-        rings = select(Offer.id).where(Offer.conversation_id == number, Offer.agent_id == agent_id, RINGS)
-        return tx.exec(rings).first() is not None
+        return rings_at(tx, agent_id, number)
     if line.kind == MENTIONED:
         named = select(Mention.id).where(Mention.agent_id == agent_id, Mention.message_id == message_id)
         return tx.exec(named.where(col(Mention.seen_at).is_(None))).first() is not None
@@ -196,15 +193,12 @@ def _told(tx: Tx, news: Sequence[DigestLine]) -> list[str]:
             continue
         message = tx.get(Message, line.message_id) if line.message_id else None
         words = " ".join(message.visible_text.split()) if message and line.kind != UNSENT else ""
-        said = f'{HAPPENED[line.kind]}: "{_short(words)}"' if words else HAPPENED[line.kind].rstrip(".") + "."
+        what = HAPPENED[line.kind]
+        said = f'{what}: "{shortened(words, MOST_CHARS)}"' if words else f"{what.rstrip('.')}."
         told = f"{line.at.astimezone(UTC):%d %B, %H:%M} UTC. {said}"
         if not any(earlier.endswith(said) for earlier in lines if not words):
             lines.append(told)
     return lines
-
-
-def _short(words: str) -> str:
-    return words if len(words) <= MOST_CHARS else words[: MOST_CHARS - 1].rstrip() + "…"
 
 
 def _written(hub: Hub, opened: Opened, taken: Taken) -> Outbound:

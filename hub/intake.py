@@ -24,7 +24,7 @@ from channels.base import (
 )
 from channels.seals import Authenticity
 from channels.text import storable
-from config.language import N_
+from config.language import N_, _
 from hub.arrivals import arrival_of
 from hub.attached import StoredFile, attach_file, store_files
 from hub.bounces import note_report, reported_on
@@ -267,7 +267,7 @@ def retry_receipt(hub: Hub, actor: Actor, receipt_id: int) -> Taken:
         sql = "UPDATE receipt SET state = 'received', why = '', headers = ? WHERE id = ? AND state = 'ignored'"
         hub.store.submit(lambda tx: tx.sql(sql, trusted, receipt_id).rowcount)
     if receipt.state not in ("quarantined", "received"):
-        raise Conflict(f"This one is {receipt.state} already.")
+        raise Conflict(_("This one is {state} already.", state=receipt.state))
     return read_receipt(hub, hub.channel(receipt.channel_id or 0), receipt)
 
 

@@ -15,23 +15,23 @@ from uuid import uuid4
 
 from sqlmodel import col, select
 
-from channels.base import NotConfigured, Outbound, SendFailed
+from channels.base import Outbound
 from hub import digests
+from hub.agentmail import carrier, mail_account
 from hub.concern import ANSWERED, ASSIGNED, FACTS, MAIL, OFFERED, chosen, concern
 from hub.delivery import SendResult, deliver
 from hub.followers import Follower
 from hub.gate import NOTICE, Leaving, may_leave
 from hub.hub import Hub, Opened
 from hub.pump import Happened
-from hub.recipients import MAIL_KINDS
 from storage import Tx
-from storage.access import NotFound, actor_for
+from storage.access import actor_for
 from storage.automatic import MailNotice
 from storage.conversations import Conversation, Message, Reading, attachments_of
 from storage.deliveries import Delivery
 from storage.failpoints import step
 from storage.people import Agent, Contact
-from storage.work import RINGS, Offer
+from storage.work import rings_at
 
 REFUSED = "refused"
 ANSWERABLE = (ASSIGNED, OFFERED, ANSWERED)
@@ -99,11 +99,7 @@ def send(hub: Hub, delivery: Delivery) -> SendResult:
     step("mail_notice.taken")
     if isinstance(taken, str):
         return SendResult(response={"skipped": taken})
-    try:
-        opened = hub.channel(int(delivery.target.partition(":")[2]))
-        channel = opened.must()
-    except (NotFound, NotConfigured) as error:
-        raise SendFailed(f"The channel can't send: {error}") from None
+    opened, channel = carrier(hub, delivery)
     accepted = channel.send(_written(hub, opened, taken))
     step("mail_notice.sent")
     return SendResult(accepted.external_id)
@@ -140,12 +136,6 @@ def _joined(tx: Tx, agent_id: int, conversation_id: int, reason: str) -> bool:
     if reason == ASSIGNED:
         tx.sql("UPDATE mail_notice SET reason = ? WHERE id = ?", reason, row[0])
     return True
-
-
-def mail_account(hub: Hub) -> Opened | None:
-    """The channel that carries mail to agents, if one is set; to be asked in units as well."""
-    wanted = (each for each in hub.seen_channels().values() if each.account.name == hub.settings.notices_by)
-    return next((each for each in wanted if each.account.kind in MAIL_KINDS), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +179,7 @@ def _no_news(tx: Tx, notice: MailNotice, agent: Agent, conversation: Conversatio
     if notice.reason == REFUSED:
         return ""
     if notice.reason == OFFERED:
-        rings = select(Offer.id).where(Offer.conversation_id == conversation.id, Offer.agent_id == agent.id, RINGS)
-        return "" if tx.exec(rings).first() else "it does not ring any more"
+        return "" if rings_at(tx, notice.agent_id, notice.conversation_id) else "it does not ring any more"
     if conversation.assignee_id != agent.id:
         return "it is somebody else's"
     if conversation.state == "resolved":

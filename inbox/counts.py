@@ -14,7 +14,7 @@ from inbox.session import Viewer
 from storage import Tx
 from storage.access import receipts_seen_by
 from storage.receipts import is_unseen
-from storage.statements import in_words
+from storage.statements import spelled_out
 
 WORK = (
     "SELECT state, channel, queue_id, assignee_id, count(*), count(escalated_at) FROM conversation "
@@ -26,7 +26,7 @@ UNREAD = (
     "WHERE v.assignee_id = ? AND v.state = 'open' AND v.waiting_since IS NOT NULL "
     "AND v.last_inbound_id > COALESCE(r.message_id, 0)"
 )
-_SPOILED = {dialect: in_words(is_unseen(), dialect) for dialect in ("sqlite", "postgresql")}
+_SPOILED = {dialect: spelled_out(is_unseen(), dialect) for dialect in ("sqlite", "postgresql")}
 
 
 @dataclass(frozen=True, slots=True)

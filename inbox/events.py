@@ -32,15 +32,17 @@ ESCALATED = words(
         "supervisors": "supervisors were told",
     }
 )
-WAITED = {
-    "relaxed": "less is asked of who takes it",
-    "joined": "others may take it as well",
-    "priority": ESCALATED["priority"],
-    "age": "it counts as older",
-    "slack": ESCALATED["slack"],
-    "supervisors": ESCALATED["supervisors"],
-    "queue": "it goes elsewhere",
-}
+WAITED = words(
+    {
+        "relaxed": "less is asked of who takes it",
+        "joined": "others may take it as well",
+        "priority": "it goes before others now",
+        "age": "it counts as older",
+        "slack": "Slack was told",
+        "supervisors": "supervisors were told",
+        "queue": "it goes elsewhere",
+    }
+)
 TOLD = (
     "ConversationQueued",
     "ConversationAssigned",

@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from config.language import _
 from hub.accesslinks import agent_of, ask_reset, choose_password
-from hub.notices import mail_account
+from hub.agentmail import mail_account
 from hub.throttle import SignInRefused
 from hub.web import client_ip, hub_here
 from storage.access import NotFound

@@ -12,9 +12,9 @@ from sqlmodel import col, select
 
 from config.language import N_, _, words
 from hub import secondstep, staff
+from hub.agentmail import mail_account
 from hub.audit import TOPICS, AuditFilter, audit, names_of_actors
 from hub.hub import Hub
-from hub.notices import mail_account
 from hub.refusals import FieldRefused
 from hub.signin import sign_ins_of
 from hub.staff import LEVELS, Person

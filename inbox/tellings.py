@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from channels.text import shortened
 from config.language import _
 from hub.concern import (
     ANSWERED,
@@ -85,8 +86,7 @@ def _words(tx: Tx, fact: Happened, found: Concern, person: str, conversation: Co
 
 
 def _short(words: str) -> str:
-    words = " ".join(words.split())
-    return words if len(words) <= MOST_CHARS else words[: MOST_CHARS - 1].rstrip() + "…"
+    return shortened(" ".join(words.split()), MOST_CHARS)
 
 
 def _name(tx: Tx, by: str) -> str:

@@ -420,7 +420,7 @@ def _what_became_of(tx: Tx, offer: Offer) -> str:
     if owned is not None:
         if owned.agent_id == offer.agent_id:
             return _("You have it already.")
-        return _("{agent} has it already.", agent=_name(tx, owned.agent_id))
+        return _("{name} has it already.", name=_name(tx, owned.agent_id))
     if live_item(tx, offer.conversation_id) is None:
         return _("This conversation was resolved meanwhile.")
     return _("It rang too long and went back to the queue: claim it if it still waits there.")

@@ -14,7 +14,7 @@ from config.language import _, words
 from storage.conversations import Conversation, Message
 from storage.people import Agent, Contact, Role
 from storage.receipts import Receipt
-from storage.statements import in_words
+from storage.statements import spelled_out
 from storage.store import Tx
 
 ANSWER, CONTACTS, SEE_ALL, SUPERVISE = "answer", "contacts", "see_all", "supervise"
@@ -205,7 +205,7 @@ def visible_receipt(actor: Actor) -> ColumnElement[bool]:
 @lru_cache(maxsize=2000)
 def receipts_seen_by(actor: Actor, dialect: str) -> str:
     """`visible_receipt` in the words of a statement: every page asks, and to put it together takes longer than that."""
-    return in_words(visible_receipt(actor), dialect)
+    return spelled_out(visible_receipt(actor), dialect)
 
 
 def person_for(tx: Tx, actor: Actor, contact_id: int) -> Contact:

@@ -8,6 +8,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 _DIALECTS = {"sqlite": sqlite.dialect(), "postgresql": postgresql.dialect()}  # type: ignore[no-untyped-call]
 
 
-def in_words(condition: ColumnElement[bool], dialect: str) -> str:
+def spelled_out(condition: ColumnElement[bool], dialect: str) -> str:
     """With its values spelled out: only for those that come from us, such as ids and states."""
     return str(condition.compile(dialect=_DIALECTS[dialect], compile_kwargs={"literal_binds": True}))

@@ -265,14 +265,15 @@ class Store:
 
     def submit_all(self, units: Sequence[Callable[[Tx], T]]) -> list[T]:
         """Like `submit` for several units in their order; the first error is raised after all have ended."""
-        if getattr(self._inside, "unit", False):
-            raise RuntimeError("a unit of work is already open in this thread: units don't nest")
+        self._must_be_outside()
         with self._writing.look():
             return self.writer.submit_all([unit if isinstance(unit, Interleaved) else carried(unit) for unit in units])
 
     def begin(self, unit: Callable[[Tx], T]) -> Callable[[], T]:
         """Hand in a unit like `submit` and go on; what comes back waits for its commit when it is called."""
-        jobs = self.writer.begin([unit])
+        self._must_be_outside()
+        with self._writing.look():
+            jobs = self.writer.begin([unit])
 
         def outcome() -> T:
             with self._writing.look():
@@ -289,14 +290,17 @@ class Store:
     @contextmanager
     def _unit(self) -> Iterator[Tx]:
         """One at a time in each thread, the writer's too; on SQLite one at a time altogether."""
-        if getattr(self._inside, "unit", False):
-            raise RuntimeError("a unit of work is already open in this thread: units don't nest")
+        self._must_be_outside()
         self._inside.unit = True
         try:
             with self._writing.look(), self._turn, Tx(self.engine, self.clock()) as tx, tx.begin():
                 yield tx
         finally:
             self._inside.unit = False
+
+    def _must_be_outside(self) -> None:
+        if getattr(self._inside, "unit", False):
+            raise RuntimeError("a unit of work is already open in this thread: units don't nest")
 
     def _may_interleave(self, unit: Callable[[Tx], Any]) -> bool:
         return isinstance(unit, Interleaved) and not self.embedded

@@ -215,3 +215,9 @@ def live_offers(tx: Tx, agent_id: int) -> list[Offer]:
     """What rings at an agent now, oldest first."""
     query = select(Offer).where(Offer.agent_id == agent_id, RINGS).order_by(col(Offer.id))
     return list(tx.exec(query))
+
+
+def rings_at(tx: Tx, agent_id: int, conversation_id: int) -> bool:
+    """Whether a conversation rings at an agent now."""
+    query = select(Offer.id).where(Offer.conversation_id == conversation_id, Offer.agent_id == agent_id, RINGS)
+    return tx.exec(query).first() is not None
