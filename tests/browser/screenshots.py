@@ -225,6 +225,7 @@ def pages(address: str, mara: int) -> dict[str, Callable[[Page], object]]:
         "not-here": lambda page: page.goto(f"{address}/inbox/c/99999"),
         "help": help_open,
         "account": lambda page: page.goto(f"{address}/inbox/account"),
+        "notifications": lambda page: page.goto(f"{address}/inbox/account/notifications"),
         "second-step": step_begun,
         "unreadable": unreadable,
         "panel-erase": sheet("erase"),
