@@ -7,7 +7,7 @@ import logging
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from channels.base import DeliveryState, DeliveryUpdate, Pace, SendFailed, SendUncertain
+from hub.lanes import Lane, lanes_due, take
 from hub.optout import set_opt_out
 from hub.pacing import in_turn
 from hub.recipients import MAIL_KINDS
@@ -54,18 +55,6 @@ CREATE = (
     "error, response, external_id, created_at) VALUES(?, ?, ?, ?, ?, 'queued', ?, 0, false, 0, '', '{}', '', ?) "
     "ON CONFLICT (sender, dedupe_key) DO NOTHING"
 )
-DUE = (
-    "SELECT state, sender, target, count(*) FROM delivery WHERE state IN ('sending', 'queued') AND due_at <= ? "
-    "GROUP BY state, sender, target ORDER BY min(due_at), sender, target"
-)
-# Materialized, because PostgreSQL may run a subquery once for every row: each run would find as many rows again.
-TAKE = (
-    "WITH due AS MATERIALIZED (SELECT id FROM delivery WHERE state = ? AND due_at <= ? AND sender = ? AND target = ? "
-    "ORDER BY due_at, id LIMIT ?{lock}) "
-    "UPDATE delivery SET {change}, due_at = ? WHERE id IN (SELECT id FROM due) RETURNING id"
-)
-CLAIM = "state = 'sending', claims = claims + 1, attempts = attempts + 1, begun_at = NULL, in_doubt = false"
-ADOPT = "in_doubt = true"
 BEGIN = (
     "UPDATE delivery SET begun_at = ?, due_at = ? WHERE id = ? AND claims = ? AND state = 'sending' AND NOT in_doubt"
 )
@@ -184,29 +173,28 @@ class Courier:
     def _take_up(self, *states: str) -> list[Future[None]]:
         """Start a job for everything due in these states that a thread is free for."""
         with self.hub.store.read() as tx:
-            due = tx.sql(DUE, tx.now).fetchall()
-        return [job for each in states for job in self._claim(each, self._rooms([r[1:] for r in due if r[0] == each]))]
+            due = lanes_due(tx, states, self.senders, self.threads)
+        return [job for each in states for job in self._claim(each, self._rooms(d for d in due if d.state == each))]
 
-    def _rooms(self, due: Sequence[tuple[str, str, int]]) -> list[tuple[str, str, int]]:
-        """How many of each sender and target may be started now; the longest due come first."""
+    def _rooms(self, due: Iterable[Lane]) -> list[Lane]:
+        """How many of each lane may be started now; the longest due come first."""
         with self._counting:
             busy = Counter(self._busy)
         rooms = []
-        for sender, target, count in due:
-            lane = sum(number for (each, _), number in busy.items() if each == sender)
-            room = min(count, self.threads - lane, max(1, self.threads // 2) - busy[sender, target])
-            if sender in self.senders and room > 0:
-                busy[sender, target] += room
-                rooms.append((sender, target, room))
+        for lane in due:
+            sends = sum(number for (each, _), number in busy.items() if each == lane.sender)
+            room = min(lane.due, self.threads - sends, max(1, self.threads // 2) - busy[lane.sender, lane.target])
+            if room > 0:
+                busy[lane.sender, lane.target] += room
+                rooms.append(lane._replace(due=room))
         return rooms
 
-    def _claim(self, state: str, rooms: Sequence[tuple[str, str, int]]) -> list[Future[None]]:
+    def _claim(self, state: str, rooms: Sequence[Lane]) -> list[Future[None]]:
         if not rooms:
             return []
-        change, job = (CLAIM, self.carry) if state == "queued" else (ADOPT, self.find_out)
+        job = self.carry if state == "queued" else self.find_out
         paces = _paces(self.hub) if state == "queued" else {}
-        unit = partial(_take, state=state, change=change, rooms=rooms, lease=self.lease, paces=paces)
-        taken = self.hub.store.submit(unit)
+        taken = self.hub.store.submit(partial(_take, rooms=rooms, lease=self.lease, paces=paces))
         step("delivery.claimed")
         with self._counting:
             self._busy.update((each.sender, each.target) for each in taken)
@@ -274,16 +262,8 @@ def _paces(hub: Hub) -> dict[str, Pace]:
     return {target: pace for target, pace in found.items() if pace != Pace()}
 
 
-def _take(
-    tx: Tx, state: str, change: str, rooms: Sequence[tuple[str, str, int]], lease: timedelta, paces: Mapping[str, Pace]
-) -> list[Delivery]:
-    statement = TAKE.format(change=change, lock=" FOR UPDATE SKIP LOCKED" if tx.dialect == "postgresql" else "")
-    ids = [
-        row[0]
-        for sender, target, room in rooms
-        for row in tx.sql(statement, state, tx.now, sender, target, room, tx.now + lease).fetchall()
-    ]
-    taken = [row for number in sorted(ids) if (row := tx.get(Delivery, number)) is not None]
+def _take(tx: Tx, rooms: Sequence[Lane], lease: timedelta, paces: Mapping[str, Pace]) -> list[Delivery]:
+    taken = take(tx, rooms, lease)
     taken = in_turn(tx, taken, paces) if paces else taken
     for delivery in taken:
         if delivery.message_id:

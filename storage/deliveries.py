@@ -24,7 +24,7 @@ class Delivery(SQLModel, table=True):
 
     __table_args__ = (
         UniqueConstraint("sender", "dedupe_key"),
-        Index("ix_delivery_due", "state", "due_at", "id"),
+        Index("ix_delivery_lane", "state", "sender", "target", "due_at", "id"),
         Index("ix_delivery_target", "sender", "target", "id"),
     )
 

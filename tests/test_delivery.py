@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from sqlmodel import select
 from channels.base import Accepted, DeliveryState, DeliveryUpdate, File, Outbound, Raw, SendFailed, SendUncertain
 from hub import Hub
 from hub.delivery import SCHEDULES, Courier, SendResult, _settle_found, deliver, settle_update
+from hub.lanes import DUE, lanes_due
 from hub.media import TRIES, fetch_waiting
 from hub.outbound import reconcile_message
 from hub.replies import reply, retry, undo
@@ -130,6 +131,30 @@ def test_no_more_is_claimed_after_the_database_has_counted_an_almost_empty_queue
         tx.sql("ANALYZE delivery")
     intend(desk, "channel", "channel:1", *(f"line {n}" for n in range(12)))
     assert Courier(desk.hub, {"channel": post}, unknown, threads=8).run_once() == 4
+
+
+def test_a_look_at_what_is_due_passes_by_what_waits_for_a_subscriber_that_is_away(desk: Desk) -> None:
+    """A hundred thousand deliveries to one webhook made each look take a third of a second, many times a second."""
+    intend(desk, "webhook", "endpoint:1", *(f"event {n}" for n in range(300)))
+    desk.clock.forward(seconds=1)
+    intend(desk, "channel", "channel:2", "line")
+    intend(desk, "channel", "channel:1", "word", "another")
+    ways = (("sending", "queued"), ("channel", "slack", "webhook"))
+    with desk.hub.store.write() as tx:
+        assert lanes_due(tx, *ways, most=8) == [
+            ("queued", "webhook", "endpoint:1", 8), ("queued", "channel", "channel:1", 2),
+            ("queued", "channel", "channel:2", 1),
+        ]  # fmt: skip
+        tx.sql("UPDATE delivery SET state = 'sending' WHERE sender = 'webhook'")
+        assert lanes_due(tx, *ways, most=8)[0][:3] == ("sending", "webhook", "endpoint:1")
+        tx.sql("UPDATE delivery SET due_at = ? WHERE sender = 'webhook'", desk.clock() + timedelta(seconds=1))
+        assert [lane.sender for lane in lanes_due(tx, *ways, most=8)] == ["channel", "channel"], "it is tried later"
+        if tx.dialect == "sqlite":  # PostgreSQL chooses by its statistics
+            asked = DUE.format(ways="(?, ?)")
+            plan = [str(row[3]) for row in tx.sql(f"EXPLAIN QUERY PLAN {asked}", *[1] * asked.count("?")).fetchall()]
+            assert [
+                step for step in plan if " d " in step and "USING COVERING INDEX ix_delivery_lane" not in step
+            ] == []
 
 
 def test_a_claim_that_was_lost_before_its_hand_over_sends_nothing(desk: Desk) -> None:

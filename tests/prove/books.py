@@ -55,14 +55,16 @@ def balanced(ground: Ground, seconds: float, per_second: float) -> None:
     began, over = time.monotonic(), threading.Event()
     with available_agents(ground, f"http://127.0.0.1:{free_port()}/nobody"), ThreadPoolExecutor(SIDES + 1) as pool:
         looking = pool.submit(_look, ground, sent, looks, over)
-        with _restarts(ground):
-            for job in [pool.submit(side.run, numbers) for side in sides]:
-                job.result()
-        took = time.monotonic() - began
-        until(lambda: _arrived(ground) >= sent.things.total(), "the last messages", MAIL_WAITS)
-        until(lambda: not ground.states("receipt").get("received", 0), "everything to be read", MAIL_WAITS)
-        drained = time.monotonic() - began - took
-        over.set()
+        try:
+            with _restarts(ground):
+                for job in [pool.submit(side.run, numbers) for side in sides]:
+                    job.result()
+            took = time.monotonic() - began
+            until(lambda: _arrived(ground) >= sent.things.total(), "the last messages", MAIL_WAITS)
+            until(lambda: not ground.states("receipt").get("received", 0), "everything to be read", MAIL_WAITS)
+            drained = time.monotonic() - began - took
+        finally:
+            over.set()
         looking.result()
     states = ground.states("receipt")
     messages = ground.rows("SELECT count(*) FROM message WHERE kind = 'inbound'")[0][0]
