@@ -24,7 +24,7 @@ class Taken:
     session: Session = field(repr=False)
 
 
-@dataclass(slots=True)
+@dataclass  # no slots: aiosmtpd looks at every attribute, which fails on slotted classes before Python 3.11.5
 class Sink:
     """What was taken, and what to answer: by recipient, to DATA, and whether to hang up or stall instead.
 
