@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from heapq import heappop, heappush, nsmallest
+from heapq import heappop, heappush
 from math import inf
 from typing import Any
 
@@ -159,14 +159,18 @@ class Engine:
                 line, item, rivals = found
                 made.append(self._give(line, item, now, "freed", rivals))
             self._freed.discard(agent_id)
-        for item in sorted((self._of[number].entries[number] for number in self._changed), key=self._in_turn(now)):
+        # While some is given away, what nobody can take now does not find anybody either: it need not stand in turn.
+        changed = [self._of[number].entries[number] for number in self._changed]
+        able = [item for item in changed if self._staff.takers(self._of[item.id], item, now)]
+        self._changed = {item.id for item in able}
+        for item in sorted(able, key=self._in_turn(now)):
             line = self._of[item.id]
             if self._staff.takers(line, item, now):
                 if limit is not None and len(made) >= limit:
                     return made
                 made.append(self._give(line, item, now, "arrived", ()))
             self._changed.discard(item.id)
-        self._freed, self._changed = set(), set()  # not emptied: a set that was big once takes long to go through
+        self._freed = set()  # not emptied: a set that was big once takes long to go through
         return made
 
     def judge(self, item: Waiting, now: float) -> Verdict:
@@ -230,9 +234,10 @@ class Engine:
         heads = list(self._heads(place, now))
         if not heads:
             return None
-        best = self._across_orders(heads, place, now) if self._mixed else max(heads, key=_by_score)
-        others = nsmallest(SHOWN, (one for one in heads if one is not best), key=lambda one: [-part for part in one[0]])
-        return best[1], best[2], others
+        heads.sort(key=_by_score, reverse=True)
+        best = self._across_orders(heads, place, now) if self._mixed else heads[0]
+        others = [one for one in heads[: SHOWN + 1] if one is not best]
+        return best[1], best[2], others[:SHOWN]
 
     def _heads(self, place: Place, now: float, by_hand: bool = False) -> Iterator[Rival]:
         """Of every line that he may take from, what he would be asked for first."""

@@ -5,7 +5,8 @@ A set of agents or of lines is the bits of a whole number, so that "who of these
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from heapq import heapify, heappop, heappush
 from math import inf
@@ -76,6 +77,16 @@ class Gate:
         self.slot, self.number = slot, number
         self.bits: dict[str, int] = {"": 0}  # agents by their objection
         self.ranks: dict[str, list[Key]] = {order: [] for order in orders}  # of those without one
+
+    def enter(self, keys: Mapping[str, Key]) -> None:
+        """Somebody may be asked from now on."""
+        for order, ranks in self.ranks.items():
+            insort(ranks, keys[order])
+
+    def leave(self, keys: Mapping[str, Key]) -> None:
+        """Whoever stood there is asked no more, or stands elsewhere from now on."""
+        for order, ranks in self.ranks.items():
+            del ranks[bisect_left(ranks, keys[order])]
 
 
 class Line:

@@ -70,7 +70,7 @@ def settle(tx: Tx, decisions: Sequence[Decision]) -> int:
     tx.sql_many(INSERT_OFFER, offers)
     tx.sql_many(INSERT_ASSIGNMENT, assignments)
     tx.sql_many(OWN_CONVERSATION, owners)
-    for item_id, *_ in offers:
+    for item_id, *_ in offers if book.has_ladders else ():
         rest(tx, item_id)
     for row, ring in zip(tx.sql_many(f"{INSERT_OFFER} RETURNING id", rings), rings, strict=True):
         tx.emit(OfferMade(ring[1], ring[0], int(row[0]), ring[2]))

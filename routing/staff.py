@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import insort
 from collections.abc import Iterator
 from heapq import heappop, heappush
 from math import inf
@@ -13,7 +13,7 @@ from routing.index import Gate, Line, Place
 from routing.orders import Key, base_key, best_gain, judged_key
 from routing.supply import Candidate, Slot, objection
 
-FEW = 24  # agents that are compared one by one rather than looked for in order
+SPARSE = 4  # measured: how much longer it takes to compare an agent than to pass over one
 TOP_LEVEL = 5
 THERE = ("available", "away")
 
@@ -50,7 +50,6 @@ class Staff:
         else:
             before = place.now
             closed = [number for number, why in enumerate(place.why) if why]
-            self._hide(place)
             place.read(candidate)
             differs = (before.skills, before.queues) != (candidate.skills, candidate.queues)
             moved = before.status != candidate.status
@@ -59,7 +58,7 @@ class Staff:
         if differs:
             self._enlist(place)
         self._cap(place, now)
-        self._show(place)
+        self._move(place)
         return differs, moved, any(not place.why[number] for number in closed)
 
     def drop(self, agent_id: int) -> bool:
@@ -74,7 +73,6 @@ class Staff:
 
     def take(self, place: Place, item: Waiting, now: float) -> None:
         """Count an item as his."""
-        self._hide(place)
         place.load += item.weight
         place.opened[item.channel] = place.opened.get(item.channel, 0) + 1
         for label in item.labels:
@@ -83,7 +81,7 @@ class Staff:
         if place.now.limits.rate:
             place.recent.append(now)
             self._cap(place, now)
-        self._show(place)
+        self._move(place)
 
     def waits_for(self, line: Line, item: Waiting) -> bool:
         """Whether the agent for whom an item is kept may take it and is there: for a moment, who is away is taken to
@@ -105,9 +103,8 @@ class Staff:
         while self._resting and self._resting[0][0] <= now:
             agent_id = heappop(self._resting)[1]
             if (place := self.places.get(agent_id)) is not None:
-                self._hide(place)
                 self._cap(place, now)
-                self._show(place)
+                self._move(place)
                 woken.append(agent_id)
         return woken
 
@@ -174,7 +171,10 @@ class Staff:
         if gate is None:
             gate = self._gates[slot] = Gate(slot, len(self._gates), self.orders)
             for place in self.places.values():
-                self._show_at(gate, place)
+                place.why.append(why := _against(gate, place))
+                gate.bits[why] = gate.bits.get(why, 0) | 1 << place.bit
+                if not why:
+                    gate.enter(place.keys)
         return gate
 
     def takers(self, line: Line, item: Waiting, now: float) -> int:
@@ -213,31 +213,33 @@ class Staff:
                 counts[reason] = counts.get(reason, 0) + 1
         return {why: count for why, count in counts.items() if count}
 
-    def _show(self, place: Place) -> None:
-        """Put an agent where searches find him."""
-        share = place.share
+    def _move(self, place: Place) -> None:
+        """Stand an agent where searches find him now."""
+        share, mark, before = place.share, 1 << place.bit, place.keys
         place.keys = {
             order: base_key(order, place.now.id, share, place.breadth, place.idle_since, place.last_at)
             for order in self.orders
         }
         for gate in self._gates.values():
-            self._show_at(gate, place)
-
-    def _show_at(self, gate: Gate, place: Place) -> None:
-        why = objection(place.now, gate.slot, place.load, place.opened, place.labelled, place.capped)
-        place.why.append(why)
-        gate.bits[why] = gate.bits.get(why, 0) | 1 << place.bit
-        if not why:
-            for order, ranks in gate.ranks.items():
-                insort(ranks, place.keys[order])
+            was = place.why[gate.number] if before else None
+            why = _against(gate, place)
+            if was is None:
+                place.why.append(why)
+            elif was == "":
+                gate.leave(before)
+            if why == "":
+                gate.enter(place.keys)
+            if why != was:
+                place.why[gate.number] = why
+                gate.bits[why] = gate.bits.get(why, 0) | mark
+                if was is not None:
+                    gate.bits[was] ^= mark
 
     def _hide(self, place: Place) -> None:
         for gate, why in zip(self._gates.values(), place.why, strict=True):
-            gate.bits[why] &= ~(1 << place.bit)
+            gate.bits[why] ^= 1 << place.bit
             if not why:
-                for order, ranks in gate.ranks.items():
-                    del ranks[bisect_left(ranks, place.keys[order])]
-        place.why.clear()
+                gate.leave(place.keys)
 
     # --- who first --------------------------------------------------------------------------------------------------
 
@@ -255,16 +257,30 @@ class Staff:
     def _search(self, line: Line, item: Waiting, takers: int, gain: float, now: float) -> list[tuple[Key, Place]]:
         """`gain` is the most by which the level of anybody among the takers can move him forward."""
         order, rings = line.terms.agent_order, line.terms.rings
-        if takers.bit_count() <= FEW:
-            return sorted((_judged(line, place.keys[order], place) for place in self.each(takers)), key=_by_key)
+        ranks, few = line.gate_for(item, now).ranks[order], takers.bit_count()
+        # The rarer they are, the further apart they stand: then it takes less time to compare each.
+        if few * few <= SPARSE * len(ranks):
+            return self._compared(line, takers)
         seen: list[tuple[Key, Place]] = []
-        for base in line.gate_for(item, now).ranks[order]:
+        for base in ranks:
             if len(seen) >= rings and (base[0] - gain, base[1], base[2]) > seen[rings - 1][0]:
                 break  # nobody further back can come before those who were found
             place = self.places[base[2]]
             if takers >> place.bit & 1:
-                insort(seen, _judged(line, base, place), key=_by_key)
+                insort(seen, (judged_key(order, base, place.level_in(line.skill)), place), key=_by_key)
         return seen
+
+    def _compared(self, line: Line, takers: int) -> list[tuple[Key, Place]]:
+        """Each of those who can, best first."""
+        order, found = line.terms.agent_order, list[tuple[Key, Place]]()
+        for level, bits in line.levels.items():
+            if some := takers & bits:
+                gain = best_gain(order, level)
+                for place in self.each(some):
+                    first, second, number = place.keys[order]
+                    found.append(((first - gain, second, number), place))
+        found.sort()  # by the keys alone: each has its agent's number
+        return found
 
     def each(self, bits: int) -> Iterator[Place]:
         """The agents behind bits."""
@@ -276,8 +292,8 @@ class Staff:
                 yield place
 
 
-def _judged(line: Line, base: Key, place: Place) -> tuple[Key, Place]:
-    return judged_key(line.terms.agent_order, base, place.level_in(line.skill)), place
+def _against(gate: Gate, place: Place) -> str:
+    return objection(place.now, gate.slot, place.load, place.opened, place.labelled, place.capped)
 
 
 def _by_key(judged: tuple[Key, Place]) -> Key:

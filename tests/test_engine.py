@@ -152,10 +152,10 @@ class Floor(RuleBasedStateMachine):
             assert sum(verdict.rejected.values()) == serving, "each agent has one reason"
 
 
-@pytest.mark.parametrize("few", [0, 24])
-def test_it_decides_like_a_plain_search_whatever_happens(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`few` agents are compared one by one, more are looked for in order: on so small a floor, all or none."""
-    monkeypatch.setattr("routing.staff.FEW", few)
+@pytest.mark.parametrize("sparse", [0, 1000])
+def test_it_decides_like_a_plain_search_whatever_happens(sparse: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Agents are looked for in their order, or each of those who can is compared: here always the one or the other."""
+    monkeypatch.setattr("routing.staff.SPARSE", sparse)
     run_state_machine_as_test(
         Floor,
         settings=settings(
