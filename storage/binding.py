@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from storage.columns import SQLITE_MOMENT
+from storage.columns import sqlite_moment
 
 BARE = (int, type(None), bool, float)  # what psycopg binds as it is
 PLAIN = (str, int, type(None), bytes, float)  # what sqlite3 binds as it is
@@ -16,7 +16,7 @@ PLAIN = (str, int, type(None), bytes, float)  # what sqlite3 binds as it is
 def sqlite_value(value: Any) -> Any:
     """A value that is not PLAIN, as the columns expect it."""
     if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime(SQLITE_MOMENT) if value.tzinfo else _naive(value)
+        return sqlite_moment(value) if value.tzinfo else _naive(value)
     if isinstance(value, dict | list):
         return json.dumps(value)
     return value

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import groupby
 from typing import Any, Protocol, TypeVar
 
@@ -19,7 +19,7 @@ from config.language import carried
 from storage import engines
 from storage.binding import PLAIN, psycopg_statement, psycopg_values, sqlite_value
 from storage.clock import Clock, utcnow
-from storage.columns import SQLITE_MOMENT
+from storage.columns import sqlite_moment
 from storage.facts import Fact
 from storage.failpoints import step
 from storage.fairlock import FairLock
@@ -80,7 +80,7 @@ class Tx(Session):
         self.facts: list[Fact] = []
         self.memo: dict[str, Any] = {}  # what this transaction has looked up already
         self.dialect = engine.dialect.name
-        self._now_text = now.astimezone(UTC).strftime(SQLITE_MOMENT)
+        self._now_text = sqlite_moment(now)
         self._driver: Any = None
         self._lanes: Lanes | None = None
 
