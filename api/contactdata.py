@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from flask import Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from api.routes import Part, aware
-from api.shapes import In
+from api.shapes import In, Out
 from api.tokens import actor_here
 from hub import contactlog
 from hub.contactexport import zipped
@@ -23,7 +23,7 @@ from storage.contactdata import ContactEvent, consents_of, contact_fields, event
 part = Part("contact_data", "Contacts")
 
 
-class ContactFieldOut(BaseModel):
+class ContactFieldOut(Out):
     """A field of the desk's own: an attribute of contacts under `name`, which rules know as contact.<name>."""
 
     name: str
@@ -32,7 +32,7 @@ class ContactFieldOut(BaseModel):
     choices: list[str]
 
 
-class ContactFields(BaseModel):
+class ContactFields(Out):
     """In the order in which forms show them."""
 
     fields: list[ContactFieldOut]
@@ -51,7 +51,7 @@ class ContactEventIn(In):
     url: str = Field("", max_length=2000, description="Where people look at it.")
 
 
-class ContactEventOut(BaseModel):
+class ContactEventOut(Out):
     """One of them; `number` is ours."""
 
     number: int
@@ -65,7 +65,7 @@ class ContactEventOut(BaseModel):
     url: str
 
 
-class ContactEvents(BaseModel):
+class ContactEvents(Out):
     """The latest first; at most 100."""
 
     events: list[ContactEventOut]
@@ -77,7 +77,7 @@ class ContactNoteIn(In):
     text: str = Field(min_length=1, max_length=10_000)
 
 
-class ContactNoteOut(BaseModel):
+class ContactNoteOut(Out):
     """A note; without `agent_id` a program wrote it."""
 
     id: int
@@ -86,7 +86,7 @@ class ContactNoteOut(BaseModel):
     created_at: datetime
 
 
-class ContactNotes(BaseModel):
+class ContactNotes(Out):
     """The newest first."""
 
     notes: list[ContactNoteOut]
@@ -101,7 +101,7 @@ class ConsentIn(In):
     identity_id: int | None = Field(None, ge=1, le=2**53)
 
 
-class ConsentOut(BaseModel):
+class ConsentOut(Out):
     """A line of the ledger. The newest of each purpose and address counts."""
 
     id: int
@@ -113,19 +113,19 @@ class ConsentOut(BaseModel):
     at: datetime
 
 
-class Consents(BaseModel):
+class Consents(Out):
     """The whole ledger, the newest line first."""
 
     consents: list[ConsentOut]
 
 
-class BlockedOut(BaseModel):
+class BlockedOut(Out):
     """Whether what they write makes work."""
 
     blocked: bool
 
 
-class ErasedOut(BaseModel):
+class ErasedOut(Out):
     """How much there was."""
 
     conversations: int

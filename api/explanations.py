@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from api.routes import Part
-from api.shapes import Named
+from api.shapes import Named, Out
 from api.tokens import actor_here
 from hub.web import hub_here
 from routing.whys import recomputed, stored_reasons
@@ -17,14 +17,14 @@ from storage.access import conversation_for
 part = Part("explanations", "Explanations")
 
 
-class Path(BaseModel):
+class Path(Out):
     """How it came into its queue: rules with what they compared, closed queues, transfers."""
 
     steps: list[dict[str, Any]]
     told: list[str]
 
 
-class OfferMade(BaseModel):
+class OfferMade(Out):
     """A decision of the router. `explanation` has how many were eligible, how many were passed over for which reason,
     the best candidates with their scores, and the work that competed."""
 
@@ -38,7 +38,7 @@ class OfferMade(BaseModel):
     told: list[str]
 
 
-class Ownership(BaseModel):
+class Ownership(Out):
     """A time in which somebody had it. `via` is how they got it, `by` who did that."""
 
     id: int
@@ -53,7 +53,7 @@ class Ownership(BaseModel):
     told: list[str]
 
 
-class Waiting(BaseModel):
+class Waiting(Out):
     """What it waits for now: how many could take it, and how many of those who serve its queue can't, by reason."""
 
     state: str
@@ -64,7 +64,7 @@ class Waiting(BaseModel):
     told: list[str]
 
 
-class Why(BaseModel):
+class Why(Out):
     """Every stored reason, the oldest first."""
 
     path: Path
@@ -73,7 +73,7 @@ class Why(BaseModel):
     waiting: Waiting
 
 
-class WhyNow(BaseModel):
+class WhyNow(Out):
     """The last decision as it was stored and as it would be made now; `changed` says in words what is different."""
 
     then: dict[str, Any] | None

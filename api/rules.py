@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from api.errors import Refused
 from api.routes import Part
-from api.shapes import In
+from api.shapes import In, Out
 from api.tokens import actor_here
 from hub import rules as verbs
 from hub.rules import RuleRefused, Trial
@@ -66,7 +66,7 @@ class VersionQuery(In):
     version: int = Field(ge=0, description=VERSION)
 
 
-class Rule(BaseModel):
+class Rule(Out):
     """The first rule whose condition holds decides."""
 
     id: int
@@ -76,7 +76,7 @@ class Rule(BaseModel):
     then: dict[str, Any]
 
 
-class RuleWarning(BaseModel):
+class RuleWarning(Out):
     """Something that looks wrong and is used all the same; `path` is a place in the condition."""
 
     rule: str
@@ -84,7 +84,7 @@ class RuleWarning(BaseModel):
     message: str
 
 
-class RuleList(BaseModel):
+class RuleList(Out):
     """All rules in their order. Send `version` back with a change."""
 
     version: int
@@ -92,7 +92,7 @@ class RuleList(BaseModel):
     warnings: list[RuleWarning]
 
 
-class Moved(BaseModel):
+class Moved(Out):
     """How many pieces of work would go elsewhere."""
 
     from_queue: str
@@ -100,7 +100,7 @@ class Moved(BaseModel):
     count: int
 
 
-class Tried(BaseModel):
+class Tried(Out):
     """What the rule would have done with the newest `tried` pieces of work.
 
     `matched`: its condition holds. `decided`: it is the first that does. `earlier`: which rules come before it, and

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from api.routes import Part
-from api.shapes import In
+from api.shapes import In, Out
 from api.tokens import actor_here
 from hub import savedreplies as verbs
 from hub.slots import fill, gaps, values_of
@@ -25,7 +25,7 @@ class SavedRepliesQuery(In):
     conversation_id: int | None = Field(None, ge=1, le=2**53)
 
 
-class SavedReplyOut(BaseModel):
+class SavedReplyOut(Out):
     """One of them. `own` is the token's agent's alone; `gaps` are what a person has to fill in."""
 
     id: int
@@ -36,7 +36,7 @@ class SavedReplyOut(BaseModel):
     gaps: list[str]
 
 
-class SavedReplies(BaseModel):
+class SavedReplies(Out):
     """All that the token's agent may use; those of everybody for a token without an agent."""
 
     replies: list[SavedReplyOut]

@@ -10,13 +10,19 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 MAX_TEXT = 100_000
 
 
+class Out(BaseModel):
+    """What is given. Built when it is first needed: all of them take as long as a whole library to load."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
 class In(BaseModel):
     """A body or query; a key that nobody knows is an error, not a silent wish."""
 
-    model_config = ConfigDict(extra="forbid", str_strip_whitespace=False)
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=False, defer_build=True)
 
 
-class Named(BaseModel):
+class Named(Out):
     """A reference with what people call it."""
 
     id: int
@@ -44,7 +50,7 @@ class PageQuery(In):
     before: int | None = Field(None, ge=1, le=2**53, description="`next` of the page before.")
 
 
-class Conversation(BaseModel):
+class Conversation(Out):
     """One matter with one person over any number of channels."""
 
     id: int
@@ -66,20 +72,20 @@ class Conversation(BaseModel):
     last_inbound_id: int = Field(description="Send it back as `seen_message_id` with a reply.")
 
 
-class ConversationPage(BaseModel):
+class ConversationPage(Out):
     """`next` is the cursor of the next page; null at the end."""
 
     conversations: list[Conversation]
     next: str | None
 
 
-class ConversationList(BaseModel):
+class ConversationList(Out):
     """All there are."""
 
     conversations: list[Conversation]
 
 
-class Participant(BaseModel):
+class Participant(Out):
     """Somebody beside the customer: `copied` by the customer or an agent, or `joined` by answering a mail."""
 
     address: str
@@ -89,7 +95,7 @@ class Participant(BaseModel):
     created_at: datetime
 
 
-class Target(BaseModel):
+class Target(Out):
     """A promise under way. Without `due_at` it rests, or its queue promises nothing of the kind."""
 
     kind: Literal["first_reply", "next_reply", "resolution"]
@@ -110,7 +116,7 @@ class ConversationDetail(Conversation):
     labels: list[str] = Field(description="Kinds of work of which an agent's profile may allow only so many at once.")
 
 
-class File(BaseModel):
+class File(Out):
     """An attachment."""
 
     id: int
@@ -119,7 +125,7 @@ class File(BaseModel):
     size: int
 
 
-class Message(BaseModel):
+class Message(Out):
     """One message. `state` is how far an outbound one got; `quoted_at` is where quoted history begins in `text`,
     `signature_at` where the signature before it does; `language` is a guess."""
 
@@ -154,7 +160,7 @@ class Message(BaseModel):
     attachments: list[File]
 
 
-class MessagePage(BaseModel):
+class MessagePage(Out):
     """`next` goes into `before` for older ones; null when there are none."""
 
     messages: list[Message]
@@ -220,7 +226,7 @@ class ContactsQuery(In):
     before: int | None = Field(None, ge=1, le=2**53, description="`next` of the page before.")
 
 
-class Identity(BaseModel):
+class Identity(Out):
     """One way to reach or recognise a person. Unverified ones are claims: they prove nothing."""
 
     id: int
@@ -232,7 +238,7 @@ class Identity(BaseModel):
     suppressed: str = Field(description="Why nothing may be sent there: stop, bounce, complaint, manual, or empty.")
 
 
-class Contact(BaseModel):
+class Contact(Out):
     """A person over all merged records; `id` is the record that stands for them, `records` are all of them."""
 
     id: int
@@ -256,7 +262,7 @@ class ContactIn(In):
     attributes: dict[str, Any] = Field({}, max_length=100)
 
 
-class ContactPage(BaseModel):
+class ContactPage(Out):
     """`next` goes into `before`; null at the end."""
 
     contacts: list[Contact]
@@ -276,7 +282,7 @@ class MergeIn(In):
     other_id: int = Field(ge=1, le=2**53)
 
 
-class Merge(BaseModel):
+class Merge(Out):
     """A merge; `POST /merges/{id}/undo` takes it back."""
 
     id: int
@@ -293,7 +299,7 @@ class EventsQuery(In):
     wait: float = Field(0, ge=0, le=25, description="Seconds to wait for something new when there is nothing.")
 
 
-class Event(BaseModel):
+class Event(Out):
     """Something that happened; ids and small values only."""
 
     id: int
@@ -302,14 +308,14 @@ class Event(BaseModel):
     data: dict[str, Any]
 
 
-class EventPage(BaseModel):
+class EventPage(Out):
     """`next` is the cursor to go on from, also when the list is empty."""
 
     events: list[Event]
     next: int
 
 
-class EventTypes(BaseModel):
+class EventTypes(Out):
     """Every type that can happen."""
 
     types: list[str]
@@ -323,7 +329,7 @@ class EndpointIn(In):
     events: list[str] = Field(default_factory=list, max_length=100)
 
 
-class Endpoint(BaseModel):
+class Endpoint(Out):
     """A subscriber of events."""
 
     id: int
@@ -342,13 +348,13 @@ class NewEndpoint(Endpoint):
     secret: str
 
 
-class EndpointList(BaseModel):
+class EndpointList(Out):
     """All of them."""
 
     endpoints: list[Endpoint]
 
 
-class WebhookDelivery(BaseModel):
+class WebhookDelivery(Out):
     """One event on its way to a subscriber; `response` is what it said last."""
 
     id: int
@@ -362,7 +368,7 @@ class WebhookDelivery(BaseModel):
     ended_at: datetime | None
 
 
-class DeliveryPage(BaseModel):
+class DeliveryPage(Out):
     """`next` goes into `before`; null at the end."""
 
     deliveries: list[WebhookDelivery]
@@ -393,7 +399,7 @@ class ReplayIn(ReceiptFilter):
     dry_run: bool = Field(True, description="Only count; send false to do it.")
 
 
-class Replayed(BaseModel):
+class Replayed(Out):
     """`to_read` are read (again), `messages` are in the history already and stay as they are, `left` make none:
     callbacks, what was ignored for a reason, what lost its bytes or has no active channel."""
 
@@ -404,7 +410,7 @@ class Replayed(BaseModel):
     left: int
 
 
-class Receipt(BaseModel):
+class Receipt(Out):
     """One raw thing that arrived. `state` is received (still to be read), accepted, duplicate, ignored or quarantined;
     `seen` is how often it was delivered; `key` is what made it one thing; `raw` says whether its bytes are kept;
     at `looked_at` a person left it in quarantine."""
@@ -430,14 +436,14 @@ class Receipt(BaseModel):
     raw: bool
 
 
-class ReceiptPage(BaseModel):
+class ReceiptPage(Out):
     """`next` goes into `before`. Each page looks through a part: also an empty one may have a `next`."""
 
     receipts: list[Receipt]
     next: int | None
 
 
-class Problem(BaseModel):
+class Problem(Out):
     """What every refusal has under `error`: `code` for programs, `message` for people, `fields` that did not fit."""
 
     code: str
@@ -445,13 +451,13 @@ class Problem(BaseModel):
     fields: dict[str, list[str]] | None = None
 
 
-class Error(BaseModel):
+class Error(Out):
     """The answer of every refusal."""
 
     error: Problem
 
 
-class Opening(BaseModel):
+class Opening(Out):
     """A time in which it is open without a break."""
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
@@ -460,7 +466,7 @@ class Opening(BaseModel):
     until: datetime
 
 
-class Calendar(BaseModel):
+class Calendar(Out):
     """When somebody is there for the queues that keep to it."""
 
     id: int
@@ -472,7 +478,7 @@ class Calendar(BaseModel):
     openings: list[Opening] = Field(description="Of the coming two weeks.")
 
 
-class Calendars(BaseModel):
+class Calendars(Out):
     """Every calendar in use."""
 
     calendars: list[Calendar]

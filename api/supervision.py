@@ -6,12 +6,12 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from api import shapes
 from api.conversations import changed
 from api.routes import Part
-from api.shapes import In
+from api.shapes import In, Out
 from api.tokens import actor_here
 from hub.web import hub_here
 from routing import commands
@@ -64,7 +64,7 @@ class StatusIn(ReasonIn):
     give_back: bool | None = None
 
 
-class AgentState(BaseModel):
+class AgentState(Out):
     """An agent as work sees them. Since `drained_at` nothing new comes. So many are `parked`, as the customer has the
     word, and the last of what is wrapped up ends at `wraps_until`."""
 
@@ -80,7 +80,7 @@ class AgentState(BaseModel):
     wraps_until: datetime | None
 
 
-class QueueState(BaseModel):
+class QueueState(Out):
     """Whether a queue hands out its work, and what was said when it stopped."""
 
     id: int

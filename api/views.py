@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
-
 from api.routes import Part
+from api.shapes import Out
 from api.tokens import actor_here
 from hub import views as verbs
 from hub.web import hub_here
@@ -14,7 +13,7 @@ from hub.web import hub_here
 part = Part("views", "Views")
 
 
-class ViewOut(BaseModel):
+class ViewOut(Out):
     """A view. `own` is the token's agent's alone, `queue_id` that of a team; `more` says that there may be others
     than those that were counted; without `count` it can't be counted.
     """
@@ -28,7 +27,7 @@ class ViewOut(BaseModel):
     more: bool
 
 
-class Views(BaseModel):
+class Views(Out):
     """All that the token has."""
 
     views: list[ViewOut]

@@ -117,4 +117,4 @@ Secret = Annotated[str, AfterValidator(_referred)]
 class Entry(BaseModel):
     """Every value has its type and every key is known."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)

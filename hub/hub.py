@@ -17,7 +17,6 @@ from channels.base import Channel, Hears, LogsInWithTokens, NotConfigured
 from config.language import _
 from config.settings import Settings, SettingsError, resolve_secret
 from hub.authorise import Seal, TokenKeeper
-from hub.oidc import Provider
 from hub.ours import Ours, ours_of
 from hub.pump import Pump
 from hub.reading import Reading
@@ -79,7 +78,11 @@ class Hub:
         self._seal = Seal(settings.secret_key)
         self.envelope = Envelope(settings.secret_key, "second step")
         self.secrets = Secrets(settings.secret_key)
-        self.provider = Provider(settings, clock) if settings.oidc_issuer else None
+        self.provider: Provider | None = None
+        if settings.oidc_issuer:
+            from hub.oidc import Provider  # here, with the cryptography it brings, because few desks have one
+
+            self.provider = Provider(settings, clock)
         self.pump = Pump(self.store)
         self.listener = Listener(self.store)
         self._opened: dict[int, Opened] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import segno
 from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
@@ -206,5 +205,7 @@ def _step_page(
 
 def _picture(uri: str) -> Markup:
     """A QR code as SVG, drawn here: the secret in it goes to nobody else."""
+    import segno  # here, because an agent needs it once
+
     made = segno.make(uri, error="m", micro=False)
     return Markup(made.svg_inline(omitsize=True, border=3, svgclass="qr", lineclass=None, title="QR code"))

@@ -11,7 +11,6 @@ from flask.typing import ResponseReturnValue
 
 from config.language import _
 from hub.firstrun import nobody_yet
-from hub.oidc import Attempt, ProviderTrouble
 from hub.secondstep import prove
 from hub.signin import BY_PASSWORD, BY_PROVIDER, let_in, passed, sign_out
 from hub.throttle import SignInRefused, must_wait, note_try
@@ -109,6 +108,8 @@ def oidc_back() -> ResponseReturnValue:
     if not isinstance(kept, list) or len(kept) != 5 or kept[3] < hub.store.clock().timestamp():
         # Not counted: any page could send a browser here, and nothing can be guessed.
         return _sign_in_page(problem=_("That took too long, or began in another browser. Begin again."), status=403)
+    from hub.oidc import Attempt, ProviderTrouble  # here, because only a desk with a provider has loaded it
+
     try:
         email = provider.finish(Attempt(*kept[:3]), request.args)
         with hub.store.read() as tx:

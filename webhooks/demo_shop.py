@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import jwt
 from flask import Blueprint, Response, render_template, request
 
 from hub.hub import Opened
@@ -53,4 +52,6 @@ def _identity(chat: Opened) -> str:
     claims = {**CUSTOMER, "exp": hub_here().store.clock() + SIGNED_FOR}
     if audience := setting(chat, "audience"):
         claims["aud"] = audience
+    import jwt  # here, because the shop's page is seldom opened
+
     return jwt.encode(claims, secret, algorithm="HS256")

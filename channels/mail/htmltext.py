@@ -5,8 +5,6 @@ from __future__ import annotations
 import html as entities
 import re
 
-from inscriptis import get_text
-from inscriptis.model.config import ParserConfig
 from lxml.etree import LxmlError
 
 MAX_CHARS = 2_000_000
@@ -52,6 +50,10 @@ def text_of(html: str) -> str:
     depth, attributes = measure(html[:MAX_LAYOUT_CHARS])
     if len(html) > MAX_LAYOUT_CHARS or depth > MAX_LAYOUT_DEPTH or attributes > MAX_ATTRIBUTES:
         return _stripped(html)
+    # Here, because readers have processes of their own: the hub itself starts without them.
+    from inscriptis import get_text
+    from inscriptis.model.config import ParserConfig
+
     try:
         return _tidy(get_text(html, ParserConfig()))
     except (LxmlError, ValueError, RecursionError, AttributeError, TypeError, IndexError):

@@ -7,8 +7,6 @@ import binascii
 import re
 from dataclasses import dataclass, field
 
-import dkim
-
 SIGNED = (
     *("from", "to", "cc", "reply-to", "subject", "date", "message-id", "in-reply-to", "references"),
     *("mime-version", "content-type", "list-unsubscribe", "list-unsubscribe-post"),
@@ -62,6 +60,8 @@ def signed(mail: bytes, key: SigningKey) -> bytes:
         name.lower().decode("ascii") for name in re.findall(rb"(?m)^([!-9;-~]+):", mail.partition(b"\r\n\r\n")[0])
     }
     names = [name for name in SIGNED if name in present] + list(OVERSIGNED)
+    import dkim  # here, with the resolver it brings, because few desks sign for themselves
+
     signer = dkim.DKIM(mail, signature_algorithm=key.algorithm.encode())
     header: bytes = signer.sign(
         key.selector.encode(), key.domain.encode(), key.secret, canonicalize=RELAXED,

@@ -28,7 +28,6 @@ from channels.mail import EmailChannel
 from channels.mail.acknowledgement import KEYS, read_acknowledgement
 from channels.mail.oauth import OAuthClient
 from channels.mailhook.bodies import READERS, Arrived, mails_in, retold_header
-from channels.mailhook.sns import Topic
 from channels.mailhook.trust import CHECKS, Proof, public_key
 from channels.seals import Seals
 from channels.settings import checked
@@ -72,7 +71,11 @@ class MailhookChannel:
         self._proof = Proof(*(str(ours.get(key) or "") for key in ("user", "secret", "signing_key")))
         if provider == "sendgrid" and self._proof.signing_key:
             public_key(self._proof.signing_key)
-        self._topic = Topic(str(ours.get("topic_arn")), str(ours.get("sns_url") or "")) if provider == "ses" else None
+        self._topic = None
+        if provider == "ses":
+            from channels.mailhook.sns import Topic  # here, with the certificates it reads: only Amazon has them
+
+            self._topic = Topic(str(ours.get("topic_arn")), str(ours.get("sns_url") or ""))
         self.pace = Pace()
         # Of this account only the way out is used; its mailbox is never opened.
         self._out = None
