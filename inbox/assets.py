@@ -63,6 +63,8 @@ def path(name: str) -> Path:
 def content(name: str) -> bytes:
     """What is served under the name. Raises KeyError for one that is not on the list."""
     file = path(name)
+    if file.suffix == ".css" and name not in ASSETS:
+        return _styles(file, file.stat().st_mtime_ns)
     if name not in BUNDLES:
         return file.read_bytes()
     parts = bundle.members(STATIC, name)
@@ -128,6 +130,11 @@ def _integrity(package: str) -> str:
 @lru_cache(maxsize=8)
 def _bundled(folder: Path, name: str, modified: tuple[int, ...]) -> bytes:
     return bundle.bundled(folder, name).encode()
+
+
+@lru_cache(maxsize=8)
+def _styles(file: Path, modified: int) -> bytes:
+    return bundle.styles(file.read_text(encoding="utf-8")).encode()
 
 
 @lru_cache(maxsize=256)

@@ -1,4 +1,4 @@
-"""Our scripts as one file, put together when it is asked for: a dozen small modules are for their readers.
+"""Our scripts as one file, put together when it is asked for, and style sheets without what is for their readers.
 
 Each module becomes a function that gives what it exports, after those that it imports. It understands what the modules
 in inbox/static do: `import { a, b as c } from "./x.js";` and `import "./x.js";` at the beginning of a line, `export`
@@ -15,6 +15,9 @@ _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const) (\w+))", re.MULT
 _ODD = re.compile(r"\W")
 _STRING = re.compile(r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""")
 _SPACED = re.compile(r" ?(=>|[=!]==|&&|\|\||\?\?|[=(){}\[\],;:?<>]) ?")
+_REMARK = re.compile(r"/\*.*?\*/", re.DOTALL)
+_SPACES = re.compile(r"\s+")
+_LOOSE = re.compile(r" ?([{};,]) ?")
 _NOISE = re.compile(r"^[ \t]*(?://[^\n]*)?\n|^[ \t]+", re.MULTILINE)
 
 
@@ -30,6 +33,13 @@ def members(folder: Path, entry: str) -> list[Path]:
     parts: dict[str, str] = {}
     _take(folder, entry, parts, ())
     return [folder / name for name in parts]
+
+
+def styles(text: str) -> str:
+    """A style sheet without its comments and without the spaces that say nothing."""
+    parts = _STRING.split(_REMARK.sub("", text))
+    parts[::2] = [_LOOSE.sub(r"\1", _SPACES.sub(" ", part)).replace(": ", ":") for part in parts[::2]]
+    return "".join(parts).strip() + "\n"
 
 
 def _take(folder: Path, name: str, parts: dict[str, str], above: tuple[str, ...]) -> None:
