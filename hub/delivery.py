@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from channels.base import DeliveryState, DeliveryUpdate, Pace, SendFailed, SendUncertain
-from hub.lanes import Lane, lanes_due, take
+from hub.lanes import Absences, Lane, lanes_due, take
 from hub.optout import set_opt_out
 from hub.pacing import in_turn
 from hub.recipients import MAIL_KINDS
@@ -127,6 +127,7 @@ class Courier:
         self.lease = lease
         self._pool = ThreadPoolExecutor(threads * len(senders), thread_name_prefix="courier")
         self._busy: Counter[tuple[str, str]] = Counter()
+        self._absences = Absences(hub.store.clock)
         self._counting = threading.Lock()
         self._stop = threading.Event()
 
@@ -183,7 +184,9 @@ class Courier:
         rooms = []
         for lane in due:
             sends = sum(number for (each, _), number in busy.items() if each == lane.sender)
-            room = min(lane.due, self.threads - sends, max(1, self.threads // 2) - busy[lane.sender, lane.target])
+            at_it = busy[lane.sender, lane.target]
+            room = min(lane.due, self.threads - sends, max(1, self.threads // 2) - at_it)
+            room = self._absences.room(lane, room, at_it) if lane.state == "queued" else room
             if room > 0:
                 busy[lane.sender, lane.target] += room
                 rooms.append(lane._replace(due=room))
@@ -225,6 +228,7 @@ class Courier:
             result = self.senders[delivery.sender](self.hub, delivery)
             step("delivery.handed_over")
         except SendFailed as failed:
+            self._absences.note(delivery.sender, delivery.target, away=not failed.permanent)
             return partial(settle_failed, delivery=delivery, failed=failed)
         except SendOpen as still_open:
             return partial(_ask_later, delivery=delivery, why=still_open.why, wait=ASK_AFTER)
@@ -234,6 +238,7 @@ class Courier:
             logger.exception("delivery %s: the sender broke", delivery.id)
             broken = SendFailed(f"Something went wrong on our side: {type(error).__name__}.")
             return partial(settle_failed, delivery=delivery, failed=broken)
+        self._absences.note(delivery.sender, delivery.target, away=False)
         return partial(settle_sent, delivery=delivery, result=result)
 
     def _found_out(self, delivery: Delivery) -> Callable[[Tx], None]:

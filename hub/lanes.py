@@ -7,10 +7,11 @@ so a look takes its time by the number of lanes, whatever waits in them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from storage import Tx
+from storage.clock import Clock
 from storage.deliveries import Delivery
 
 # From each target to the next by the index ix_delivery_lane; what waits behind the first `most` is not counted.
@@ -36,6 +37,10 @@ TAKE = (
 CLAIM = "state = 'sending', claims = claims + 1, attempts = attempts + 1, begun_at = NULL, in_doubt = false"
 ADOPT = "in_doubt = true"
 
+ONE_END = ("webhook",)  # senders of which a target is one server, that is there for everything or for nothing
+AWAY_AFTER = 3  # failures in a row
+FIRST_REST, LONGEST_REST = timedelta(seconds=1), timedelta(seconds=30)
+
 
 class Lane(NamedTuple):
     """A lane with work to be done, and how much of it."""
@@ -44,6 +49,36 @@ class Lane(NamedTuple):
     sender: str
     target: str
     due: int
+
+
+class Absences:
+    """Lanes whose other end is away, as this process has seen it: who tries in vain says so for all who wait behind.
+
+    After a few failures in a row one delivery tries at a time, with a rest between that doubles; the first that is
+    taken opens the lane again. The others keep their own tries for when somebody is there.
+    """
+
+    def __init__(self, clock: Clock):
+        self._clock = clock
+        self._seen: dict[tuple[str, str], tuple[int, datetime]] = {}  # failures in a row, and until when to rest
+
+    def note(self, sender: str, target: str, *, away: bool) -> None:
+        """How a try went. Only subscribers count: of other senders each thing may fail for reasons of its own."""
+        if sender not in ONE_END:
+            return
+        if not away:
+            self._seen.pop((sender, target), None)
+            return
+        failures = self._seen.get((sender, target), (0, None))[0] + 1
+        rest = min(FIRST_REST * 2 ** min(max(failures - AWAY_AFTER, 0), 10), LONGEST_REST)
+        self._seen[sender, target] = failures, self._clock() + rest
+
+    def room(self, lane: Lane, room: int, busy: int) -> int:
+        """How many of a lane's deliveries may try now, where there is room for so many and some are at it."""
+        failures, until = self._seen.get((lane.sender, lane.target), (0, None))
+        if until is None or failures < AWAY_AFTER:
+            return room
+        return 0 if busy or self._clock() < until else min(room, 1)
 
 
 def lanes_due(tx: Tx, states: Iterable[str], senders: Iterable[str], most: int) -> list[Lane]:

@@ -123,7 +123,7 @@ def test_a_style_sheet_is_served_without_what_is_for_its_readers() -> None:
 
 
 def test_what_a_page_loads_keeps_to_its_budget(client: FlaskClient) -> None:
-    """25 KB of scripts, as a proxy would compress them; the style sheet's goal is 10 KB, which it misses by a little."""
+    """25 KB of scripts, as a proxy would compress them; of styles the goal is 10 KB, which they miss by a little."""
     need(not assets.missing(), "node_modules (make test installs it)")
     script = client.get(assets.url("inbox.js"))
     assert script.cache_control.immutable

@@ -193,6 +193,33 @@ def test_a_subscriber_that_is_not_there_is_tried_again(desk: Desk, crm: Crm) -> 
     assert (delivery.state, delivery.error) == ("queued", "It could not be reached.")
 
 
+def test_while_a_subscriber_is_away_one_event_tries_for_all_and_the_others_keep_their_tries(
+    desk: Desk, crm: Crm
+) -> None:
+    subscription = Subscription(desk, crm.url, "message.received")
+    crm.answers = [(503, {}, b"")]
+    for number in range(12):
+        desk.text(f"text {number}")
+    subscription.work()
+    assert len(crm.heard) == 4, "as many as may try at once"
+    subscription.work()
+    assert len(crm.heard) == 4, "it is left in peace"
+    for tries in (5, 6):
+        desk.clock.forward(seconds=4)
+        subscription.work()
+        subscription.work()
+        assert len(crm.heard) == tries
+    assert sorted(delivery.attempts for delivery in subscription.log()) == [0] * 6 + [1] * 6
+    crm.answers = [(200, {}, b"thanks")]
+    desk.clock.forward(seconds=30)
+    subscription.work()
+    assert len(crm.heard) == 7
+    for _ in range(3):
+        subscription.work()
+    assert {delivery.state for delivery in subscription.log()} == {"sent"}
+    assert len({headers["webhook-id"] for headers, _ in crm.heard}) == 12
+
+
 def test_only_an_administrator_manages_endpoints(desk: Desk, crm: Crm) -> None:
     subscription = Subscription(desk, crm.url)
     with pytest.raises(Forbidden), subscription.store.write() as tx:
