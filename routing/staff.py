@@ -13,6 +13,7 @@ from routing.index import Gate, Line, Place
 from routing.orders import Key, base_key, best_gain, judged_key
 from routing.supply import Candidate, Slot, objection
 
+FEW = 24  # agents that are compared one by one, whatever that takes
 SPARSE = 4  # measured: how much longer it takes to compare an agent than to pass over one
 TOP_LEVEL = 5
 THERE = ("available", "away")
@@ -250,7 +251,8 @@ class Staff:
             return self._search(line, item, takers, max(best_gain(order, level) for level in line.levels), now)
         found: list[tuple[Key, Place]] = []
         for level in sorted(line.levels, reverse=True):
-            if len(found) < line.terms.rings and (some := takers & line.levels[level]):
+            asked = sum(_counts(line, item, place) for _, place in found)
+            if asked < line.terms.rings and (some := takers & line.levels[level]):
                 found += self._search(line, item, some, best_gain(order, level), now)
         return found
 
@@ -259,15 +261,18 @@ class Staff:
         order, rings = line.terms.agent_order, line.terms.rings
         ranks, few = line.gate_for(item, now).ranks[order], takers.bit_count()
         # The rarer they are, the further apart they stand: then it takes less time to compare each.
-        if few * few <= SPARSE * len(ranks):
+        if few <= FEW or few * few <= SPARSE * len(ranks):
             return self._compared(line, takers)
-        seen: list[tuple[Key, Place]] = []
+        seen, asked = list[tuple[Key, Place]](), list[Key]()
         for base in ranks:
-            if len(seen) >= rings and (base[0] - gain, base[1], base[2]) > seen[rings - 1][0]:
+            if len(asked) >= rings and (base[0] - gain, base[1], base[2]) > asked[rings - 1]:
                 break  # nobody further back can come before those who were found
             place = self.places[base[2]]
             if takers >> place.bit & 1:
-                insort(seen, (judged_key(order, base, place.level_in(line.skill)), place), key=_by_key)
+                key = judged_key(order, base, place.level_in(line.skill))
+                insort(seen, (key, place), key=_by_key)
+                if _counts(line, item, place):
+                    insort(asked, key)
         return seen
 
     def _compared(self, line: Line, takers: int) -> list[tuple[Key, Place]]:
@@ -294,6 +299,11 @@ class Staff:
 
 def _against(gate: Gate, place: Place) -> str:
     return objection(place.now, gate.slot, place.load, place.opened, place.labelled, place.capped)
+
+
+def _counts(line: Line, item: Waiting, place: Place) -> bool:
+    """Whether he is one of those at whom it rings: of several at once, whoever is asked before it is his."""
+    return line.terms.rings == 1 or place.now.is_asked(item.channel)
 
 
 def _by_key(judged: tuple[Key, Place]) -> Key:

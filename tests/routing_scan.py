@@ -147,7 +147,9 @@ class Scan:
 
     def give(self, item: Waiting, now: float) -> tuple[int, tuple[int, ...]]:
         ranked = sorted(self.takers(item, now), key=lambda one: self.key(one, item))
-        chosen = [one.id for one in ranked[: self.terms[item.queue_id].rings]]
+        rings = self.terms[item.queue_id].rings
+        asked = [one.id for one in ranked if one.is_asked(item.channel)]
+        chosen = asked[:rings] if rings > 1 and ranked[0].is_asked(item.channel) else [ranked[0].id]
         del self.items[item.id]
         for agent_id in chosen:
             one = self.agents[agent_id]

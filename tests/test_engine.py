@@ -49,6 +49,7 @@ people = st.builds(
     limits=limits,
     load=st.sampled_from([0, 0, 20, 50]),
     idle_since=st.floats(0, 5).map(round),
+    rings=st.sampled_from([None, None, frozenset({"email"})]),
 )
 pieces = st.builds(
     lambda channel, **rest: Waiting(
@@ -152,10 +153,11 @@ class Floor(RuleBasedStateMachine):
             assert sum(verdict.rejected.values()) == serving, "each agent has one reason"
 
 
-@pytest.mark.parametrize("sparse", [0, 1000])
-def test_it_decides_like_a_plain_search_whatever_happens(sparse: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("few", [0, 24])
+def test_it_decides_like_a_plain_search_whatever_happens(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Agents are looked for in their order, or each of those who can is compared: here always the one or the other."""
-    monkeypatch.setattr("routing.staff.SPARSE", sparse)
+    monkeypatch.setattr("routing.staff.SPARSE", 0)
+    monkeypatch.setattr("routing.staff.FEW", few)
     run_state_machine_as_test(
         Floor,
         settings=settings(
