@@ -258,10 +258,11 @@ class SendFailed(Exception):
 
     def __init__(
         self, why: str, *, permanent: bool = False, retry_after: timedelta | None = None, opted_out: bool = False,
-        response: Mapping[str, Any] | None = None,
+        response: Mapping[str, Any] | None = None, away: bool = False,
     ):  # fmt: skip
         super().__init__(why)
         self.why, self.permanent, self.retry_after, self.opted_out = why, permanent, retry_after, opted_out
+        self.away = away  # it would have failed with anything else for this target as well
         self.response = dict(response or {})
 
 

@@ -184,9 +184,8 @@ class Courier:
         rooms = []
         for lane in due:
             sends = sum(number for (each, _), number in busy.items() if each == lane.sender)
-            at_it = busy[lane.sender, lane.target]
-            room = min(lane.due, self.threads - sends, max(1, self.threads // 2) - at_it)
-            room = self._absences.room(lane, room, at_it) if lane.state == "queued" else room
+            room = min(lane.due, self.threads - sends, max(1, self.threads // 2) - busy[lane.sender, lane.target])
+            room = self._absences.room(lane, room) if lane.state == "queued" and room > 0 else room
             if room > 0:
                 busy[lane.sender, lane.target] += room
                 rooms.append(lane._replace(due=room))
@@ -228,7 +227,7 @@ class Courier:
             result = self.senders[delivery.sender](self.hub, delivery)
             step("delivery.handed_over")
         except SendFailed as failed:
-            self._absences.note(delivery.sender, delivery.target, away=not failed.permanent)
+            self._absences.note(delivery.sender, delivery.target, away=failed.away)
             return partial(settle_failed, delivery=delivery, failed=failed)
         except SendOpen as still_open:
             return partial(_ask_later, delivery=delivery, why=still_open.why, wait=ASK_AFTER)

@@ -12,6 +12,7 @@ from channels.text import storable
 from config.language import _
 from hub.delivery import deliver
 from hub.feed import TYPES
+from hub.lanes import before_all
 from hub.outside import NotAllowed, check_address
 from hub.refusals import FieldRefused
 from storage import Tx
@@ -108,7 +109,9 @@ def send_test(tx: Tx, actor: Actor, endpoint_id: int) -> None:
     if not row.active:
         raise Conflict(_("The endpoint is switched off: switch it on first."))
     payload = {"type": TEST, "timestamp": tx.now.isoformat(), "data": {"endpoint": row.name, "by": actor.by}}
-    deliver(tx, "webhook", f"endpoint:{row.id}", f"{row.id}:test:{secrets.token_hex(8)}", payload)
+    target = f"endpoint:{row.id}"
+    first = before_all(tx, "webhook", target)
+    deliver(tx, "webhook", target, f"{row.id}:test:{secrets.token_hex(8)}", payload, due_at=first)
 
 
 def _must_be_callable(url: str, events: Sequence[str], private: bool) -> None:
@@ -164,7 +167,7 @@ def replay(tx: Tx, actor: Actor, delivery_id: int) -> Delivery:
     again = tx.sql(
         "UPDATE delivery SET state = 'queued', due_at = ?, attempts = 0, error = '', ended_at = NULL "
         "WHERE id = ? AND state IN ('sent','failed','cancelled')",
-        tx.now, delivery_id,
+        before_all(tx, "webhook", delivery.target), delivery_id,
     )  # fmt: skip
     if again.rowcount == 0:
         raise Conflict(_("This delivery is under way; wait for its next try."))

@@ -6,12 +6,14 @@ so a look takes its time by the number of lanes, whatever waits in them.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from storage import Tx
 from storage.clock import Clock
+from storage.columns import moment
 from storage.deliveries import Delivery
 
 # From each target to the next by the index ix_delivery_lane; what waits behind the first `most` is not counted.
@@ -37,7 +39,6 @@ TAKE = (
 CLAIM = "state = 'sending', claims = claims + 1, attempts = attempts + 1, begun_at = NULL, in_doubt = false"
 ADOPT = "in_doubt = true"
 
-ONE_END = ("webhook",)  # senders of which a target is one server, that is there for everything or for nothing
 AWAY_AFTER = 3  # failures in a row
 FIRST_REST, LONGEST_REST = timedelta(seconds=1), timedelta(seconds=30)
 
@@ -61,24 +62,32 @@ class Absences:
     def __init__(self, clock: Clock):
         self._clock = clock
         self._seen: dict[tuple[str, str], tuple[int, datetime]] = {}  # failures in a row, and until when to rest
+        self._noting = threading.Lock()
 
     def note(self, sender: str, target: str, *, away: bool) -> None:
-        """How a try went. Only subscribers count: of other senders each thing may fail for reasons of its own."""
-        if sender not in ONE_END:
-            return
-        if not away:
-            self._seen.pop((sender, target), None)
-            return
-        failures = self._seen.get((sender, target), (0, None))[0] + 1
-        rest = min(FIRST_REST * 2 ** min(max(failures - AWAY_AFTER, 0), 10), LONGEST_REST)
-        self._seen[sender, target] = failures, self._clock() + rest
+        """How a try went. Whoever refuses a thing is there."""
+        with self._noting:
+            if not away:
+                self._seen.pop((sender, target), None)
+                return
+            failures = self._seen.get((sender, target), (0, None))[0] + 1
+            self._seen[sender, target] = failures, self._clock() + _rest(failures)
 
-    def room(self, lane: Lane, room: int, busy: int) -> int:
-        """How many of a lane's deliveries may try now, where there is room for so many and some are at it."""
-        failures, until = self._seen.get((lane.sender, lane.target), (0, None))
-        if until is None or failures < AWAY_AFTER:
-            return room
-        return 0 if busy or self._clock() < until else min(room, 1)
+    def room(self, lane: Lane, room: int) -> int:
+        """How many of a lane's deliveries may try now, where there is room for so many."""
+        with self._noting:
+            failures, until = self._seen.get((lane.sender, lane.target), (0, None))
+            if until is None or failures < AWAY_AFTER:
+                return room
+            if self._clock() < until:
+                return 0
+            # Whatever becomes of the try, and if nobody ever hears of it: the next one is after a rest.
+            self._seen[lane.sender, lane.target] = failures, self._clock() + _rest(failures)
+            return min(room, 1)
+
+
+def _rest(failures: int) -> timedelta:
+    return min(FIRST_REST * (1 << min(max(failures - AWAY_AFTER, 0), 10)), LONGEST_REST)
 
 
 def lanes_due(tx: Tx, states: Iterable[str], senders: Iterable[str], most: int) -> list[Lane]:
@@ -89,6 +98,15 @@ def lanes_due(tx: Tx, states: Iterable[str], senders: Iterable[str], most: int) 
         Lane(*row)
         for row in tx.sql(statement, *(part for way in ways for part in way), tx.now, most, tx.now).fetchall()
     ]
+
+
+def before_all(tx: Tx, sender: str, target: str) -> datetime:
+    """When something has to be due that somebody waits for, to leave before what waits in its lane."""
+    first = tx.sql(
+        "SELECT min(due_at) FROM delivery WHERE state = 'queued' AND sender = ? AND target = ?", sender, target
+    ).fetchone()
+    at = moment(first[0]) if first else None
+    return tx.now if at is None or at > tx.now else at - timedelta(milliseconds=1)
 
 
 def take(tx: Tx, lanes: Sequence[Lane], lease: timedelta) -> list[Delivery]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +15,7 @@ from sqlmodel import select
 from standardwebhooks import Webhook
 
 from hub.delivery import Courier
-from hub.endpoints import add_endpoint, deliveries_of, remove_endpoint, replay
+from hub.endpoints import add_endpoint, deliveries_of, remove_endpoint, replay, send_test
 from hub.followers import Followers
 from hub.outbound import reconcile_message
 from hub.outside import NotAllowed, check_address
@@ -218,6 +220,31 @@ def test_while_a_subscriber_is_away_one_event_tries_for_all_and_the_others_keep_
         subscription.work()
     assert {delivery.state for delivery in subscription.log()} == {"sent"}
     assert len({headers["webhook-id"] for headers, _ in crm.heard}) == 12
+
+
+def test_a_subscriber_that_refuses_some_events_is_there_for_the_others(desk: Desk, crm: Crm) -> None:
+    subscription = Subscription(desk, crm.url, "message.received")
+    crm.answers = [*[(422, {}, b"unknown")] * 9, (200, {}, b"thanks")]
+    for number in range(12):
+        desk.text(f"text {number}")
+    for _ in range(3):
+        subscription.work()
+    assert len(crm.heard) == 12
+    assert Counter(delivery.state for delivery in subscription.log()) == {"queued": 9, "sent": 3}
+
+
+def test_what_a_person_sends_goes_before_what_waits_for_a_subscriber_that_is_away(desk: Desk, crm: Crm) -> None:
+    subscription = Subscription(desk, crm.url, "message.received")
+    crm.answers = [(503, {}, b"")]
+    for number in range(12):
+        desk.text(f"text {number}")
+    subscription.work()
+    with subscription.store.write() as tx:
+        send_test(tx, desk.ines, subscription.id)
+    desk.clock.forward(seconds=3)
+    subscription.work()
+    assert json.loads(crm.heard[-1][1])["type"] == "webhook.test"
+    assert len(crm.heard) == 5
 
 
 def test_only_an_administrator_manages_endpoints(desk: Desk, crm: Crm) -> None:

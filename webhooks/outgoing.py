@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 PATIENCE = timedelta(days=5)
 LONGEST_PAUSE = timedelta(days=1)
+AWAY = (429, 502, 503, 504)  # said by what stands before a subscriber that is away or has too much to do
 
 
 class Refused(SendFailed):
@@ -82,7 +83,7 @@ def send(hub: Hub, delivery: Delivery) -> SendResult:
         raise Refused(str(refused), {}, permanent=True) from refused
     except Unanswered as silent:
         _note_failure(hub, subscriber, str(silent), now)
-        raise Refused(str(silent), {}) from silent
+        raise Refused(str(silent), {}, away=True) from silent
     step("webhook.answered")
     response = {"status": answer.status, "body": answer.text, "milliseconds": answer.milliseconds}
     if 200 <= answer.status < 300:
@@ -90,7 +91,8 @@ def send(hub: Hub, delivery: Delivery) -> SendResult:
         return SendResult(response=response)
     why = _why(answer.status)
     _note_failure(hub, subscriber, why, now, gone=answer.status == 410)
-    raise Refused(why, response, permanent=answer.status == 410, retry_after=_pause(answer, now))
+    pause, away = _pause(answer, now), answer.status in AWAY
+    raise Refused(why, response, permanent=answer.status == 410, retry_after=pause, away=away)
 
 
 def _subscriber(hub: Hub, delivery: Delivery) -> WebhookEndpoint:
