@@ -61,11 +61,13 @@ _WRAPS = (
     "GROUP BY assignment.agent_id, work_item.channel, work_item.labels"
 )
 _RINGING = "SELECT agent_id, count(*) FROM offer WHERE state = 'offered' GROUP BY agent_id"
+# Asked for its state by its key: an EXISTS is a join, in which a PostgreSQL that has counted nothing yet may go through
+# all open conversations for each piece of work.
 _NEXT = (
     "SELECT item.conversation_id, item.queue_id, item.channel, item.weight, item.skills, item.priority, "
     "item.order_time, item.due_at, item.pinned_at, item.pin_agent_id, item.pin_until, item.labels "
-    "FROM work_item AS item WHERE item.state = 'queued'{which} AND EXISTS (SELECT 1 FROM conversation "
-    "WHERE conversation.id = item.conversation_id AND conversation.state = 'open') ORDER BY {order} LIMIT ?"
+    "FROM work_item AS item WHERE item.state = 'queued'{which} AND (SELECT conversation.state FROM conversation "
+    "WHERE conversation.id = item.conversation_id) = 'open' ORDER BY {order} LIMIT ?"
 )
 _IN_TURN = "item.due_at, item.queue_id, item.channel, item.order_time, item.id"  # as ix_work_item_due stands
 _ORDER = {"available": 0, "away": 1, "offline": 2}
