@@ -157,7 +157,8 @@ class Engine:
                 if limit is not None and len(made) >= limit:
                     return made
                 line, item, rivals = found
-                made.append(self._give(line, item, now, "freed", rivals))
+                takers = self._staff.takers(line, item, now)
+                made.append(self._give(line, item, takers, now, "freed", rivals))
             self._freed.discard(agent_id)
         # While some is given away, what nobody can take now does not find anybody either: it need not stand in turn.
         changed = [self._of[number].entries[number] for number in self._changed]
@@ -165,10 +166,10 @@ class Engine:
         self._changed = {item.id for item in able}
         for item in sorted(able, key=self._in_turn(now)):
             line = self._of[item.id]
-            if self._staff.takers(line, item, now):
+            if takers := self._staff.takers(line, item, now):
                 if limit is not None and len(made) >= limit:
                     return made
-                made.append(self._give(line, item, now, "arrived", ()))
+                made.append(self._give(line, item, takers, now, "arrived", ()))
             self._changed.discard(item.id)
         self._freed = set()  # not emptied: a set that was big once takes long to go through
         return made
@@ -287,9 +288,8 @@ class Engine:
 
         return max(firsts.values(), key=cost)
 
-    def _give(self, line: Line, item: Waiting, now: float, why: str, rivals: Iterable[Rival]) -> Decision:
+    def _give(self, line: Line, item: Waiting, takers: int, now: float, why: str, rivals: Iterable[Rival]) -> Decision:
         """Give an item to the best of those who can take it."""
-        takers = self._staff.takers(line, item, now)
         ranked = self._staff.ranked(line, item, takers, now)
         chosen = [ranked[0][1]]
         if line.terms.rings > 1 and chosen[0].now.is_asked(item.channel):
