@@ -39,7 +39,7 @@ TAKE = (
 CLAIM = "state = 'sending', claims = claims + 1, attempts = attempts + 1, begun_at = NULL, in_doubt = false"
 ADOPT = "in_doubt = true"
 
-AWAY_AFTER = 3  # failures in a row
+AWAY_AFTER = 3  # tries in a row that met nobody
 FIRST_REST, LONGEST_REST = timedelta(seconds=1), timedelta(seconds=30)
 
 
@@ -55,8 +55,8 @@ class Lane(NamedTuple):
 class Absences:
     """Lanes whose other end is away, as this process has seen it: who tries in vain says so for all who wait behind.
 
-    After a few failures in a row one delivery tries at a time, with a rest between that doubles; the first that is
-    taken opens the lane again. The others keep their own tries for when somebody is there.
+    After a few tries in a row that met nobody one delivery tries at a time, with a rest between that doubles; the first
+    that is answered opens the lane again. The others keep their own tries for when somebody is there.
     """
 
     def __init__(self, clock: Clock):
