@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -62,23 +63,14 @@ def path(name: str) -> Path:
 
 def content(name: str) -> bytes:
     """What is served under the name. Raises KeyError for one that is not on the list."""
-    file = path(name)
-    if file.suffix == ".css" and name not in ASSETS:
-        return _styles(file, file.stat().st_mtime_ns)
-    if name not in BUNDLES:
-        return file.read_bytes()
-    parts = bundle.members(STATIC, name)
-    return _bundled(STATIC, name, tuple(part.stat().st_mtime_ns for part in parts))
+    return path(name).read_bytes() if name in ASSETS else _ours(name)[0]
 
 
 def version(name: str) -> str:
-    """Eight hex digits that change with the file: of the lock's integrity for packages, of the content for ours."""
+    """Eight hex digits that change with what is served: of the lock's integrity for packages, of the bytes for ours."""
     if name in ASSETS:
         return _integrity(ASSETS[name].partition("/")[0])[:8]
-    if name in BUNDLES:
-        return hashlib.sha256(content(name)).hexdigest()[:8]
-    ours = path(name)
-    return _digest(ours, ours.stat().st_mtime_ns)[:8]
+    return _ours(name)[1]
 
 
 def missing() -> list[str]:
@@ -127,16 +119,23 @@ def _integrity(package: str) -> str:
     return base64.b64decode(locked.partition("-")[2]).hex()
 
 
-@lru_cache(maxsize=8)
-def _bundled(folder: Path, name: str, modified: tuple[int, ...]) -> bytes:
-    return bundle.bundled(folder, name).encode()
-
-
-@lru_cache(maxsize=8)
-def _styles(file: Path, modified: int) -> bytes:
-    return bundle.styles(file.read_text(encoding="utf-8")).encode()
+def _ours(name: str) -> tuple[bytes, str]:
+    """What is served of a file of ours and its version, made anew when it changes: every page asks for several."""
+    file = path(name)
+    if name in BUNDLES:  # any of the modules may be in it
+        with os.scandir(STATIC) as found:
+            parts = sorted((part.name, part.stat().st_mtime_ns) for part in found if part.name.endswith(".js"))
+    else:
+        parts = [(name, file.stat().st_mtime_ns)]
+    return _made(file, name in BUNDLES, tuple(parts))
 
 
 @lru_cache(maxsize=256)
-def _digest(file: Path, modified: int) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+def _made(file: Path, bundles: bool, parts: tuple[tuple[str, int], ...]) -> tuple[bytes, str]:
+    if bundles:
+        data = bundle.bundled(file.parent, file.name).encode()
+    elif file.suffix == ".css":
+        data = bundle.styles(file.read_text(encoding="utf-8")).encode()
+    else:
+        data = file.read_bytes()
+    return data, hashlib.sha256(data).hexdigest()[:8]

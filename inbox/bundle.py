@@ -28,13 +28,6 @@ def bundled(folder: Path, entry: str) -> str:
     return "".join(parts.values())
 
 
-def members(folder: Path, entry: str) -> list[Path]:
-    """Every file that it is made of."""
-    parts: dict[str, str] = {}
-    _take(folder, entry, parts, ())
-    return [folder / name for name in parts]
-
-
 def styles(text: str) -> str:
     """A style sheet without its comments and without the spaces that say nothing."""
     parts = _STRING.split(_REMARK.sub("", text))
