@@ -37,7 +37,8 @@ def tell(store: Store, wanted: Wanted, document: Mapping[str, Any] | None, *, pr
     else:
         print(
             f"{told['runs']} synthetic days of {told['hours']:g} hours with {told['per_hour']:.0f} contacts an hour, "
-            f"as many for each rule as for the others, for {told['agents']} agents who are there all the time.\n"
+            f"as many for each rule as for the others, for {told['agents']} agents who are there all the time. "
+            "Customers answer at once, so that nothing is parked.\n"
         )
     for name in told["unserved"]:
         print(f"! nobody can take what {f'rule {name!r}' if name else 'no rule'} lets through: it waits for ever\n")

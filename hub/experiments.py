@@ -13,7 +13,8 @@ from statistics import fmean
 from typing import Any
 
 from config.language import _
-from hub.whatif import DeskPlan, as_changed, desk_plan, past_days
+from hub.pastdays import past_days
+from hub.whatif import DeskPlan, as_changed, desk_plan
 from routing.rules import WEIGHTS
 from routing.simulation.advice import (
     FEWER_DAYS,
@@ -30,9 +31,9 @@ from routing.simulation.advice import (
 from routing.simulation.lab import Sample, Trial, with_agents
 from routing.simulation.measures import Measures, paired
 from routing.simulation.policies import PEERS, Policy, reserved
-from routing.simulation.simulator import CONCURRENCY
 from routing.simulation.staffing import Pool, agents_needed
 from routing.simulation.traffic import Contact, bank_curve, synthetic_day
+from routing.simulation.worker import CONCURRENCY
 from storage import Store, Tx
 from storage.access import Conflict
 
@@ -173,7 +174,7 @@ def _synthetic(store: Store, wanted: Wanted, document: Mapping[str, Any] | None,
         def day(seed: int) -> list[Contact]:
             return synthetic_day(sorts, per_hour, seconds, seed, curve=curve)
 
-        made = Trial("synthetic", of.crew, of.terms, of.skills, day, seconds, 0.0, seconds)
+        made = Trial("synthetic", of.crew, of.terms, of.skills, day, seconds, 0.0, seconds, house=of.book.queues)
         return with_agents(made, agents) if agents else made
 
     changed = None
@@ -195,7 +196,7 @@ def _past(store: Store, wanted: Wanted, document: Mapping[str, Any] | None, priv
         past = past_days(tx, since, plan)
         return Trial(
             "past", past.crew, plan.terms, plan.skills, lambda __: past.contacts, wanted.days * DAY, 0.0,
-            wanted.days * DAY, since.timestamp(), past.shifts,
+            wanted.days * DAY, since.timestamp(), past.shifts, plan.book.queues,
         )  # fmt: skip
 
     with store.read() as tx:

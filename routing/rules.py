@@ -166,11 +166,16 @@ class RuleBook:
     def moved(self, place: Placement, queue: QueueTerms, why: str, step: Mapping[str, Any]) -> Placement:
         """The same work in another queue, with the reason; skills that nobody there has are no longer required."""
         asked = json.loads(place.skills)
-        skills = {name: level for name, level in asked.items() if self._best.get(queue.id, {}).get(name, 0) >= level}
+        skills = self.asked_in(queue, asked)
         dropped = sorted(asked.keys() - skills.keys())
         told = {**step, "queue_id": queue.id, "queue": queue.name} | ({"dropped": dropped} if dropped else {})
         trace = json.dumps([*json.loads(place.trace), told])
         return replace(place, queue=queue, trace=trace, why=why, skills=json.dumps(skills))
+
+    def asked_in(self, queue: QueueTerms, skills: Mapping[str, int]) -> dict[str, int]:
+        """What of these skills is asked for in a queue: those that somebody there has."""
+        best = self._best.get(queue.id, {})
+        return {name: level for name, level in skills.items() if best.get(name, 0) >= level}
 
     def served_place(self, place: Placement) -> Placement:
         """Where work goes that nobody can ever take where it is to go: the default queue, if it is served.

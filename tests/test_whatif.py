@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,10 @@ from cli import main
 from cli.simulate import tell
 from hub.desk import export, read
 from hub.experiments import Wanted, experiment
-from hub.lifecycle import resolve
-from hub.whatif import as_changed, desk_plan, past_days
+from hub.lifecycle import resolve, snooze, wake_due
+from hub.pastdays import past_days
+from hub.replies import reply
+from hub.whatif import as_changed, desk_plan
 from routing.simulation.lab import Trial, simulated
 from routing.simulation.policies import Policy
 from routing.work import assign, set_status
@@ -82,6 +86,97 @@ def test_a_day_that_was_comes_out_as_it_was(desk: Desk) -> None:
     for course in day.courses:
         assert course.ended is not None and course.in_time
         assert course.ended - since.timestamp() == pytest.approx(1860)
+
+
+def an_exchange(desk: Desk) -> None:
+    """Jonas answers Mara after five minutes; she writes again a quarter of an hour later, while another mail has come,
+    sleeps for ten minutes by his hand, and he is done with both at 10:50."""
+    becomes(desk, desk.jonas, "available")
+
+    def given(sender: str) -> int:
+        desk.mail("Where is my parcel?", "Hello", sender=sender)
+        number = desk.conversations()[-1].id or 0
+        with desk.hub.store.write() as tx:
+            assign(tx, desk.ines, number, desk.jonas.agent_id or 0)
+        return number
+
+    first = given("mara@example.com")
+    desk.clock.forward(minutes=5)
+    with desk.hub.store.write() as tx:
+        message = reply(tx, desk.jonas, first, text="It leaves today.", tokens=desk.hub.tokens, undo_seconds=0)
+        answered = message.external_id
+    desk.clock.forward(minutes=10)
+    second = given("maja@example.com")
+    desk.clock.forward(minutes=5)
+    desk.mail("Re: Where is my parcel?", "Thank you!", sender="mara@example.com", answers=answered)
+    assert len(desk.conversations()) == 2
+    desk.clock.forward(minutes=10)
+    with desk.hub.store.write() as tx:
+        snooze(tx, desk.jonas, first, desk.clock() + timedelta(minutes=10))
+    desk.clock.forward(minutes=10)
+    with desk.hub.store.write() as tx:
+        assert wake_due(tx) == 1
+    desk.clock.forward(minutes=10)
+    for number in (first, second):
+        with desk.hub.store.write() as tx:
+            resolve(tx, desk.jonas, number)
+    desk.clock.forward(hours=1)
+
+
+def test_while_the_customer_has_the_word_or_it_sleeps_nobody_works_on_it(desk: Desk) -> None:
+    since = desk.clock() - timedelta(minutes=1)
+    an_exchange(desk)
+    with desk.hub.store.read() as tx:
+        plan, past = desk_plan(tx), past_days(tx, since)
+    first, second = past.contacts
+    level_4, side_by_side = 0.95, 0.8
+    assert first.work == pytest.approx(level_4 * (300 + side_by_side * 1200))
+    assert second.work == pytest.approx(level_4 * (300 + 600 + side_by_side * 1200))
+    answered, slept = first.pauses
+    assert answered == pytest.approx((level_4 * 300, 900.0))
+    assert slept == pytest.approx((level_4 * (300 + side_by_side * 600), 600.0))
+    assert second.pauses == ()
+    jonas = [one for one in past.crew if one.id == desk.jonas.agent_id]
+    trial = Trial(
+        "past", jonas, plan.terms, plan.skills, lambda _: past.contacts, 2 * HOUR, 0, HOUR, since.timestamp(),
+        past.shifts, plan.book.queues,
+    )  # fmt: skip
+    for course in simulated(trial, Policy("as it is"), 0).courses:
+        assert course.started == course.contact.at
+        assert (course.ended or 0) - since.timestamp() == pytest.approx(60 + 3000), "it comes out as it was"
+
+
+def test_what_a_changed_file_says_of_waiting_and_parking_is_played(desk: Desk) -> None:
+    """One who can have one mail at a time: parked mails make room, and what waits too long goes to who can take it."""
+    since = desk.clock() - timedelta(minutes=1)
+    an_exchange(desk)
+    with desk.hub.store.read() as tx:
+        text = export(tx)
+
+    def told(document: str) -> list[tuple[float, str]]:
+        changed = as_changed(desk.hub.store, read(document), desk_plan, private=True)
+        with desk.hub.store.read() as tx:
+            past = past_days(tx, since, changed)
+        crew = [replace(one, limits=replace(one.limits, capacity=20)) for one in past.crew if one.id == jonas]
+        trial = Trial(
+            "past", crew, changed.terms, changed.skills, lambda _: past.contacts, 3 * HOUR, 0, HOUR, since.timestamp(),
+            past.shifts, changed.book.queues,
+        )  # fmt: skip
+        found = simulated(trial, Policy("changed"), 0).courses
+        names = {number: queue.name for number, queue in changed.book.queues.items()}
+        return [((one.started or inf) - one.contact.at, names[one.contact.queue_id]) for one in found]
+
+    jonas = desk.jonas.agent_id
+    shipping = "name: Shipping\n"
+    assert shipping in text
+    (alone, queue), (waited, __) = told(text)
+    assert (alone, queue) == (0.0, "Shipping") and waited > 600
+    parked = told(text.replace(shipping, f"{shipping}  park: {{after: 60}}\n"))
+    assert parked[1] == (0.0, "Shipping"), "the first is parked by then"
+    wrapped = told(text.replace(shipping, f"{shipping}  wrap_up: 5m\n"))
+    assert wrapped[1][0] == pytest.approx(waited + 300)
+    gone = told(text.replace(shipping, f"{shipping}  ladder: [{{after: 30s, overflow: Billing}}]\n"))
+    assert gone == [(0.0, "Shipping"), (inf, "Billing")], "nobody who serves Billing is there"
 
 
 def test_a_changed_desk_is_looked_at_and_forgotten(desk: Desk) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from routing.demand import Terms
 from routing.simulation.measures import Measures, measure
 from routing.simulation.policies import Policy
-from routing.simulation.simulator import Day, Shift, simulate
+from routing.simulation.simulator import Day, Habits, Shift, simulate
 from routing.simulation.traffic import Contact
 from routing.supply import Candidate
 
@@ -32,6 +32,7 @@ class Trial:
     counted_until: float
     begin: float = 0.0
     shifts: Sequence[Shift] = ()
+    house: Mapping[int, Habits] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def simulated(trial: Trial, policy: Policy, number: int) -> Day:
     return simulate(
         trial.day(number), policy.staff(trial.crew), policy.engine(trial.terms, trial.skills),
         trial.begin + trial.seconds, begin=trial.begin, counted_from=trial.begin + trial.counted_from,
-        every=policy.every, shifts=trial.shifts, priority=policy.priority,
+        house=trial.house, every=policy.every, shifts=trial.shifts, priority=policy.priority,
     )  # fmt: skip
 
 

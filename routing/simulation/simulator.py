@@ -1,29 +1,52 @@
 """A day on the floor under a virtual clock, decided by the very engine that runs live.
 
-Left out: ringing and declines, transfers, ladders, full queues, wrapping up, parking and labels. An agent with several
-conversations works on all of them, a little slower on each (`CONCURRENCY`), and slower where he is less skilled
-(`routing.orders.SPEED`).
+Left out: ringing and declines, transfers, and that work is kept for whoever had the customer last; who goes keeps what
+he has. A step of a ladder goes to its queue although that is full, and a closed queue hands out as if it were open.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Protocol
 
-from routing.demand import Waiting, scored_skill
+from routing.demand import Waiting
 from routing.engine import Decision
-from routing.orders import speed
+from routing.shares import Shares
 from routing.simulation.traffic import Contact
+from routing.simulation.worker import Worker
 from routing.supply import Candidate
 
-CONCURRENCY = (0.0, 1.0, 1.6, 1.95)  # speed of an agent with so many conversations, all of them taken together
-
-COMES, GOES, ARRIVES, FINISHES, LEAVES = range(5)
+COMES, GOES, ARRIVES, STOPS, LEAVES, CLIMBS, RETURNS, PARKS, WRAPPED = range(9)
 
 Shift = tuple[float, int, bool]  # when which agent comes (or goes)
+
+
+class Fullness(Protocol):
+    """When a queue is full; None is never."""
+
+    @property
+    def size(self) -> int | None: ...
+
+    @property
+    def wait(self) -> timedelta | None: ...
+
+
+class Habits(Protocol):
+    """What a queue does beside handing out its work."""
+
+    @property
+    def wrap_up(self) -> Shares: ...
+
+    @property
+    def park(self) -> Shares: ...
+
+    @property
+    def limits(self) -> Fullness: ...
 
 
 class Router(Protocol):
@@ -43,7 +66,7 @@ class Router(Protocol):
 
 @dataclass(slots=True)
 class Course:
-    """What became of a contact; None for what never happened."""
+    """What became of a contact, which stands as it did in the end; None for what never happened."""
 
     contact: Contact
     started: float | None = None
@@ -71,80 +94,6 @@ class Day:
     end: float
 
 
-class Worker:
-    """An agent at work: what he has, and how much of each is left. While he is not there nothing goes on."""
-
-    __slots__ = ("busy", "candidate", "left", "load", "now", "opened", "present", "speeds", "turn")
-
-    def __init__(self, candidate: Candidate, now: float):
-        self.candidate = candidate
-        self.left: dict[int, float] = {}  # seconds of work by contact
-        self.speeds: dict[int, float] = {}
-        self.load, self.opened = 0, dict[str, int]()
-        self.busy, self.present, self.now = 0.0, 0.0, now
-        self.turn = 0
-
-    def advance(self, now: float, since: float) -> None:
-        """Work up to this moment; what came before `since` is not counted."""
-        if self.is_here and now > self.now:
-            counted = max(0.0, now - max(self.now, since))
-            self.present += counted
-            self.busy += counted * self.load
-            each = pace(len(self.left)) / (len(self.left) or 1) * (now - self.now)
-            for number, rate in self.speeds.items():
-                self.left[number] -= each * rate
-        self.now = now
-
-    @property
-    def is_here(self) -> bool:
-        """Whether he works."""
-        return self.candidate.status == "available"
-
-    @property
-    def occupancy(self) -> float:
-        """The share of his capacity that was in use while he was there."""
-        return self.busy / (self.present * self.candidate.limits.capacity or 1.0)
-
-    def seen(self) -> Candidate:
-        """The agent as the router sees him."""
-        self.candidate = replace(self.candidate, load=self.load, open=dict(self.opened))
-        return self.candidate
-
-    def turn_up(self, here: bool, now: float) -> None:
-        """Come or go."""
-        idle = now if here and not self.left else self.candidate.idle_since
-        self.candidate = replace(self.candidate, status="available" if here else "away", idle_since=idle)
-
-    def next_end(self) -> tuple[float, int]:
-        """When which of his conversations ends if nothing changes."""
-        each = pace(len(self.left)) / len(self.left)
-        return min(
-            (self.now + max(0.0, left) / (each * self.speeds[number]), number) for number, left in self.left.items()
-        )
-
-    def take(self, number: int, contact: Contact, now: float) -> None:
-        """Begin with a contact."""
-        level = self.candidate.skills.get(scored_skill(contact.skills), 0)
-        self.left[number], self.speeds[number] = contact.work, speed(level)
-        self.load += contact.weight
-        self.opened[contact.channel] = self.opened.get(contact.channel, 0) + 1
-        recent = (*self.candidate.recent, now) if self.candidate.limits.rate else ()
-        self.candidate = replace(self.candidate, idle_since=now, last_at=now, recent=recent)
-
-    def finish(self, number: int, contact: Contact, now: float) -> None:
-        """Be done with a contact."""
-        del self.left[number], self.speeds[number]
-        self.load -= contact.weight
-        self.opened[contact.channel] -= 1
-        if not self.left:
-            self.candidate = replace(self.candidate, idle_since=now)
-
-
-def pace(number: int) -> float:
-    """How fast an agent is with so many conversations, all of them taken together."""
-    return CONCURRENCY[min(number, len(CONCURRENCY) - 1)]
-
-
 def simulate(
     contacts: Sequence[Contact],
     crew: Iterable[Candidate],
@@ -153,15 +102,17 @@ def simulate(
     *,
     begin: float = 0.0,
     counted_from: float = 0.0,
+    house: Mapping[int, Habits] | None = None,
     every: float = 0.0,
     shifts: Iterable[Shift] = (),
     priority: Callable[[Contact], int] = lambda contact: contact.priority,
 ) -> Day:
     """Play a day: `contacts` in order of time, `crew` as it is in the beginning, and who comes and goes later.
 
-    Work is given out at once, or only `every` so many seconds. Occupancy counts from `counted_from`.
+    `house` are the habits of the queues that have any. Work is given out at once, or only `every` so many seconds.
+    Occupancy counts from `counted_from`.
     """
-    floor = _Floor(contacts, crew, shifts, router, begin, counted_from, priority)
+    floor = _Floor(contacts, crew, shifts, router, begin, counted_from, house or {}, priority)
     tick = begin + every if every else inf
     while True:
         now = min(floor.next_at, tick if every else router.next_at)
@@ -182,14 +133,16 @@ class _Floor:
 
     def __init__(
         self, contacts: Sequence[Contact], crew: Iterable[Candidate], shifts: Iterable[Shift], router: Router,
-        begin: float, counted_from: float, priority: Callable[[Contact], int],
+        begin: float, counted_from: float, house: Mapping[int, Habits], priority: Callable[[Contact], int],
     ):  # fmt: skip
-        self.router, self.counted_from, self.priority = router, counted_from, priority
+        self.router, self.counted_from, self.house, self.priority = router, counted_from, house, priority
         self.courses = [Course(contact) for contact in contacts]
         self.events = [(contact.at, ARRIVES, number, 0) for number, contact in enumerate(contacts)]
-        self.workers = {one.id: Worker(replace(one, load=0, open={}, labelled={}, recent=()), begin) for one in crew}
+        self.workers = {one.id: Worker(one, begin) for one in crew}
         self.events += [(at, COMES if here else GOES, who, 0) for at, who, here in shifts if who in self.workers]
         heapify(self.events)
+        self.limited = {number for number, one in house.items() if one.limits.size is not None or one.limits.wait}
+        self.waiting: dict[int, dict[int, float]] = defaultdict(dict)  # since when, by queue and contact, where limited
         for worker in self.workers.values():
             router.put_agent(worker.candidate, begin)
 
@@ -203,28 +156,19 @@ class _Floor:
         now, what, number, turn = heappop(self.events)
         if what == ARRIVES:
             self._arrive(number, now)
-        elif what in (COMES, GOES):
-            worker = self.workers[number]
-            worker.advance(now, self.counted_from)
-            worker.turn_up(what == COMES, now)
-            self.router.put_agent(worker.seen(), now)
-            self._announce(worker)
         elif what == LEAVES:
-            course = self.courses[number]
-            if course.started is None:
-                course.left = now
-                self.router.drop(number)
-            return False
-        else:
+            return self._leave(number, now)
+        elif what == CLIMBS:
+            return self._climb(number, turn, now)
+        elif what in (COMES, GOES):
+            worker = self._at_work(number, now)
+            worker.turn_up(what == COMES, now)
+            self._tell(worker, now)
+        elif what == STOPS:
             worker = self.workers[number]
-            if worker.turn != turn:
-                return False
-            worker.advance(now, self.counted_from)
-            done = self.courses[worker.next_end()[1]]
-            done.ended = now
-            worker.finish(worker.next_end()[1], done.contact, now)
-            self.router.put_agent(worker.seen(), now)
-            self._announce(worker)
+            return worker.turn == turn and self._stop(worker, now)
+        else:
+            return self._go_on(what, number, turn, now)
         return True
 
     def hand_out(self, now: float) -> None:
@@ -233,8 +177,8 @@ class _Floor:
         while rescinded:
             rescinded = set()
             for decision in self.router.decide(now):
-                course, worker = self.courses[decision.item.id], self.workers[decision.agent_ids[0]]
-                worker.advance(now, self.counted_from)
+                course, worker = self.courses[decision.item.id], self._at_work(decision.agent_ids[0], now)
+                self._no_longer_waits(decision.item.id)
                 worker.take(decision.item.id, course.contact, now)
                 course.started, course.agent_id = now, worker.candidate.id
                 self._announce(worker)
@@ -249,18 +193,109 @@ class _Floor:
         there = {number: worker.occupancy for number, worker in self.workers.items() if worker.present}
         return Day(self.courses, there, end)
 
+    # --- what waits -------------------------------------------------------------------------------------------------
+
     def _arrive(self, number: int, now: float) -> None:
-        one = self.courses[number].contact
-        item = Waiting(
-            number, number, one.queue_id, one.channel, one.weight, one.skills, self.priority(one), now,
-            one.due, one.target,
-        )  # fmt: skip
-        self.router.put(item, now)
+        course = self.courses[number]
+        for way in course.contact.ways:
+            if not self._is_full(course.contact.queue_id, now):
+                break
+            course.contact = course.contact.going(way)
+        one = course.contact
+        self._wait(number, now)
+        for place, stand in enumerate(one.steps):
+            heappush(self.events, (one.at + stand.after, CLIMBS, number, place))
         if one.patience < inf:
             heappush(self.events, (now + one.patience, LEAVES, number, 0))
 
+    def _climb(self, number: int, place: int, now: float) -> bool:
+        course = self.courses[number]
+        if course.started is not None or course.left is not None:
+            return False
+        self._no_longer_waits(number)
+        course.contact = course.contact.standing(course.contact.steps[place])
+        self._wait(number, now)
+        return True
+
+    def _leave(self, number: int, now: float) -> bool:
+        course = self.courses[number]
+        if course.started is None:
+            course.left = now
+            self._no_longer_waits(number)
+            self.router.drop(number)
+        return False
+
+    def _wait(self, number: int, now: float) -> None:
+        one = self.courses[number].contact
+        if one.queue_id in self.limited:
+            self.waiting[one.queue_id][number] = one.at
+        item = Waiting(
+            number, number, one.queue_id, one.channel, one.weight, one.skills, self.priority(one) + one.raised,
+            one.at - one.credit, one.due - one.credit, one.target, labels=one.labels, groups=one.groups,
+        )  # fmt: skip
+        self.router.put(item, now)
+
+    def _no_longer_waits(self, number: int) -> None:
+        if self.limited:
+            self.waiting[self.courses[number].contact.queue_id].pop(number, None)
+
+    def _is_full(self, queue_id: int, now: float) -> bool:
+        if queue_id not in self.limited:
+            return False
+        limits, there = self.house[queue_id].limits, self.waiting[queue_id]
+        if limits.size is not None and len(there) >= limits.size:
+            return True
+        return limits.wait is not None and min(there.values(), default=inf) <= now - limits.wait.total_seconds()
+
+    # --- who is at work ---------------------------------------------------------------------------------------------
+
+    def _stop(self, worker: Worker, now: float) -> bool:
+        """He gets to a pause, or to the end."""
+        worker.advance(now, self.counted_from)
+        number = worker.next_stop()[1]
+        one = self.courses[number].contact
+        habits = self.house.get(one.queue_id)
+        if worker.working[number].stretches:
+            share = None if habits is None else habits.park.on(one.channel)
+            turn, seconds = worker.rest(number, share)
+            heappush(self.events, (now + seconds, RETURNS, number, turn))
+            if share is not None and share.seconds < seconds:
+                heappush(self.events, (now + share.seconds, PARKS, number, turn))
+            self._announce(worker)
+            return False
+        share = None if habits is None else habits.wrap_up.on(one.channel)
+        worker.finish(number, share, now)
+        self.courses[number].ended = now
+        if share is not None:
+            heappush(self.events, (now + share.seconds, WRAPPED, number, 0))
+        self._tell(worker, now)
+        return True
+
+    def _go_on(self, what: int, number: int, turn: int, now: float) -> bool:
+        """A pause or the time to wrap up has gone by."""
+        worker = self._at_work(self.courses[number].agent_id, now)
+        if what == WRAPPED:
+            worker.wrap_up(number, now)
+        elif not worker.rests(number, turn):
+            return False
+        elif what == PARKS:
+            worker.park(number, now)
+        else:
+            worker.go_on(number)
+        self._tell(worker, now)
+        return True
+
+    def _at_work(self, agent_id: int, now: float) -> Worker:
+        worker = self.workers[agent_id]
+        worker.advance(now, self.counted_from)
+        return worker
+
+    def _tell(self, worker: Worker, now: float) -> None:
+        self.router.put_agent(worker.seen(), now)
+        self._announce(worker)
+
     def _announce(self, worker: Worker) -> None:
-        """Of the endings that were announced for an agent the newest counts."""
+        """Of the stops that were announced for an agent the newest counts."""
         worker.turn += 1
-        if worker.left and worker.is_here:
-            heappush(self.events, (worker.next_end()[0], FINISHES, worker.candidate.id, worker.turn))
+        if worker.working and worker.is_here:
+            heappush(self.events, (worker.next_stop()[0], STOPS, worker.candidate.id, worker.turn))

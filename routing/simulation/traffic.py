@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import accumulate
 from math import inf
@@ -22,10 +22,33 @@ PATIENCE: Mapping[str, float] = {"voice": 180.0, "chat": 300.0, "sms": 2700.0, "
 
 
 @dataclass(frozen=True, slots=True)
+class Stand:
+    """What a desk makes of a contact that nobody has taken `after` so many seconds: where it waits, for whom.
+
+    Agents of the queues `groups` may take it as well. Beside what it was when it came, its priority is `raised`, and
+    `credit` seconds are added to its age. The `target` counts from when it came, `closed` as in `Contact`.
+    """
+
+    after: float
+    queue_id: int
+    skills: Skills
+    target: float
+    closed: float = 0.0
+    groups: tuple[int, ...] = ()
+    raised: int = 0
+    credit: float = 0.0
+
+
+Way = tuple[Stand, ...]  # in order of time
+
+
+@dataclass(frozen=True, slots=True)
 class Contact:
     """Somebody who writes. `work` is in seconds of a skilled agent who does nothing else, `patience` in seconds.
 
-    `closed` are the seconds before it is due in which its queue is closed.
+    `closed` are the seconds before it is due in which its queue is closed. `pauses` are when the customer has the
+    word: after so many seconds of work, for so long. Its `steps` come while nobody takes it; where its queue is full
+    it goes the first of these `ways` that is not, at worst the last.
     """
 
     at: float
@@ -38,16 +61,34 @@ class Contact:
     patience: float = inf
     priority: int = 0
     closed: float = 0.0
+    labels: tuple[str, ...] = ()
+    pauses: tuple[tuple[float, float], ...] = ()
+    steps: Way = ()
+    ways: tuple[Way, ...] = ()
+    groups: tuple[int, ...] = ()
+    raised: int = 0
+    credit: float = 0.0
 
     @property
     def due(self) -> float:
         """When somebody must have it."""
         return self.at + self.target + self.closed
 
+    def standing(self, stand: Stand) -> Contact:
+        """The same contact, as it stands from then on."""
+        return replace(
+            self, queue_id=stand.queue_id, skills=stand.skills, target=stand.target, closed=stand.closed,
+            groups=stand.groups, raised=stand.raised, credit=stand.credit,
+        )  # fmt: skip
+
+    def going(self, way: Way) -> Contact:
+        """The same contact, going a way from its beginning."""
+        return replace(self.standing(way[0]), steps=way[1:])
+
 
 @dataclass(frozen=True, slots=True)
 class Sort:
-    """One sort of contact and its part of the traffic; `work` and `patience` are means."""
+    """One sort of contact and its part of the traffic; `work` and `patience` are means. Nobody thinks in between."""
 
     share: float
     channel: str
@@ -58,6 +99,9 @@ class Sort:
     work: float
     patience: float = inf
     priority: int = 0
+    labels: tuple[str, ...] = ()
+    steps: Way = ()
+    ways: tuple[Way, ...] = ()
 
 
 def synthetic_day(
@@ -94,7 +138,7 @@ def synthetic_day(
             found.append(
                 Contact(
                     begin + at, sort.channel, sort.queue_id, sort.skills, sort.weight, sort.target, work, patience,
-                    priority,
+                    priority, labels=sort.labels, steps=sort.steps, ways=sort.ways,
                 )
             )  # fmt: skip
 
