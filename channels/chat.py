@@ -33,6 +33,8 @@ from channels.mail.filenames import safe_name
 from channels.mail.headers import normalised
 from channels.settings import checked
 from channels.text import storable
+from config.language import N_
+from config.retold import stored
 
 MAX_CHARS = 10_000
 MAX_VALUE = 320  # characters of an identity
@@ -70,10 +72,10 @@ class ChatChannel:
         body = _object(raw.body)
         visitor = _text(body, "visitor")
         if not visitor or len(visitor) > MAX_VALUE:
-            raise Unreadable("This chat line names no visitor; the widget has to be reloaded.")
+            raise Unreadable(N_("This chat line names no visitor; the widget has to be reloaded."))
         claims = body.get("claims") or {}
         if not isinstance(claims, dict):
-            raise Unreadable("The claims of this chat line are no object.")
+            raise Unreadable(N_("The claims of this chat line are no object."))
         text, files = _text(body, "text"), _files(body.get("files") or [])
         page = _text(body, "page")
         return Inbound(
@@ -91,9 +93,12 @@ class ChatChannel:
     def send(self, message: Outbound) -> Accepted:
         """The visitor's stream reads the stored answer, so there is nothing to hand over."""
         if len(message.text) > MAX_CHARS:
-            raise SendFailed(f"A chat line has at most {MAX_CHARS:,} characters; shorten it.", permanent=True)
+            raise SendFailed(
+                stored("A chat line has at most {most} characters; shorten it.", most=f"{MAX_CHARS:,}"),
+                permanent=True,
+            )
         if not message.text.strip() and not message.files:
-            raise SendFailed("The chat line is empty; write something first.", permanent=True)
+            raise SendFailed(N_("The chat line is empty; write something first."), permanent=True)
         return Accepted("", state="delivered")
 
 
@@ -159,9 +164,9 @@ def _object(body: bytes) -> dict[str, Any]:
     try:
         content = json.loads(body)
     except (ValueError, RecursionError) as broken:
-        raise Unreadable("This chat line is not JSON.") from broken
+        raise Unreadable(N_("This chat line is not JSON.")) from broken
     if not isinstance(content, dict):
-        raise Unreadable("This chat line is JSON, but no object.")
+        raise Unreadable(N_("This chat line is JSON, but no object."))
     return content
 
 
@@ -170,14 +175,14 @@ def _text(content: Mapping[str, Any], key: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise Unreadable(f"The {key!r} of this chat line is no text.")
+        raise Unreadable(stored("The {key} of this chat line is no text.", key=repr(key)))
     return storable(value)
 
 
 def _files(listed: Any) -> tuple[File, ...]:
     """Files as {"name", "type", "data"}, the data in base64."""
     if not isinstance(listed, list) or len(listed) > MAX_FILES or not all(isinstance(each, dict) for each in listed):
-        raise Unreadable(f"The files of this chat line are no list of at most {MAX_FILES}.")
+        raise Unreadable(stored("The files of this chat line are no list of at most {most}.", most=MAX_FILES))
     try:
         return tuple(
             File(
@@ -188,4 +193,4 @@ def _files(listed: Any) -> tuple[File, ...]:
             for number, each in enumerate(listed, 1)
         )
     except (binascii.Error, ValueError) as broken:
-        raise Unreadable("A file of this chat line is not base64.") from broken
+        raise Unreadable(N_("A file of this chat line is not base64.")) from broken

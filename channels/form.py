@@ -38,6 +38,8 @@ from channels.mail.headers import line, normalised
 from channels.multipart import parts, urlencoded
 from channels.settings import checked
 from channels.text import storable
+from config.language import N_
+from config.retold import stored
 
 MEANINGS = ("email", "name", "phone", "subject", "text")
 USUAL = {"email": "email", "name": "name", "phone": "phone", "subject": "subject", "text": "message || text"}
@@ -119,7 +121,7 @@ class FormChannel:
 
     def send(self, message: Outbound) -> Accepted:
         """Always raises SendFailed: whoever filled in a form is answered on another channel."""
-        raise SendFailed("A form has no way back; reply by e-mail.", permanent=True)
+        raise SendFailed(N_("A form has no way back; reply by e-mail."), permanent=True)
 
 
 def _within(path: str, allowed: str) -> bool:
@@ -161,7 +163,11 @@ def _find(answers: Answers, where: str) -> Any:
     try:
         return expression.search(answers)
     except (JMESPathError, RecursionError) as odd:
-        raise Unreadable(f"The mapping {where!r} does not fit these answers; correct it in the form's fields.") from odd
+        raise Unreadable(
+            stored(
+                "The mapping {where} does not fit these answers; correct it in the form's fields.", where=repr(where)
+            )
+        ) from odd
 
 
 def _shown(value: Any) -> str:
@@ -177,7 +183,7 @@ def _shown(value: Any) -> str:
     try:
         return storable(json.dumps(value, ensure_ascii=False))
     except RecursionError as deep:
-        raise Unreadable("The JSON is nested too deeply.") from deep
+        raise Unreadable(N_("The JSON is nested too deeply.")) from deep
 
 
 def _read(raw: Raw) -> tuple[Answers, tuple[File, ...]]:
@@ -192,7 +198,8 @@ def _read(raw: Raw) -> tuple[Answers, tuple[File, ...]]:
         return _urlencoded(raw.body, charset), ()
     if looks_like_json:  # a body that calls itself text or a form, as hand-made senders do
         return _json(raw.body, charset), ()
-    raise Unreadable(f"A form can't be read as {line(content_type) or 'nothing named'!r}; send JSON or a form post.")
+    named = repr(line(content_type) or "nothing named")
+    raise Unreadable(stored("A form can't be read as {type}; send JSON or a form post.", type=named))
 
 
 def _json(body: bytes, charset: str | None) -> Answers:
@@ -202,13 +209,15 @@ def _json(body: bytes, charset: str | None) -> Answers:
         except UnicodeDecodeError:
             content = json.loads(decode(body, charset))
     except json.JSONDecodeError as broken:
-        raise Unreadable(f"The JSON breaks off at line {broken.lineno}, column {broken.colno}.") from broken
+        raise Unreadable(
+            stored("The JSON breaks off at line {line}, column {column}.", line=broken.lineno, column=broken.colno)
+        ) from broken
     except (ValueError, RecursionError) as odd:
-        raise Unreadable("The JSON is nested too deeply or holds a number out of range.") from odd
+        raise Unreadable(N_("The JSON is nested too deeply or holds a number out of range.")) from odd
     if not isinstance(content, dict):
-        raise Unreadable("The JSON is no object; send the answers as names with values.")
+        raise Unreadable(N_("The JSON is no object; send the answers as names with values."))
     if len(content) > MAX_ANSWERS:
-        raise Unreadable(f"The form has more than {MAX_ANSWERS} answers.")
+        raise Unreadable(stored("The form has more than {most} answers.", most=MAX_ANSWERS))
     return content
 
 
@@ -217,7 +226,7 @@ def _urlencoded(body: bytes, charset: str | None) -> Answers:
     try:
         pairs = urlencoded(body, MAX_ANSWERS)
     except ValueError as many:
-        raise Unreadable(f"The form has more than {MAX_ANSWERS} answers.") from many
+        raise Unreadable(stored("The form has more than {most} answers.", most=MAX_ANSWERS)) from many
     label = charset or next((value.decode("latin-1") for name, value in pairs if name == b"_charset_"), None)
     return _gathered((decode(name, label), decode(value, label)) for name, value in pairs)
 
@@ -235,7 +244,7 @@ def _multipart(body: bytes, boundary: str, charset: str | None) -> tuple[Answers
             else:
                 pairs.append((storable(part.name or ""), decode(data, options.get("charset") or charset)))
     except ValueError as broken:
-        raise Unreadable("The multipart form is incomplete or has too many parts.") from broken
+        raise Unreadable(N_("The multipart form is incomplete or has too many parts.")) from broken
     return _gathered(iter(pairs)), tuple(files)
 
 

@@ -43,6 +43,8 @@ from channels.base import (
 )
 from channels.settings import checked, texts
 from channels.text import storable, storable_json
+from config.language import N_
+from config.retold import stored
 
 JSON = "application/json"
 TIMEOUT = 10.0  # seconds
@@ -56,18 +58,20 @@ _GONE = ("message_not_found", "cant_update_message", "edit_window_closed")
 _UNKNOWN_OUTCOME = ("fatal_error", "internal_error", "request_timeout")  # documented: part of it may have happened
 _PASSING = ("ratelimited", "rate_limited", "service_unavailable", "team_added_to_org")
 _SENTENCES = {
-    "channel_not_found": "Slack doesn't know that channel; check its id and that our app may see it.",
-    "not_in_channel": "Our Slack app isn't in that channel; invite it there.",
-    "is_archived": "That Slack channel is archived; choose another one.",
-    "msg_too_long": "The message is too long for Slack; shorten it.",
-    "no_text": "The message is empty; write something first.",
-    "invalid_blocks": "Slack refused the layout of the message; an administrator has to look at it.",
-    "invalid_auth": "Slack refused our token; an administrator has to check bot_token.",
-    "not_authed": "Slack refused our token; an administrator has to check bot_token.",
-    "account_inactive": "Our Slack app was removed from the workspace; an administrator has to install it again.",
-    "token_revoked": "Our Slack token was revoked; an administrator has to install the app again.",
-    "missing_scope": "Our Slack app lacks a permission; an administrator has to install it with the current manifest.",
-    "restricted_action": "The workspace doesn't let our Slack app post there; an administrator has to allow it.",
+    "channel_not_found": N_("Slack doesn't know that channel; check its id and that our app may see it."),
+    "not_in_channel": N_("Our Slack app isn't in that channel; invite it there."),
+    "is_archived": N_("That Slack channel is archived; choose another one."),
+    "msg_too_long": N_("The message is too long for Slack; shorten it."),
+    "no_text": N_("The message is empty; write something first."),
+    "invalid_blocks": N_("Slack refused the layout of the message; an administrator has to look at it."),
+    "invalid_auth": N_("Slack refused our token; an administrator has to check bot_token."),
+    "not_authed": N_("Slack refused our token; an administrator has to check bot_token."),
+    "account_inactive": N_("Our Slack app was removed from the workspace; an administrator has to install it again."),
+    "token_revoked": N_("Our Slack token was revoked; an administrator has to install the app again."),
+    "missing_scope": N_(
+        "Our Slack app lacks a permission; an administrator has to install it with the current manifest."
+    ),
+    "restricted_action": N_("The workspace doesn't let our Slack app post there; an administrator has to allow it."),
 }
 
 _MARKUP = re.compile(r"<([^<>\n]+)>")
@@ -233,7 +237,7 @@ class SlackClient:
             yield from found
             pages += 1
             if cursor and pages >= _PAGES:
-                raise SendFailed("Too much was written in that Slack channel to look through; look at it by hand.")
+                raise SendFailed(N_("Too much was written in that Slack channel to look through; look at it by hand."))
 
     def check(self) -> None:
         """Ask Slack who we are. Raises CheckFailed."""
@@ -278,7 +282,7 @@ class SlackChannel:
             return []
         event = told.get("event")
         if not isinstance(event, dict):
-            return [Ignored(_telling(told, request.body), "This call from Slack holds no event.")]
+            return [Ignored(_telling(told, request.body), N_("This call from Slack holds no event."))]
         if why := self._why_not(event):
             return [Ignored(_telling(told, request.body), why, private=event.get("channel") not in self._channels)]
         return [Raw(f"{event['channel']}:{event['ts']}"[:255], request.body, JSON)]
@@ -297,7 +301,7 @@ class SlackChannel:
             files = [each for each in event.get("files") or () if isinstance(each, dict)]
             written = storable(plain(str(event.get("text") or "")))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError, RecursionError) as odd:
-            raise Unreadable("This Slack event holds no message that can be read.") from odd
+            raise Unreadable(N_("This Slack event holds no message that can be read.")) from odd
         thread = str(event.get("thread_ts") or "")
         fields = {"thread": f"{channel}:{thread or ts}"}
         for number, file in enumerate(files[:20]):
@@ -320,13 +324,16 @@ class SlackChannel:
         Slack reports nothing further, so taken is delivered. Raises SendFailed or SendUncertain.
         """
         if not message.to:
-            raise SendFailed("The message has no Slack channel; answer in a thread.", permanent=True)
+            raise SendFailed(N_("The message has no Slack channel; answer in a thread."), permanent=True)
         if message.files:
-            raise SendFailed("Files can't be sent to Slack here; send the file by e-mail.", permanent=True)
+            raise SendFailed(N_("Files can't be sent to Slack here; send the file by e-mail."), permanent=True)
         if not message.text.strip():
             raise SendFailed(_SENTENCES["no_text"], permanent=True)
         if len(message.text) > MAX_CHARS:
-            raise SendFailed(f"A Slack message has at most {MAX_CHARS:,} characters; shorten it.", permanent=True)
+            raise SendFailed(
+                stored("A Slack message has at most {most} characters; shorten it.", most=f"{MAX_CHARS:,}"),
+                permanent=True,
+            )
         channel, _, thread = message.to[0].partition(":")
         ts = self._client.post(channel, escape(message.text), mark=message.id, thread_ts=thread)
         return Accepted(ts, "delivered")
@@ -356,7 +363,7 @@ class SlackChannel:
         try:
             ts = self._client.find(channel, message.id, since, thread)
         except SendFailed as refused:
-            raise SendUncertain(f"Slack can't be asked about the message: {refused.why}") from refused
+            raise SendUncertain(stored("Slack can't be asked about the message: {why}", why=refused.why)) from refused
         return Accepted(ts, "delivered") if ts else None
 
     def check(self) -> None:
@@ -366,15 +373,15 @@ class SlackChannel:
     def _why_not(self, event: Mapping[str, Any]) -> str:
         """Why this event is no customer's message; empty when it is one."""
         if event.get("type") != "message":
-            return "It tells of no message."
+            return N_("It tells of no message.")
         if event.get("channel") not in self._channels:
-            return "It was written in a channel that is not among customer_channels."
+            return N_("It was written in a channel that is not among customer_channels.")
         if (event.get("subtype") or "") not in _HEARD:
-            return "It is an edit, a deletion or a notice, not a new message."
+            return N_("It is an edit, a deletion or a notice, not a new message.")
         if event.get("bot_id"):
-            return "A bot wrote it."
+            return N_("A bot wrote it.")
         if not isinstance(event.get("user"), str) or not isinstance(event.get("ts"), str):
-            return "It names no writer or no place."
+            return N_("It names no writer or no place.")
         return ""
 
 
@@ -403,7 +410,7 @@ def _calling() -> Iterator[None]:
     except SlackApiError as refused:
         raise _refusal(refused) from refused
     except (SlackClientError, ValueError, KeyError, TypeError) as odd:
-        raise SendUncertain("Slack's answer could not be read; the message is being looked for.") from odd
+        raise SendUncertain(N_("Slack's answer could not be read; the message is being looked for.")) from odd
     except (OSError, HTTPException) as lost:
         raise _lost(lost) from lost
 
@@ -415,7 +422,7 @@ def _reading() -> Iterator[None]:
         with _calling():
             yield
     except SendUncertain as lost:
-        raise SendFailed("Slack did not answer; it is asked again.") from lost.__cause__
+        raise SendFailed(N_("Slack did not answer; it is asked again.")) from lost.__cause__
 
 
 def _refusal(refused: SlackApiError) -> SendFailed | SendUncertain:
@@ -424,17 +431,21 @@ def _refusal(refused: SlackApiError) -> SendFailed | SendUncertain:
         headers = {str(name).lower(): str(value) for name, value in refused.response.headers.items()}
         seconds = headers.get("retry-after", "")
         wait = timedelta(seconds=int(seconds)) if seconds.isdecimal() else _TOO_FAST
-        return SendFailed("Slack asks us to slow down; the message is tried again shortly.", retry_after=wait)
+        return SendFailed(N_("Slack asks us to slow down; the message is tried again shortly."), retry_after=wait)
     if status == 503:
-        return SendFailed("Slack is out of service; the message is tried again shortly.")
+        return SendFailed(N_("Slack is out of service; the message is tried again shortly."))
     if status >= 500 or error in _UNKNOWN_OUTCOME or " " in error:  # a sentence instead of a word is no answer of Slack
-        return SendUncertain("Slack answered with a fault after it may have taken the message; it is being looked for.")
-    return SendFailed(_SENTENCES.get(error, f"Slack refused the message ({error or status})."), permanent=True)
+        return SendUncertain(
+            N_("Slack answered with a fault after it may have taken the message; it is being looked for.")
+        )
+    return SendFailed(
+        _SENTENCES.get(error, stored("Slack refused the message ({error}).", error=error or status)), permanent=True
+    )
 
 
 def _lost(lost: OSError | HTTPException) -> SendFailed | SendUncertain:
     """urllib wraps what goes wrong up to the end of sending; what breaks later comes as it is."""
     reason = lost.reason if isinstance(lost, urllib.error.URLError) else None
     if isinstance(reason, ConnectionRefusedError | socket.gaierror | TimeoutError | ssl.SSLCertVerificationError):
-        return SendFailed("Slack can't be reached; the message is tried again shortly.")
-    return SendUncertain("The line to Slack broke after it may have taken the message; it is being looked for.")
+        return SendFailed(N_("Slack can't be reached; the message is tried again shortly."))
+    return SendUncertain(N_("The line to Slack broke after it may have taken the message; it is being looked for."))

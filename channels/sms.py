@@ -34,6 +34,8 @@ from channels.base import (
     Unreadable,
 )
 from channels.settings import checked, texts
+from config.language import N_
+from config.retold import stored
 
 MAX_CHARS = 1600
 MAX_ADDRESS = 320  # characters
@@ -153,7 +155,7 @@ class SmsChannel:
         first = form.first
         origin, body = first("From"), first("Body")
         if not origin or len(origin) > MAX_ADDRESS:
-            raise Unreadable("This Twilio request names no sender; is the address set as a messaging webhook?")
+            raise Unreadable(N_("This Twilio request names no sender; is the address set as a messaging webhook?"))
         fields = _media(form)
         flags: tuple[str, ...] = ("media",) if fields else ()
         if "Latitude" in form:
@@ -181,13 +183,15 @@ class SmsChannel:
         Our uuid travels in the callback's address because a callback may come before the answer to this request.
         """
         if not message.to:
-            raise SendFailed("The text has no recipient; choose a number.", permanent=True)
+            raise SendFailed(N_("The text has no recipient; choose a number."), permanent=True)
         if message.files:
-            raise SendFailed("Texts can't carry files here; send the file by e-mail.", permanent=True)
+            raise SendFailed(N_("Texts can't carry files here; send the file by e-mail."), permanent=True)
         if not message.text.strip():
-            raise SendFailed("The text is empty; write something first.", permanent=True)
+            raise SendFailed(N_("The text is empty; write something first."), permanent=True)
         if len(message.text) > MAX_CHARS:
-            raise SendFailed(f"A text has at most {MAX_CHARS} characters; shorten it.", permanent=True)
+            raise SendFailed(
+                stored("A text has at most {most} characters; shorten it.", most=MAX_CHARS), permanent=True
+            )
         options: dict[str, Any] = {"to": self._recipient(message), "body": message.text}
         if self._service:
             options["messaging_service_sid"] = self._service
@@ -199,7 +203,7 @@ class SmsChannel:
         with twilio.sending():
             created = self._account.client.messages.create(**options)
         if not created.sid:
-            raise SendUncertain("Twilio's answer named no message; the text is being checked.")
+            raise SendUncertain(N_("Twilio's answer named no message; the text is being checked."))
         return Accepted(created.sid)
 
     def missing(self, since: datetime) -> Iterator[Raw]:
@@ -225,7 +229,7 @@ class SmsChannel:
             with twilio.asking():
                 found = self._account.client.messages.list(to=self._recipient(message), limit=200)
         except CheckFailed as lost:
-            raise SendUncertain("Twilio can't be asked about the text right now; it is asked again.") from lost
+            raise SendUncertain(N_("Twilio can't be asked about the text right now; it is asked again.")) from lost
         for item in found:
             created = item.date_created
             if item.direction == "inbound" or item.body != message.text or created is None or created < earliest:
@@ -247,15 +251,20 @@ class SmsChannel:
 
     def checks(self) -> tuple[Check, ...]:
         """The account; then, for a number, whether it is ours and whom Twilio tells of its texts."""
-        number = (Check("The number", self._check_number),) if self.address.startswith("+") else ()
-        return Check("The Twilio account", self._check_account), *number
+        number = (Check(N_("The number"), self._check_number),) if self.address.startswith("+") else ()
+        return Check(N_("The Twilio account"), self._check_account), *number
 
     def _check_account(self) -> str:
         with twilio.asking():
             account = self._account.client.api.accounts(self._account.sid).fetch()
         if account.status != "active":
-            raise CheckFailed(f"The Twilio account is {account.status}; an administrator has to look at the console.")
-        return f"Twilio knows the account “{account.friendly_name}”."
+            raise CheckFailed(
+                stored(
+                    "The Twilio account is {status}; an administrator has to look at the console.",
+                    status=account.status,
+                )
+            )
+        return stored("Twilio knows the account “{name}”.", name=account.friendly_name)
 
     def _check_number(self) -> str:
         """twilio.com/docs/phone-numbers/api/incomingphonenumber-resource"""
@@ -264,15 +273,21 @@ class SmsChannel:
         with twilio.asking():
             found = self._account.client.incoming_phone_numbers.list(phone_number=self.address, limit=1)
         if not found:
-            raise CheckFailed(f"The account has no number {self.address}; write it as +46701234567.")
-        if self._service or not ours:
-            return f"{self.address} is the account's; whom Twilio tells of its texts is said elsewhere."
-        if found[0].sms_url != wanted:
             raise CheckFailed(
-                f"Texts to {self.address} go to {found[0].sms_url or 'nowhere'}. At Twilio, Phone Numbers, set “A "
-                f"message comes in” to {wanted} with HTTP POST."
+                stored("The account has no number {address}; write it as +46701234567.", address=self.address)
             )
-        return f"{self.address} is the account's, and Twilio tells us of its texts."
+        if self._service or not ours:
+            return stored(
+                "{address} is the account's; whom Twilio tells of its texts is said elsewhere.", address=self.address
+            )
+        if found[0].sms_url != wanted:
+            where = stored("Texts to {address} go to {url}.", address=self.address, url=found[0].sms_url)
+            nowhere = stored("Texts to {address} go nowhere.", address=self.address)
+            mend = stored(
+                "At Twilio, Phone Numbers, set “A message comes in” to {wanted} with HTTP POST.", wanted=wanted
+            )
+            raise CheckFailed(f"{where if found[0].sms_url else nowhere} {mend}")
+        return stored("{address} is the account's, and Twilio tells us of its texts.", address=self.address)
 
     def _recipient(self, message: Outbound) -> str:
         to = message.to[0]
@@ -348,5 +363,5 @@ def _why(status: str, code: str) -> str:
     if code.isdecimal():
         return twilio.why(int(code))
     if status == "canceled":
-        return "The text was cancelled at Twilio before it was sent."
-    return "The carrier could not deliver the text and gave no reason; try again or use another channel."
+        return N_("The text was cancelled at Twilio before it was sent.")
+    return N_("The carrier could not deliver the text and gave no reason; try again or use another channel.")

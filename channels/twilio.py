@@ -34,6 +34,8 @@ from twilio.rest import Client
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
 
 from channels.base import CheckFailed, File, NotAuthentic, SendFailed, SendUncertain, SignedRequest
+from config.language import N_
+from config.retold import stored
 
 TIMEOUT = 10.0  # seconds; the vendor's client would wait for ever
 MAX_MEDIA_BYTES = 5 * 1024 * 1024
@@ -47,17 +49,17 @@ _SIGNATURE = SIGNATURE_HEADER.lower()
 _SIGNATURE_SETTINGS = SIGNATURE_SETTINGS_HEADER.lower()
 
 _OPTED_OUT = "The customer texted STOP and can't be texted until they text START; use another channel."
-_ADDRESS = "This number can't receive texts; check it or use another channel."
-_LANDLINE = "This is a landline, which can't receive texts; call or use another channel."
-_UNREACHABLE = "The phone is switched off or out of reach; the text is tried again later."
-_SENDER = "This sender may not text that destination; an administrator has to check it in the Twilio console."
-_CONTENT = "Twilio refused the content as empty, too long or too large; shorten the text."
-_FILTERED = "The carrier blocked the text as unwanted; reword it or use another channel."
-_UNREGISTERED = "The sender isn't registered with the carriers; an administrator has to complete that at Twilio."
-_BUSY = "Twilio is sending as fast as it may; the text is tried again shortly."
-_TROUBLE = "The carrier or Twilio had a passing fault; the text is tried again shortly."
-_WINDOW = "WhatsApp allows free text only within 24 hours of the customer's last message; send a template."
-_CREDENTIALS = "Twilio refused our credentials; an administrator has to check account_sid and auth_token."
+_ADDRESS = N_("This number can't receive texts; check it or use another channel.")
+_LANDLINE = N_("This is a landline, which can't receive texts; call or use another channel.")
+_UNREACHABLE = N_("The phone is switched off or out of reach; the text is tried again later.")
+_SENDER = N_("This sender may not text that destination; an administrator has to check it in the Twilio console.")
+_CONTENT = N_("Twilio refused the content as empty, too long or too large; shorten the text.")
+_FILTERED = N_("The carrier blocked the text as unwanted; reword it or use another channel.")
+_UNREGISTERED = N_("The sender isn't registered with the carriers; an administrator has to complete that at Twilio.")
+_BUSY = N_("Twilio is sending as fast as it may; the text is tried again shortly.")
+_TROUBLE = N_("The carrier or Twilio had a passing fault; the text is tried again shortly.")
+_WINDOW = N_("WhatsApp allows free text only within 24 hours of the customer's last message; send a template.")
+_CREDENTIALS = N_("Twilio refused our credentials; an administrator has to check account_sid and auth_token.")
 
 WHY: dict[int, str] = {
     **dict.fromkeys((21610,), _OPTED_OUT),
@@ -125,15 +127,15 @@ def why(code: int) -> str:
     """An error number as a sentence for the agent."""
     known = WHY.get(code)
     if known:
-        return f"{known} (Twilio {code})"
-    return f"Twilio refused the text: see https://www.twilio.com/docs/errors/{code}"
+        return stored("{why} (Twilio {code})", why=known, code=code)
+    return stored("Twilio refused the text: see https://www.twilio.com/docs/errors/{code}", code=code)
 
 
 def failure(status: int, code: int) -> SendFailed | SendUncertain:
     """What a refusal of a send means. A 5xx says nothing about the message, except for 503, which never took it."""
     sentence = WHY.get(code)
     if status >= 500 and status != 503:
-        return SendUncertain("Twilio answered with a fault after it may have taken the text; it is being checked.")
+        return SendUncertain(N_("Twilio answered with a fault after it may have taken the text; it is being checked."))
     if sentence in _PASSING:
         return SendFailed(why(code), retry_after=_PASSING[sentence])
     if status in (429, 503):
@@ -251,7 +253,7 @@ def sending() -> Iterator[None]:
     except requests.RequestException as lost:
         raise _lost(lost) from lost
     except ValueError as garbled:
-        raise SendUncertain("Twilio's answer could not be read; the text is being checked.") from garbled
+        raise SendUncertain(N_("Twilio's answer could not be read; the text is being checked.")) from garbled
 
 
 @contextmanager
@@ -264,7 +266,7 @@ def asking() -> Iterator[None]:
     except SendFailed as busy:
         raise CheckFailed(busy.why) from busy
     except (requests.RequestException, ValueError) as lost:
-        raise CheckFailed("Twilio can't be reached; check base_url and the network.") from lost
+        raise CheckFailed(N_("Twilio can't be reached; check base_url and the network.")) from lost
 
 
 def _lost(error: requests.RequestException) -> SendFailed | SendUncertain:
@@ -274,10 +276,10 @@ def _lost(error: requests.RequestException) -> SendFailed | SendUncertain:
         reason = reason.reason
     never = (NewConnectionError, ConnectTimeoutError)
     if isinstance(reason, never) or isinstance(error, requests.ConnectTimeout | requests.exceptions.ProxyError):
-        return SendFailed("Twilio can't be reached; the text is tried again shortly.")
+        return SendFailed(N_("Twilio can't be reached; the text is tried again shortly."))
     if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return SendFailed("Twilio's certificate can't be verified; an administrator has to look at the network.")
-    return SendUncertain("The line to Twilio broke after the text may have been taken; it is being checked.")
+        return SendFailed(N_("Twilio's certificate can't be verified; an administrator has to look at the network."))
+    return SendUncertain(N_("The line to Twilio broke after the text may have been taken; it is being checked."))
 
 
 class Http(TwilioHttpClient):

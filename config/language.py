@@ -33,9 +33,16 @@ class Language:
 
 
 LANGUAGES = {ENGLISH: Language("English"), "de": Language("Deutsch")}
+STORED = "stored"  # the context of sentences that `config.retold` knows again
 catalogs: dict[str, NullTranslations] = {}
 
 _spoken: ContextVar[str] = ContextVar("language", default=ENGLISH)
+
+
+class Catalog(GNUTranslations):
+    """The sentences of a language; those in `stored` are known again where they were stored in English."""
+
+    stored: tuple[str, ...] = ()
 
 
 def spoken() -> str:
@@ -74,7 +81,7 @@ def carried(unit: Callable[..., T]) -> Callable[..., T]:
 def _(message: str, /, **values: object) -> str:
     """The sentence in the language that is spoken, with its {places} filled in."""
     code = _spoken.get()
-    said = message if code == ENGLISH or not message else _catalog(code).gettext(message)
+    said = message if code == ENGLISH or not message else catalog(code).gettext(message)
     return said.format(**values) if values else said
 
 
@@ -88,13 +95,13 @@ def chosen(one: str, many: str, count: int) -> str:
     code = _spoken.get()
     if code == ENGLISH:
         return one if count == 1 else many
-    return _catalog(code).ngettext(one, many, count)
+    return catalog(code).ngettext(one, many, count)
 
 
 def p_(context: str, message: str, /, **values: object) -> str:
     """Like `_`, for a word that means several things: the context tells which, to translators alone."""
     code = _spoken.get()
-    said = message if code == ENGLISH else _catalog(code).pgettext(context, message)
+    said = message if code == ENGLISH else catalog(code).pgettext(context, message)
     return said.format(**values) if values else said
 
 
@@ -144,7 +151,8 @@ def number(value: float, places: int = 0) -> str:
     return said if _spoken.get() == ENGLISH else said.replace(".", _point(_spoken.get()))
 
 
-def _catalog(code: str) -> NullTranslations:
+def catalog(code: str) -> NullTranslations:
+    """A language's sentences, read the first time that somebody wants them."""
     found = catalogs.get(code)
     if found is None:
         found = catalogs[code] = read_catalog(code)
@@ -158,9 +166,12 @@ def read_catalog(code: str) -> NullTranslations:
 
     compiled = BytesIO()
     with (LOCALES / code / "messages.po").open(encoding="utf-8") as file:
-        write_mo(compiled, read_po(file, locale=code))
+        written = read_po(file, locale=code)
+    write_mo(compiled, written)
     compiled.seek(0)
-    return GNUTranslations(compiled)
+    read = Catalog(compiled)
+    read.stored = tuple(str(each.id) for each in written if each.context == STORED)
+    return read
 
 
 @lru_cache

@@ -8,6 +8,8 @@ from uuid import uuid4
 
 from channels.base import DeliveryState
 from channels.mail.acknowledgement import Acknowledgement, Acknowledges
+from config.language import N_
+from config.retold import S_, stored
 from hub.delivery import deliver
 from hub.followers import Follower
 from hub.gate import ACKNOWLEDGEMENT, Leaving, hold_back, may_leave
@@ -24,8 +26,8 @@ STALE = timedelta(hours=12)  # after that "we have received it" is no news any m
 # Flags of a mail that may have been written in somebody else's name: an answer would go to one who asked for nothing.
 DOUBTFUL = ("spoofed_colleague", "multi_from", "no_from")
 RESEMBLING = (NAMED_COLLEAGUE, NAMED_ADDRESS, LOOKS_LIKE_US, LOOKS_LIKE_CONTACT)
-SPOOFED = "Nothing proves that the sender wrote it, and something speaks against it."
-NO_WAY_OUT = "There is no active mail channel {by!r} to send it; correct acknowledge_by."
+SPOOFED = N_("Nothing proves that the sender wrote it, and something speaks against it.")
+NO_WAY_OUT = S_("There is no active mail channel {by} to send it; correct acknowledge_by.")
 
 ANSWERED = "SELECT 1 FROM message WHERE conversation_id = ? AND kind = 'outbound' AND state <> 'draft' LIMIT 1"
 NOTED = "UPDATE conversation SET last_message_id = ?, message_count = message_count + 1 WHERE id = ?"
@@ -73,7 +75,7 @@ def _acknowledge(hub: Hub, tx: Tx, heard: Message, opened: Opened, words: Acknow
     if _may_be_forged(heard):
         hold_back(tx, leaving, SPOOFED)
     elif way_out is None:
-        hold_back(tx, leaving, NO_WAY_OUT.format(by=words.by))
+        hold_back(tx, leaving, stored(NO_WAY_OUT, by=repr(words.by)))
     elif may_leave(tx, hub.settings, leaving):
         _send(hub, tx, heard, identity, way_out, subject, text)
 

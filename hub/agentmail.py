@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from channels.base import Channel, NotConfigured, SendFailed
+from config.retold import stored
 from hub.hub import Hub, Opened
 from hub.recipients import MAIL_KINDS
 from storage.access import NotFound
@@ -21,4 +22,4 @@ def carrier(hub: Hub, delivery: Delivery) -> tuple[Opened, Channel]:
         opened = hub.channel(int(delivery.target.partition(":")[2]))
         return opened, opened.must()
     except (NotFound, NotConfigured) as error:
-        raise SendFailed(f"The channel can't send: {error}") from None
+        raise SendFailed(stored("The channel can't send: {error}", error=error)) from None

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from channels.mail.oauth import Grant, OAuthClient, TokenTrouble, how_to_mend, refreshed
+from config.language import N_
+from config.retold import stored
 from hub.sealing import Envelope
 from storage import Store, Tx
 from storage.channel_tokens import keep_token, note_token_problem, token_of
@@ -87,7 +89,7 @@ class TokenKeeper:
                     finally:
                         self._store.submit(lambda tx: drop_lease(tx, self._lease, self._holder))
                 if time.monotonic() > deadline:
-                    raise TokenTrouble("Another process refreshes the token and does not end. It is tried again.")
+                    raise TokenTrouble(N_("Another process refreshes the token and does not end. It is tried again."))
                 time.sleep(LOOK_AGAIN)
 
     def keep(self, grant: Grant) -> None:
@@ -119,7 +121,10 @@ class TokenKeeper:
         if self._client.refresh_token and (kept is None or kept.seed != self._seed):
             return self._client.refresh_token
         if kept is None:
-            raise TokenTrouble(f"This account has not been authorised yet. {how_to_mend(self._client)}", dead=True)
+            raise TokenTrouble(
+                stored("This account has not been authorised yet. {mend}", mend=how_to_mend(self._client)),
+                dead=True,
+            )
         return kept.refresh_token
 
     def _keep(self, tx: Tx, grant: Grant) -> None:

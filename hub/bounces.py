@@ -15,6 +15,8 @@ from sqlmodel import select
 from channels.base import DeliveryState, Inbound
 from channels.mail.lookalikes import registrable
 from channels.reports import Failing, Failure
+from config.language import N_
+from config.retold import S_, stored
 from hub.delivery import move_message
 from hub.hub import Opened
 from hub.lifecycle import reopen, wake
@@ -49,16 +51,16 @@ INFORM = (
 )
 WAITS_AGAIN = "UPDATE conversation SET last_at = ?, waiting_since = COALESCE(waiting_since, ?) WHERE id = ?"
 CAME_BACK = "the reply could not be delivered"
-NO_MORE = "Nothing more is sent there."
+NO_MORE = N_("Nothing more is sent there.")
 TOLD = {
-    Failing.ADDRESS: "{address} takes no mail{said}. Ask the customer for another address.",
-    Failing.REFUSED: "The mail server of {address} refused this mail{said}. Change it, or try another channel.",
-    Failing.FULL: "The mailbox of {address} is full{said}. Try again later, or another channel.",
-    Failing.TIMEOUT: "The mail server of {address} could not be reached{said}. Try again, or another channel.",
-    Failing.DELAYED: "Not delivered to {address} yet; the mail servers are still trying{said}.",
-    Failing.COMPLAINT: f"{{address}} reported this mail as spam. {NO_MORE}",
+    Failing.ADDRESS: S_("{address} takes no mail{said}. Ask the customer for another address."),
+    Failing.REFUSED: S_("The mail server of {address} refused this mail{said}. Change it, or try another channel."),
+    Failing.FULL: S_("The mailbox of {address} is full{said}. Try again later, or another channel."),
+    Failing.TIMEOUT: S_("The mail server of {address} could not be reached{said}. Try again, or another channel."),
+    Failing.DELAYED: S_("Not delivered to {address} yet; the mail servers are still trying{said}."),
+    Failing.COMPLAINT: S_("{address} reported this mail as spam."),
 }
-DOUBTED = "Nothing shows who sent this report, so the address is not blocked."
+DOUBTED = N_("Nothing shows who sent this report, so the address is not blocked.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +120,14 @@ def note_report(tx: Tx, sent: Sent, inbound: Inbound, opened: Opened) -> None:
                 source = f"report on {opened.account.name}: {failure.status} {failure.said}"
                 suppress(tx, "email", ours, reason=reason, source=source, proved=proved)
             else:
-                why = f"{why.removesuffix(NO_MORE)} {DOUBTED}"
+                why = f"{why.removesuffix(NO_MORE).rstrip()} {DOUBTED}"
         if failure.kind in (Failing.DELAYED, Failing.COMPLAINT):
             _inform(tx, sent, why)
             continue
         if ours:
             _note_returned(tx, sent, ours)
         if ours and ours != sent.to:
-            _inform(tx, sent, f"In copy: {why}")
+            _inform(tx, sent, stored("In copy: {why}", why=why))
         elif ours or not sent.copies:  # one that was forwarded fails under an address that we don't know
             _bring_back(tx, sent, why)
 
@@ -185,4 +187,5 @@ def _bring_back(tx: Tx, sent: Sent, why: str) -> None:
 
 def _told(failure: Failure, address: str) -> str:
     said = failure.said if failure.status in failure.said else f"{failure.status} {failure.said}".strip()
-    return TOLD[failure.kind].format(address=address, said=f" ({said[:200]})" if said else "")
+    told = stored(TOLD[failure.kind], address=address, said=f" ({said[:200]})" if said else "")
+    return f"{told} {NO_MORE}" if failure.kind is Failing.COMPLAINT else told

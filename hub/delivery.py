@@ -15,6 +15,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from channels.base import DeliveryState, DeliveryUpdate, Pace, SendFailed, SendUncertain
+from config.language import N_
+from config.retold import stored
 from hub.lanes import Absences, Lane, lanes_due, take
 from hub.optout import set_opt_out
 from hub.pacing import in_turn
@@ -75,7 +77,8 @@ REMARK = (
     "UPDATE message SET state_why = ? WHERE id = ? AND state IN ('sent','delivered','read') "
     "RETURNING conversation_id, state"
 )
-AGAIN, GAVE_UP = "It is tried again by itself.", "It was tried for as long as we try, and is not tried again."
+AGAIN = N_("It is tried again by itself.")
+GAVE_UP = N_("It was tried for as long as we try, and is not tried again.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +238,7 @@ class Courier:
             return partial(settle_uncertain, delivery=delivery, why=uncertain.why)
         except Exception as error:
             logger.exception("delivery %s: the sender broke", delivery.id)
-            broken = SendFailed(f"Something went wrong on our side: {type(error).__name__}.")
+            broken = SendFailed(stored("Something went wrong on our side: {error}.", error=type(error).__name__))
             return partial(settle_failed, delivery=delivery, failed=broken)
         self._absences.note(delivery.sender, delivery.target, away=False)
         return partial(settle_sent, delivery=delivery, result=result)
@@ -253,7 +256,7 @@ class Courier:
         except Exception as error:
             if is_outage(error):
                 raise
-            why = f"We stopped while sending and could not find out whether it went out ({error})."
+            why = stored("We stopped while sending and could not find out whether it went out ({error}).", error=error)
             return partial(settle_uncertain, delivery=delivery, why=why)
         if result is None:
             return partial(_back_to_queue, delivery=delivery)
@@ -323,7 +326,7 @@ def _settle_found(tx: Tx, delivery: Delivery, result: SendResult) -> None:
         result.external_id, delivery.message_id, delivery.message_id,
     ).fetchone()  # fmt: skip
     if twin or taken:
-        _ask_later(tx, delivery, "The same words are being sent to the same person; we ask again.", ASK_AGAIN)
+        _ask_later(tx, delivery, N_("The same words are being sent to the same person; we ask again."), ASK_AGAIN)
     else:
         settle_sent(tx, delivery, result)
 
@@ -406,7 +409,7 @@ def move_message(tx: Tx, message_id: int, state: DeliveryState, why: str = "") -
 
 def _apply_update(tx: Tx, channel_id: int, update: DeliveryUpdate) -> str:
     message_id = _message_of(tx, channel_id, update)
-    state, why = ("accepted", "") if message_id else ("ignored", "no such message of ours")
+    state, why = ("accepted", "") if message_id else ("ignored", N_("no such message of ours"))
     raw = update.raw
     noted = tx.insert(
         NEW_STATUS, channel_id, raw.dedupe_key[:255], state, why, raw.content_type[:200],
@@ -462,7 +465,7 @@ def _ask_later(tx: Tx, delivery: Delivery, why: str, wait: timedelta) -> None:
 
 
 def _back_to_queue(tx: Tx, delivery: Delivery) -> None:
-    if _settle(tx, delivery, "queued", tx.now, "the sender stopped half-way", "", {}) and delivery.message_id:
+    if _settle(tx, delivery, "queued", tx.now, N_("the sender stopped half-way"), "", {}) and delivery.message_id:
         _wait_again(tx, delivery.message_id, "")
 
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from channels.mail.headers import sendable
 from config.language import N_
+from config.retold import stored
 from config.settings import Settings
 from hub.recipients import own_addresses, untagged
 from hub.suppression import refusal
@@ -86,11 +87,11 @@ def _note(tx: Tx, leaving: Leaving, held: str) -> None:
 def _closed(tx: Tx, address: str) -> str:
     """Why nothing automatic may go to an address at all."""
     if not sendable(address):
-        return f"{address[:100]!r} is no address that mail can be sent to."
+        return stored("{address} is no address that mail can be sent to.", address=repr(address[:100]))
     if untagged(address) in own_addresses(tx):
-        return f"{address} is one of our own mailboxes."
+        return stored("{address} is one of our own mailboxes.", address=address)
     if MACHINES.match(address):
-        return f"Nobody reads what is sent to {address}."
+        return stored("Nobody reads what is sent to {address}.", address=address)
     return refusal(tx, "email", address)
 
 
@@ -105,10 +106,16 @@ def _too_many(tx: Tx, settings: Settings, leaving: Leaving) -> str:
         return N_("There have been too many automatic messages about this conversation within an hour.")
     if kind == NOTICE:
         count = sent(HOUR, "address = ? AND kind = ?", address, kind)
-        return f"{address} has had {count} of them within an hour." if count >= settings.automatic_per_agent else ""
+        told = stored("{address} has had {count} of them within an hour.", address=address, count=count)
+        return told if count >= settings.automatic_per_agent else ""
     if sent(DAY, "address = ? AND kind = ?", address, kind) >= settings.automatic_per_recipient:
-        return f"There have been too many automatic messages to {address} within a day: a machine may be answering."
+        return stored(
+            "There have been too many automatic messages to {address} within a day: a machine may be answering.",
+            address=address,
+        )
     same = sent(DAY, "address = ? AND kind = ? AND subject = ?", address, kind, comparable(leaving.subject))
     if same >= settings.automatic_per_subject:
-        return f"{address} has had this subject often enough within a day: a machine may be answering."
+        return stored(
+            "{address} has had this subject often enough within a day: a machine may be answering.", address=address
+        )
     return ""

@@ -73,7 +73,7 @@ POISON = (
 TOGETHER_BYTES, TOGETHER_SECONDS = 8 * 1024 * 1024, 1.0  # what is read before it is filed
 PROOF = tuple(each.name for each in fields(Authenticity))
 NOBODYS = ("vacation", "report", "blocked")
-DROPPED = {"own": "our own mail came back", "spam": "the honeypot field was filled in"}
+DROPPED = {"own": N_("our own mail came back"), "spam": N_("the honeypot field was filled in")}
 
 NEW_CONVERSATION = (
     "INSERT INTO conversation(contact_id, subject, state, channel, priority, last_at, last_message_id, "

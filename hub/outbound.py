@@ -18,6 +18,8 @@ from channels.base import (
     SendFailed,
     SendUncertain,
 )
+from config.language import N_
+from config.retold import stored
 from hub.delivery import SendOpen, SendResult
 from hub.hub import Hub, Opened
 from hub.recipients import MAIL_KINDS
@@ -76,14 +78,14 @@ def reconcile_message(hub: Hub, delivery: Delivery) -> SendResult | None:
     Raises SendUncertain when the provider can't be asked now, anything else when nobody can ever tell.
     """
     if delivery.message_id is None:
-        raise LookupError("it is no message of a conversation")
+        raise LookupError(N_("it is no message of a conversation"))
     opened, outbound = _prepared(hub, delivery, delivery.message_id)
     step("message.asked")
     channel = opened.must()
     if opened.account.kind == "chat":
         return None  # nothing leaves the house: sending again shows nothing twice
     if not isinstance(channel, Reconciles):
-        raise LookupError("the mail server can't be asked")
+        raise LookupError(N_("the mail server can't be asked"))
     since = (delivery.begun_at or delivery.created_at) - CLOCKS_APART
     accepted: Accepted | None = channel.outcome(outbound, since, OtherMessages(hub, delivery))
     return None if accepted is None else SendResult(accepted.external_id, accepted.state)
@@ -113,7 +115,7 @@ def _prepared(hub: Hub, delivery: Delivery, message_id: int | None, *, leaving: 
             raise SendFailed(why, permanent=True)
         bulk = message.automatic == BULK
         if bulk and leaving and has_left(tx, message.identity_id or 0, message.channel_id or 0):
-            raise SendFailed("This person has unsubscribed from mail to many on this channel.", permanent=True)
+            raise SendFailed(N_("This person has unsubscribed from mail to many on this channel."), permanent=True)
         author = tx.get(Agent, message.agent_id) if message.agent_id else None
         quoted = _quoted(tx, message)
         files = list(
@@ -123,7 +125,7 @@ def _prepared(hub: Hub, delivery: Delivery, message_id: int | None, *, leaving: 
         opened = hub.channel(message.channel_id or 0)
         opened.must()
     except (NotFound, NotConfigured) as error:
-        raise SendFailed(f"The channel can't send: {error}") from None
+        raise SendFailed(stored("The channel can't send: {error}", error=error)) from None
     way_out = unsubscribe_url(hub, message.identity_id or 0, message.channel_id or 0) if bulk else ""
     outbound = Outbound(
         id=message.uuid or "", to=(message.to_address,), cc=tuple(message.cc), text=message.text, html=message.html,
@@ -147,7 +149,11 @@ def _without_closed(hub: Hub, outbound: Outbound) -> tuple[Outbound, dict[str, s
     wanted = outbound.only or everybody
     if outbound.to[0] in wanted and outbound.to[0] in refused:
         raise SendFailed(refused[outbound.to[0]], permanent=True)
-    closed = {address: f"{address} was left out. {refused[address]}" for address in wanted if address in refused}
+    closed = {
+        address: stored("{address} was left out. {why}", address=address, why=refused[address])
+        for address in wanted
+        if address in refused
+    }
     left = tuple(address for address in wanted if address not in closed)
     if not left:
         raise SendFailed(" ".join(closed.values()), permanent=True)
@@ -170,4 +176,5 @@ def _file(hub: Hub, file: Attachment) -> File:
     try:
         return File(file.name, file.content_type, hub.blobs.get(file.sha256), cid=file.cid, inline=file.inline)
     except FileNotFoundError:
-        raise SendFailed(f"The attachment {file.name!r} is missing from the store.", permanent=True) from None
+        gone = stored("The attachment {name} is missing from the store.", name=repr(file.name))
+        raise SendFailed(gone, permanent=True) from None

@@ -12,6 +12,8 @@ from ssrfguard import Policy, SSRFGuardError
 from ssrfguard.requests import Session
 
 from channels.text import storable
+from config.language import N_
+from config.retold import stored
 
 CONNECT_SECONDS = 5.0
 TOTAL_SECONDS = 15.0
@@ -68,11 +70,13 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, private: bool = F
         except SSRFGuardError as refused:
             raise NotAllowed(_sentence(private)) from refused
         except requests.exceptions.SSLError as error:
-            raise Unanswered("Its certificate can't be verified.") from error
+            raise Unanswered(N_("Its certificate can't be verified.")) from error
         except requests.Timeout as error:
-            raise Unanswered(f"It did not answer within {TOTAL_SECONDS:.0f} seconds.") from error
+            raise Unanswered(
+                stored("It did not answer within {seconds} seconds.", seconds=f"{TOTAL_SECONDS:.0f}")
+            ) from error
         except (requests.RequestException, OSError) as error:
-            raise Unanswered("It could not be reached.") from error
+            raise Unanswered(N_("It could not be reached.")) from error
 
 
 @cache
@@ -97,5 +101,5 @@ def _beginning(response: requests.Response, deadline: float) -> str:
 
 def _sentence(private: bool) -> str:
     if private:
-        return "This address may not be called: it is not http or https, or a reserved address."
-    return "This address may not be called: it has to be https on port 443 or 8443 and lead to the public internet."
+        return N_("This address may not be called: it is not http or https, or a reserved address.")
+    return N_("This address may not be called: it has to be https on port 443 or 8443 and lead to the public internet.")

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from channels.base import Pace
+from config.language import N_
 from storage import Tx
 from storage.columns import moment
 from storage.conversations import Message
@@ -115,7 +116,7 @@ def _ask(tx: Tx, key: str, rate: float) -> Turn:
 
 
 def _tell(tx: Tx, message_id: int) -> None:
-    why = "It waits for its turn: this account may send only so many mails a minute."
+    why = N_("It waits for its turn: this account may send only so many mails a minute.")
     row = tx.sql(TELL, why, tx.now, message_id, why).fetchone()
     if row:
         tx.emit(DeliveryChanged(row[0], message_id, "queued"))

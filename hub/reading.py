@@ -23,6 +23,7 @@ from channels.apart import HELLO, Answer, Caps, NotBegun, Question, ask
 from channels.base import Channel, Inbound, Raw, ReadsApart, Unreadable
 from channels.seals import Seals
 from config import Settings
+from config.retold import stored
 from storage.outages import Outage
 
 logger = logging.getLogger(__name__)
@@ -174,8 +175,13 @@ class Readers:
     def _stopped(self) -> ReadingStopped:
         caps = self._caps
         return ReadingStopped(
-            f"Reading it was stopped: it takes more than {caps.cpu_seconds} s of work, {caps.seconds} s in all or "
-            f"{caps.memory >> 20} MB of memory. Its raw file is kept."
+            stored(
+                "Reading it was stopped: it takes more than {work} s of work, {all} s in all or {memory} MB of memory. "
+                "Its raw file is kept.",
+                work=caps.cpu_seconds,
+                all=caps.seconds,
+                memory=caps.memory >> 20,
+            )
         )
 
     def _understood(self, answer: Answer) -> Inbound:

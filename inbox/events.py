@@ -9,6 +9,7 @@ from typing import Any
 from sqlmodel import col, select
 
 from config.language import _, words
+from config.retold import retold
 from inbox.session import Viewer
 from inbox.wording import full
 from routing.ladder import span
@@ -153,11 +154,11 @@ def _event(row: FactRow, who: Viewer, agents: dict[int, str], traces: dict[int |
         case "ConversationSnoozed":
             return event("moon", by, _("snoozed it until the customer writes"))
         case "ConversationWoken":
-            return event("moon", "", _("Awake again: {why}", why=_(data["why"])))
+            return event("moon", "", _("Awake again: {why}", why=retold(data["why"])))
         case "ConversationResolved":
             return event("check", by, _("resolved it"))
         case "ConversationReopened":
-            return event("inbox", "", _("Open again: {why}", why=_(data["why"])))
+            return event("inbox", "", _("Open again: {why}", why=retold(data["why"])))
         case "ConversationTagged":
             return event("tag", by, _("tagged it {tags}", tags=", ".join(data["tags"])))
         case "ConversationUntagged":
@@ -171,7 +172,7 @@ def _event(row: FactRow, who: Viewer, agents: dict[int, str], traces: dict[int |
             return event("clock", "", said)
         case "AutomationHeld":
             held = HELD.get(data["kind"], _("An automatic message"))
-            return event("alert", "", _("{message} was not sent. {why}", message=held, why=_(data["why"])))
+            return event("alert", "", _("{message} was not sent. {why}", message=held, why=retold(data["why"])))
         case "ConversationPrioritised":
             values = {"priority": data["priority"], "before": data["before"]}
             return event("flag", by, _("gave it priority {priority} instead of {before}", **values) + _said(data))
@@ -190,10 +191,10 @@ def _event(row: FactRow, who: Viewer, agents: dict[int, str], traces: dict[int |
         case "ConversationUnpinned":
             return event("pin", by, _("took the pin out") + _said(data))
         case "TransferQuestioned" if data["stopped"]:
-            stays = _("{why} It stays where it is, and supervisors were told.", why=_(data["why"]))
+            stays = _("{why} It stays where it is, and supervisors were told.", why=retold(data["why"]))
             return event("alert", "", stays, alarm=True)
         case "TransferQuestioned":
-            return event("alert", "", _("{why} Supervisors were told.", why=_(data["why"])), alarm=True)
+            return event("alert", "", _("{why} Supervisors were told.", why=retold(data["why"])), alarm=True)
         case "ConversationEscalated":
             actions = ", ".join(ESCALATED[action] for action in data["actions"])
             return event("bell", "", _("Escalated: {actions}", actions=actions))
@@ -247,7 +248,7 @@ def _routed(data: dict[str, Any], trace: list[dict[str, Any]], by: str) -> str:
                  rule=steps["rule"].get("rule", ""))  # fmt: skip
     if "default" in steps:
         return _("Routed to {queue}, because no rule matched", queue=queue("default", _("the default queue")))
-    return _("Put into a queue: {why}", why=_(data["why"]))
+    return _("Put into a queue: {why}", why=retold(data["why"]))
 
 
 def _actor_id(row: FactRow) -> int | None:

@@ -9,6 +9,7 @@ from sqlmodel import col, select
 
 from channels.base import DeliveryState
 from config.language import _, words
+from config.retold import retold
 from hub import mentions
 from hub.copies import ALSO
 from hub.later import waiting_of
@@ -192,7 +193,7 @@ def _entry(
         if flag.startswith(ALSO)
     ]
     if UNSENT in message.flags:
-        remarks.append(_("Written by mail, and not sent to the customer: {why}", why=_(message.state_why)))
+        remarks.append(_("Written by mail, and not sent to the customer: {why}", why=retold(message.state_why)))
     if message.automatic:
         what = AUTOMATIC.get(message.automatic, _("Automatic message"))
         remarks.append(_("{automatic}: it counts for nothing.", automatic=what))
@@ -233,12 +234,12 @@ def _delivery(tx: Tx, message: Message, may_act: bool) -> Delivery:
     if state == "queued":
         waiting = message.send_after is not None and message.send_after > tx.now
         return Delivery(
-            state, _("Sends in a moment") if waiting else _("Waiting to be sent"), _(why), undo=waiting and may_act
+            state, _("Sends in a moment") if waiting else _("Waiting to be sent"), retold(why), undo=waiting and may_act
         )
     if state == "uncertain":
         text = _("Nobody knows yet whether this arrived")
-        return Delivery(state, text, _(why) or _("The line broke while it was being sent."), retry=may_act)
+        return Delivery(state, text, retold(why) or _("The line broke while it was being sent."), retry=may_act)
     if state == "failed":
-        return Delivery(state, _("Not delivered"), _(why) or _("The provider refused it."), retry=may_act)
+        return Delivery(state, _("Not delivered"), retold(why) or _("The provider refused it."), retry=may_act)
     said = {"sending": _("Sending"), "sent": _("Sent"), "delivered": _("Delivered"), "read": _("Read")}
-    return Delivery(state, said.get(state, state), _(why))
+    return Delivery(state, said.get(state, state), retold(why))

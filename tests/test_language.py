@@ -24,13 +24,9 @@ def test_every_sentence_is_translated_with_its_places(code: str) -> None:
         forms = catalog.forms(there.string) if there else ()
         if each.id and (there is None or there.fuzzy or not forms or not all(forms)):
             wrong.append(f"not translated: {each.id}")
-        elif each.id and _places(forms[-1]) != _places(catalog.forms(each.id)[-1]):
+        elif each.id and catalog.places(forms[-1]) != catalog.places(catalog.forms(each.id)[-1]):
             wrong.append(f"other places: {each.id} / {forms}")
     assert wrong == [], "make messages, then translate"
-
-
-def _places(message: str) -> set[str]:
-    return set(re.findall(r"{(\w+)}", message))
 
 
 def test_a_sentence_is_filled_and_counted() -> None:
@@ -55,4 +51,4 @@ def test_every_place_of_a_sentence_is_filled() -> None:
     """A place that its call does not fill would be an error in front of somebody, in English as well."""
     calls = list(catalog.fillings())
     assert len(calls) > 400
-    assert [(file, message, names) for file, message, names in calls if _places(message) != names] == []
+    assert [(file, message, names) for file, message, names in calls if catalog.places(message) != names] == []

@@ -4,51 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from gettext import NullTranslations
 
 import pytest
 from flask import Flask
 from selectolax.lexbor import LexborHTMLParser as Page
 
 from config import language
-from config.language import Language, _
+from config.language import _
 from storage import Tx
 from storage.access import NotFound
 from tests.browser.room import Browser, words
 from tests.browser.scene import furnish
 from tests.browser.setting_up import furnish_settings
 from tests.desk import Desk
+from tests.support.made_up import MADE_UP, bare, invent, rows_of
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-MADE_UP = "xx"
 # What checks of the desk find is told in the words of desk.yaml, as the command line has it.
 FINDINGS = re.compile(r"[Rr]ule .*: |the nearest is ")
-SAID = ("aria-label", "title", "placeholder", "alt")
-# Names of things, and what is code in every language; days and months come from Babel, which knows no made-up one.
-NAMES = re.compile(
-    r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|mon|fri|thu)\b|"
-    r"express|Switchyard|Slack|SMS|WhatsApp|YAML|desk\.yaml|Ctrl|Esc|API|STOP|Cc|Bcc|OAuth|Webhooks?|Twilio|[A-Z]{2,}\b|"
-    r"[\w.+-]+@[\w.-]+|https?://\S+|/\w+|\b\w+[:.=_]\w[\w.:=-]*|\b[a-z]+:"
-)
-
-
-class MadeUp(NullTranslations):
-    """Says every message in brackets."""
-
-    def gettext(self, message: str) -> str:
-        return f"⟦{message}⟧"
-
-    def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
-        return f"⟦{msgid1 if n == 1 else msgid2}⟧"
-
-    def pgettext(self, context: str, message: str) -> str:
-        return f"⟦{message}⟧"
 
 
 @pytest.fixture
 def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(language.LANGUAGES, MADE_UP, Language("Made up"))
-    monkeypatch.setitem(language.catalogs, MADE_UP, MadeUp())
+    invent(monkeypatch)
 
 
 def test_every_page_says_what_the_catalog_has(app: Flask, desk: Desk, made_up: None) -> None:
@@ -57,10 +35,10 @@ def test_every_page_says_what_the_catalog_has(app: Flask, desk: Desk, made_up: N
     browser = Browser(app)
     browser.client.environ_base["HTTP_ACCEPT_LANGUAGE"] = MADE_UP
     browser.sign_in("ines@desk.example")
-    data = _data(desk)
+    data = rows_of(desk)
     seen: set[str] = set()
     waiting = ["/sign-in", "/inbox/all", "/inbox/settings/channels", "/inbox/people", "/inbox/floor", "/inbox/lab"]
-    bare: dict[str, set[str]] = {}
+    found: dict[str, set[str]] = {}
     while waiting:
         path = waiting.pop()
         shape = re.sub(r"\d+", "N", path.partition("?")[0])
@@ -74,11 +52,11 @@ def test_every_page_says_what_the_catalog_has(app: Flask, desk: Desk, made_up: N
             continue
         page = Page(response.text)
         waiting += [link for link in _links(page) if link.startswith("/inbox")]
-        for text in _texts(page):
-            for part in _untold(text, data):
-                bare.setdefault(part, set()).add(shape)
+        for part in bare(page, data):
+            found.setdefault(part, set()).add(shape)
     assert len(seen) > 60
-    assert {text: sorted(shapes)[0] for text, shapes in sorted(bare.items())} == {}
+    wrong = {text: sorted(shapes)[0] for text, shapes in sorted(found.items()) if not FINDINGS.match(text)}
+    assert not wrong, "\n".join(f"{shape}: {text}" for text, shape in wrong.items())
 
 
 def test_the_door_speaks_what_the_browser_asks_for(app: Flask, desk: Desk) -> None:
@@ -133,36 +111,3 @@ def _links(page: Page) -> Iterator[str]:
         for name in ("href", "hx-get"):
             if (link := node.attributes.get(name)) and "download" not in node.attributes and "stream" not in link:
                 yield link.partition("#")[0]
-
-
-def _texts(page: Page) -> Iterator[str]:
-    for node in page.css("*"):
-        yield from (node.attributes.get(name) or "" for name in SAID)
-    for node in page.css("script, style, svg, code, kbd, pre, textarea, bdi, time, template, .av"):
-        node.decompose()
-    yield page.body.text(separator="\n") if page.body else ""
-
-
-def _untold(text: str, data: str) -> Iterator[str]:
-    """What is in no brackets, is no name and stands in no row."""
-    while (told := re.sub(r"⟦[^⟦⟧]*⟧", "\n", text)) != text:
-        text = told
-    for part in re.split(r"\s+·\s+|, |\n| [≥(] ?", text):
-        said = " ".join(part.split()).strip(" ,:;.?()…–+-×≥“”’'0123456789")
-        if FINDINGS.match(said):
-            continue
-        if said and said.casefold() not in data and re.search(r"[^\W\d_]{2,}", NAMES.sub("", said)):
-            yield said
-
-
-def _data(desk: Desk) -> str:
-    """Everything in every row, as one text."""
-    with desk.hub.store.read() as tx:
-        tables = [row[0] for row in tx.sql("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()]
-        rows = [
-            str(tuple(row))
-            for name in tables
-            if "search" not in name
-            for row in tx.sql(f"SELECT * FROM {name}").fetchall()
-        ]
-    return " ".join(" ".join(rows).casefold().split())

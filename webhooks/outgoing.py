@@ -18,6 +18,8 @@ from standardwebhooks import Webhook
 from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 from channels.base import SendFailed
+from config.language import N_
+from config.retold import stored
 from config.settings import SettingsError, resolve_secret
 from hub.delivery import SendResult, deliver
 from hub.feed import TYPES, type_of
@@ -99,9 +101,11 @@ def _subscriber(hub: Hub, delivery: Delivery) -> WebhookEndpoint:
     with hub.store.read() as tx:
         subscriber = tx.get(WebhookEndpoint, int(delivery.target.partition(":")[2]))
     if subscriber is None:
-        raise SendFailed("The endpoint was removed.", permanent=True)
+        raise SendFailed(N_("The endpoint was removed."), permanent=True)
     if not subscriber.active:
-        raise SendFailed("The endpoint is switched off; replay this delivery to switch it on again.", permanent=True)
+        raise SendFailed(
+            N_("The endpoint is switched off; replay this delivery to switch it on again."), permanent=True
+        )
     return subscriber
 
 
@@ -111,7 +115,7 @@ def _signed(subscriber: WebhookEndpoint, number: str, body: str, now: datetime) 
         signature = Webhook(resolve_secret(subscriber.secret)).sign(number, moment, body)
     except (SettingsError, EmptyWebhookSecretError, binascii.Error, ValueError) as error:
         raise SendFailed(
-            "The endpoint's secret can't be used: it has to be whsec_ and base64.", permanent=True
+            N_("The endpoint's secret can't be used: it has to be whsec_ and base64."), permanent=True
         ) from error
     return {
         "Content-Type": "application/json",
@@ -124,10 +128,12 @@ def _signed(subscriber: WebhookEndpoint, number: str, body: str, now: datetime) 
 
 def _why(status: int) -> str:
     if status == 410:
-        return "The endpoint says that it is gone (410), so it was switched off."
+        return N_("The endpoint says that it is gone (410), so it was switched off.")
     if 300 <= status < 400:
-        return f"The endpoint answered {status}: redirects are not followed; enter the final address."
-    return f"The endpoint answered {status}; it has to answer 2xx."
+        return stored(
+            "The endpoint answered {status}: redirects are not followed; enter the final address.", status=status
+        )
+    return stored("The endpoint answered {status}; it has to answer 2xx.", status=status)
 
 
 def _pause(answer: Answer, now: datetime) -> timedelta | None:
@@ -155,7 +161,7 @@ def _note_failure(hub: Hub, subscriber: WebhookEndpoint, why: str, now: datetime
     """Remember since when it fails; after five days, or when it says so itself, it gets nothing more."""
     since = subscriber.failing_since or now
     ends = gone or now - since >= PATIENCE
-    problem = f"Switched off after five days of failure. {why}" if ends and not gone else why
+    problem = f"{N_('Switched off after five days of failure.')} {why}" if ends and not gone else why
 
     def unit(tx: Tx) -> None:
         changed = tx.sql(

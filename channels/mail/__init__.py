@@ -21,6 +21,8 @@ from channels.mail.settings import explain, read_settings
 from channels.mail.signing import signed
 from channels.mail.submit import TOTAL_SECONDS, Mail, submit
 from channels.seals import Seals
+from config.language import N_
+from config.retold import stored
 
 if TYPE_CHECKING:
     from channels.mail.acknowledgement import Acknowledgement
@@ -103,9 +105,9 @@ class EmailChannel:
     def send(self, message: Outbound) -> Accepted:
         """Hand it to the SMTP server once, for all or for those in `only`. Raises SendFailed or SendUncertain."""
         if sum(len(each.data) for each in message.files) > MAX_FILE_BYTES:
-            raise SendFailed("The files are larger than 25 MB together; send them by a link.", permanent=True)
+            raise SendFailed(N_("The files are larger than 25 MB together; send them by a link."), permanent=True)
         if not message.to:
-            raise SendFailed("The mail has no recipient; choose one.", permanent=True)
+            raise SendFailed(N_("The mail has no recipient; choose one."), permanent=True)
         data, key = self._composed(message, localtime()), self._settings.outgoing.key
         if key is not None:
             data = signed(data, key)
@@ -151,12 +153,17 @@ class EmailChannel:
 
     def checks(self) -> tuple[Check, ...]:
         """Where mail is fetched, then where it is handed over."""
-        return Check("Fetch mail (IMAP)", self._check_fetching), Check("Hand over mail (SMTP)", self.check_sending)
+        return Check(N_("Fetch mail (IMAP)"), self._check_fetching), Check(
+            N_("Hand over mail (SMTP)"), self.check_sending
+        )
 
     def _check_fetching(self) -> str:
         check_folders(self._settings)
         server = self._settings.imap
-        return f"Logged in to {server.host} as {server.username}, and opened {', '.join(self._settings.folders)}."
+        return stored(
+            "Logged in to {host} as {username}, and opened {folders}.",
+            host=server.host, username=server.username, folders=", ".join(self._settings.folders),
+        )  # fmt: skip
 
     def check_sending(self) -> str:
         """Log in to the SMTP server. Raises CheckFailed."""
@@ -166,4 +173,6 @@ class EmailChannel:
                 line.smtp.noop()
         except LINE_ERRORS as error:
             raise CheckFailed(explain(server, error)) from error
-        return f"{'Logged in to' if server.username else 'Connected to'} {server.host}."
+        if server.username:
+            return stored("Logged in to {host}.", host=server.host)
+        return stored("Connected to {host}.", host=server.host)

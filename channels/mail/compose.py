@@ -16,6 +16,8 @@ from channels.mail.automatic import LOOP_HEADER
 from channels.mail.filenames import PLAIN_BYTES, safe_name, safe_type
 from channels.mail.headers import line, normalised, sendable
 from channels.mail.letter import Style, letter
+from config.language import N_
+from config.retold import stored
 
 MAX_REFERENCES = 10  # besides the first, which starts the thread
 FOLD_AT = 76
@@ -112,7 +114,7 @@ def _fields(
 def _way_out(message: Outbound) -> dict[str, str]:
     """What lets a mail program offer "unsubscribe" with one click (RFC 8058); for bulk only, never on an answer."""
     if message.references or not re.fullmatch(r"https?://[!-~]+", message.unsubscribe_url):
-        raise SendFailed("A mail to many needs its unsubscribe link and can't be an answer.", permanent=True)
+        raise SendFailed(N_("A mail to many needs its unsubscribe link and can't be an answer."), permanent=True)
     return {
         "Auto-Submitted": "auto-generated",
         "Precedence": "bulk",
@@ -136,7 +138,10 @@ def own_id(message: Outbound, address: str) -> str:
     """The Message-ID: the one chosen before the first try, or one made of the message's uuid. Raises SendFailed."""
     own = message.external_id or f"<{message.id}@{address.rpartition('@')[2]}>"
     if not ID.fullmatch(own):
-        raise SendFailed(f"The Message-ID {own[:100]!r} can't stand in a header; write the reply anew.", permanent=True)
+        raise SendFailed(
+            stored("The Message-ID {id} can't stand in a header; write the reply anew.", id=repr(own[:100])),
+            permanent=True,
+        )
     return own
 
 
@@ -153,7 +158,11 @@ def _address(name: str, written: str) -> Address:
     local, _, domain = address.rpartition("@")
     if not sendable(address):
         raise SendFailed(
-            f"{written[:100]!r} is no address that mail can be sent to; correct it in the contact.", permanent=True
+            stored(
+                "{address} is no address that mail can be sent to; correct it in the contact.",
+                address=repr(written[:100]),
+            ),
+            permanent=True,
         )
     return Address(display_name=_title(name), username=local, domain=domain)
 
@@ -192,6 +201,9 @@ def _check_names(data: bytes, fields: Iterable[str]) -> None:
     allowed = {*fields, *MIME_NAMES}
     if len(written) != len(set(written)) or not set(written) <= allowed:
         raise SendFailed(
-            "The mail's header came out with fields that nobody asked for; shorten the subject or the sender's name.",
+            N_(
+                "The mail's header came out with fields that nobody asked for; shorten the subject or the sender's "
+                "name."
+            ),
             permanent=True,
         )

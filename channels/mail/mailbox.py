@@ -33,6 +33,7 @@ from channels.mail.imap import (
     small,
 )
 from channels.mail.settings import MailSettings, explain, said
+from config.retold import stored
 
 log = logging.getLogger(__name__)
 
@@ -344,7 +345,13 @@ def check_folders(settings: MailSettings) -> None:
         try:
             for folder in settings.folders:
                 if not client.folder_exists(folder):
-                    raise CheckFailed(f"IMAP server {server.host}: no folder {folder!r}. Check folder and folders.")
+                    raise CheckFailed(
+                        stored(
+                            "IMAP server {host}: no folder {folder}. Check folder and folders.",
+                            host=server.host,
+                            folder=repr(folder),
+                        )
+                    )
                 client.select_folder(folder, readonly=True)
         finally:
             log_out(client)

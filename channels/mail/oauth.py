@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import requests
 
 from channels.base import NotConfigured, Settings
+from config.retold import stored
 
 SECONDS = 15.0
 LIFETIME = 3600  # of an access token that says nothing about it
@@ -129,7 +130,9 @@ def begin_device(client: OAuthClient) -> Device:
         interval, lifetime = int(told.get("interval") or 5), int(told.get("expires_in") or 900)
         return Device(str(told["user_code"]), address, str(told["device_code"]), interval, lifetime)
     except (KeyError, ValueError, TypeError) as odd:
-        raise TokenTrouble(f"{_host(client.device_url)} answered without a code. Check device_url.") from odd
+        raise TokenTrouble(
+            stored("{host} answered without a code. Check device_url.", host=_host(client.device_url))
+        ) from odd
 
 
 def ask_device(client: OAuthClient, device: Device) -> Grant | int:
@@ -166,14 +169,16 @@ def redeemed(client: OAuthClient, pasted: str, state: str, verifier: str) -> Gra
     query = parse_qs(urlsplit(pasted).query) if "?" in pasted else {"code": [pasted], "state": [state]}
     if query.get("state") != [state] or not query.get("code"):
         why = query.get("error", ["it has no code of this attempt"])[0]
-        raise TokenTrouble(f"This is not the address that the browser ended at ({why}). Begin again.", dead=True)
+        raise TokenTrouble(
+            stored("This is not the address that the browser ended at ({why}). Begin again.", why=why), dead=True
+        )
     form = {"grant_type": "authorization_code", "code": query["code"][0].strip(), "redirect_uri": REDIRECT}
     return _granted(client, _asked(client, client.token_url, {**form, "code_verifier": verifier}), "")
 
 
 def how_to_mend(client: OAuthClient) -> str:
     """What an administrator does when a token is dead."""
-    return f"Run `python app.py channel authorise {client.channel}`; it needs no working token."
+    return stored("Run `python app.py channel authorise {channel}`; it needs no working token.", channel=client.channel)
 
 
 def _asked(client: OAuthClient, url: str, form: Mapping[str, str], *, waiting: bool = False) -> dict[str, Any]:
@@ -187,7 +192,9 @@ def _asked(client: OAuthClient, url: str, form: Mapping[str, str], *, waiting: b
         told = answer.json()
     except (requests.RequestException, ValueError) as error:
         why = type(error).__name__
-        raise TokenTrouble(f"{host} could not be asked for a token ({why}). It is tried again.") from error
+        raise TokenTrouble(
+            stored("{host} could not be asked for a token ({why}). It is tried again.", host=host, why=why)
+        ) from error
     if not isinstance(told, dict):
         told = {}
     if answer.status_code == 200 or (waiting and told.get("error") in ("authorization_pending", "slow_down")):
@@ -196,21 +203,28 @@ def _asked(client: OAuthClient, url: str, form: Mapping[str, str], *, waiting: b
     words = " ".join(str(told.get("error_description") or "").split())[:200]
     said = f"{code}: {words}" if words else code
     if answer.status_code >= 500 or answer.status_code == 429:
-        raise TokenTrouble(f"{host} gives no token just now ({said}). It is tried again.")
+        raise TokenTrouble(stored("{host} gives no token just now ({said}). It is tried again.", host=host, said=said))
     if code == "invalid_client":
         raise TokenTrouble(
-            f"{host} does not know this client ({said}). Its secret may have run out: make a new one at the provider "
-            "and set client_secret.", dead=True,
+            stored(
+                "{host} does not know this client ({said}). Its secret may have run out: make a new one at the "
+                "provider and set client_secret.", host=host, said=said,
+            ), dead=True,
         )  # fmt: skip
-    raise TokenTrouble(f"{host} refused a token ({said}). {how_to_mend(client)}", dead=True)
+    raise TokenTrouble(
+        stored("{host} refused a token ({said}). {mend}", host=host, said=said, mend=how_to_mend(client)),
+        dead=True,
+    )
 
 
 def _granted(client: OAuthClient, told: Mapping[str, Any], before: str) -> Grant:
     token, refresh = str(told.get("access_token") or ""), str(told.get("refresh_token") or before)
     if not token or not refresh:
         raise TokenTrouble(
-            f"{_host(client.token_url)} gave no {'refresh' if token else 'access'} token. Check scope, and that the "
-            "client may have offline access.", dead=True,
+            stored(
+                "{host} gave no {kind} token. Check scope, and that the client may have offline access.",
+                host=_host(client.token_url), kind="refresh" if token else "access",
+            ), dead=True,
         )  # fmt: skip
     try:
         seconds = int(told.get("expires_in") or LIFETIME)

@@ -17,6 +17,7 @@ from channels.mail.language import language_of
 from channels.mail.parts import Body, body_of, charset_hint
 from channels.mail.quotes import Cut, cut
 from channels.mail.sanitise import VERSION
+from config.language import N_
 
 MAX_BYTES = 40 * 1024 * 1024  # the standard library needs about 7 MB of memory per MB of mail
 BEGINNING = 2 * 1024 * 1024  # of a larger one: its header and, nearly always, its text
@@ -36,7 +37,7 @@ def parse(raw: Raw) -> Inbound:
     only where there is nothing to read.
     """
     if not raw.body.strip():
-        raise Unreadable("The mail is empty: not even a header arrived. Ask the sender to send it again.")
+        raise Unreadable(N_("The mail is empty: not even a header arrived. Ask the sender to send it again."))
     message, body = _structure(raw)
     sender, flags = _sender(message)
     own = raw.headers.get("address", "").lower()

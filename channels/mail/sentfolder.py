@@ -12,6 +12,7 @@ from channels.base import SendFailed
 from channels.mail.imap import LINE_ERRORS, connect
 from channels.mail.outgoing import AUTO
 from channels.mail.settings import Server, explain
+from config.retold import stored
 
 
 def file_copy(server: Server, folder: str, message_id: str, mail: bytes, at: datetime) -> str:
@@ -27,10 +28,16 @@ def file_copy(server: Server, folder: str, message_id: str, mail: bytes, at: dat
     try:
         found = client.find_special_folder(SENT) if folder == AUTO else folder
         if not found or not client.folder_exists(found):
-            named = "no folder for sent mail" if folder == AUTO else f"no folder {folder!r}"
-            raise SendFailed(
-                f"IMAP server {server.host} has {named}. Set sent_folder to a name or off.", permanent=True
-            )
+            why = stored(
+                "IMAP server {host} has no folder {folder}. Set sent_folder to a name or off.",
+                host=server.host, folder=repr(folder),
+            )  # fmt: skip
+            if folder == AUTO:
+                why = stored(
+                    "IMAP server {host} has no folder for sent mail. Set sent_folder to a name or off.",
+                    host=server.host,
+                )
+            raise SendFailed(why, permanent=True)
         client.select_folder(found, readonly=True)
         if not client.search(["HEADER", "Message-ID", message_id]):
             client.append(found, mail, (SEEN,), at)

@@ -18,6 +18,8 @@ from channels.mail import acknowledgement, outgoing
 from channels.mail.oauth import KEYS, Bearer, OAuthClient, TokenTrouble, read_client
 from channels.mail.relays import NO_RELAYS, Relays, read_relays
 from channels.settings import checked, texts
+from config.language import N_
+from config.retold import S_, stored
 
 Tls = Literal["tls", "starttls", "none"]
 PORTS: dict[tuple[str, str], int] = {
@@ -222,32 +224,48 @@ def _switch(name: str, settings: Settings, key: str) -> bool:
     return written
 
 
+PLACES = {"imap": S_("IMAP server {address}"), "smtp": S_("SMTP server {address}")}
+
+
 def explain(server: Server, error: Exception) -> str:
     """What went wrong with one of the servers, and which setting to look at."""
     if isinstance(error, TokenTrouble):
         return str(error)
-    side, place = server.side, f"{server.side.upper()} server {server.host}:{server.port}"
+    side, place = server.side, stored(PLACES[server.side], address=f"{server.host}:{server.port}")
     if isinstance(error, LoginError | smtplib.SMTPAuthenticationError):
-        keys = "oauth_token or oauth, and username" if server.bearer else "username and password"
-        return f"{place} refused the login ({said(error)}). Check {keys}{_own_keys(server)}."
+        return stored(
+            "{place} refused the login ({said}). Check {keys}.", place=place, said=said(error), keys=_keys(server)
+        )
     if isinstance(error, ssl.SSLCertVerificationError):
         reason = error.verify_message
-        return f"{place} has a certificate that can't be trusted ({reason}). Check {side}_host, or set ca_file."
+        return stored(
+            "{place} has a certificate that can't be trusted ({reason}). Check {side}_host, or set ca_file.",
+            place=place, reason=reason, side=side,
+        )  # fmt: skip
     if isinstance(error, ssl.SSLError | smtplib.SMTPNotSupportedError):
-        return f"{place} does not speak {server.tls} on this port ({said(error)}). Check {side}_tls and {side}_port."
+        return stored(
+            "{place} does not speak {tls} on this port ({said}). Check {side}_tls and {side}_port.",
+            place=place, tls=server.tls, said=said(error), side=side,
+        )  # fmt: skip
     if isinstance(error, socket.gaierror):
-        return f"{place}: no such host. Check {side}_host."
+        return stored("{place}: no such host. Check {side}_host.", place=place, side=side)
     if isinstance(error, ConnectionRefusedError):
-        return f"{place}: nothing listens there. Check {side}_port, and that the server is up."
+        return stored(
+            "{place}: nothing listens there. Check {side}_port, and that the server is up.", place=place, side=side
+        )
     if isinstance(error, TimeoutError):
-        return f"{place} did not answer within {server.timeout:g} s. Check {side}_host and {side}_port, or try later."
+        return stored(
+            "{place} did not answer within {seconds} s. Check {side}_host and {side}_port, or try later.",
+            place=place, seconds=f"{server.timeout:g}", side=side,
+        )  # fmt: skip
     if isinstance(error, imaplib.IMAP4.abort | smtplib.SMTPServerDisconnected | OSError):
-        return f"{place}: the connection was lost ({said(error)})."
-    return f"{place} answered with an error ({said(error)})."
+        return stored("{place}: the connection was lost ({said}).", place=place, said=said(error))
+    return stored("{place} answered with an error ({said}).", place=place, said=said(error))
 
 
-def _own_keys(server: Server) -> str:
-    return " (or smtp_username and smtp_password)" if server.side == "smtp" else ""
+def _keys(server: Server) -> str:
+    keys = N_("oauth_token or oauth, and username") if server.bearer else N_("username and password")
+    return stored("{keys} (or smtp_username and smtp_password)", keys=keys) if server.side == "smtp" else keys
 
 
 def said(error: Exception) -> str:

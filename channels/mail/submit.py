@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from channels.base import SendFailed, SendUncertain
-from channels.mail.answers import sentence, wait_of
+from channels.mail.answers import SENDER, WHAT, sentence, wait_of
 from channels.mail.connections import LINE_ERRORS, Connections
 from channels.mail.settings import explain, said
+from config.retold import stored
 
 TOTAL_SECONDS = 90.0  # for one mail, however slowly the server answers each step; the courier's lease is longer
 GO_AHEAD = 354
@@ -64,7 +65,7 @@ def _once(connections: Connections, mail: Mail, deadline: float, *, fresh: bool)
     with connections.borrowed(deadline, fresh=fresh) as connection:
         try:
             handed = _announce(connection.smtp, mail)
-            _expect(connection.smtp.docmd("DATA"), "the mail", (GO_AHEAD,))
+            _expect(connection.smtp.docmd("DATA"), WHAT, (GO_AHEAD,))
         except LINE_ERRORS as broken:
             if connection.mails and not fresh:
                 raise Stale from broken
@@ -77,9 +78,12 @@ def _announce(smtp: smtplib.SMTP, mail: Mail) -> Handed:
     room = smtp.esmtp_features.get("size", "")
     if room.isdigit() and 0 < int(room) < len(mail.data):
         megabytes = int(room) // 1_000_000
-        raise SendFailed(f"The mail server takes at most {megabytes} MB; send the files by a link.", permanent=True)
+        raise SendFailed(
+            stored("The mail server takes at most {megabytes} MB; send the files by a link.", megabytes=megabytes),
+            permanent=True,
+        )
     options = [f"size={len(mail.data)}"] if smtp.has_extn("size") else []
-    _expect(smtp.mail(mail.sender, options), "our address as the sender")
+    _expect(smtp.mail(mail.sender, options), SENDER)
     refused: dict[str, SendFailed] = {}
     for recipient in mail.recipients:
         try:
@@ -114,11 +118,14 @@ def _content(smtp: smtplib.SMTP, data: bytes) -> None:
             raise smtplib.SMTPServerDisconnected("no answer")
     except LINE_ERRORS as error:
         raise SendUncertain(
-            f"The line to the mail server broke after the mail was handed over ({said(error)}): it may have been sent. "
-            "Ask the customer before sending it again."
+            stored(
+                "The line to the mail server broke after the mail was handed over ({said}): it may have been sent. "
+                "Ask the customer before sending it again.",
+                said=said(error),
+            )
         ) from error
     if code not in TAKEN:
-        raise _refusal(code, words, "the mail")
+        raise _refusal(code, words, WHAT)
 
 
 def _expect(answer: tuple[int, bytes], what: str, wanted: Sequence[int] = TAKEN) -> None:

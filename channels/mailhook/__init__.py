@@ -31,6 +31,7 @@ from channels.mailhook.bodies import READERS, Arrived, mails_in, retold_header
 from channels.mailhook.trust import CHECKS, Proof, public_key
 from channels.seals import Seals
 from channels.settings import checked
+from config.language import N_
 
 NEEDS = {
     "cloudmailin": ("user", "secret"),
@@ -113,11 +114,11 @@ class MailhookChannel:
         found = mails_in(raw.headers.get("provider", "raw"), raw.content_type, raw.body)
         number = int(raw.headers.get("number", "0"))
         if number >= len(found):
-            raise Unreadable("The request has no mail in it.")
+            raise Unreadable(N_("The request has no mail in it."))
         arrived = found[number]
         envelope = retold_header(("Delivered-To", each) for each in arrived.recipients[:20])
         if not arrived.mail.strip():
-            raise Unreadable("The mail is empty: not even a header arrived. Ask the sender to send it again.")
+            raise Unreadable(N_("The mail is empty: not even a header arrived. Ask the sender to send it again."))
         read = parse_mail(replace(raw, body=envelope + arrived.mail, content_type="message/rfc822"))
         return replace(read, results=(arrived.results,) if arrived.results else ())  # anybody can write the mail's own
 
@@ -172,13 +173,14 @@ class MailhookChannel:
 
     def checks(self) -> tuple[Check, ...]:
         """The way out, if it has one; the way in is proved by a mail alone."""
-        return (Check("Hand over mail (SMTP)", self._out.check_sending),) if self._out is not None else ()
+        return (Check(N_("Hand over mail (SMTP)"), self._out.check_sending),) if self._out is not None else ()
 
     def send(self, message: Outbound) -> Accepted:
         """Hand it to the SMTP server, once. Raises SendFailed or SendUncertain."""
         if self._out is None:
             raise SendFailed(
-                "This channel only receives; set its smtp_host, or answer from another mail channel.", permanent=True
+                N_("This channel only receives; set its smtp_host, or answer from another mail channel."),
+                permanent=True,
             )
         return self._out.send(message)
 

@@ -22,6 +22,8 @@ from channels.base import File, Unreadable
 from channels.mail.charset import decode
 from channels.mail.filenames import safe_name, safe_type
 from channels.multipart import parts, urlencoded
+from config.language import N_
+from config.retold import stored
 
 MOST_FIELDS = 2000
 REWRITTEN = ("content-type", "content-transfer-encoding", "content-disposition", "content-id", "mime-version")
@@ -63,7 +65,11 @@ def mails_in(provider: str, content_type: str, body: bytes) -> list[Arrived]:
         return READERS[provider](content_type, body)
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as odd:
         raise Unreadable(
-            f"The request does not look like one of {provider}: {type(odd).__name__}. Check the channel's provider."
+            stored(
+                "The request does not look like one of {provider}: {name}. Check the channel's provider.",
+                provider=provider,
+                name=type(odd).__name__,
+            )
         ) from odd
 
 
@@ -163,7 +169,7 @@ def _cloudmailin(content_type: str, body: bytes) -> list[Arrived]:
     named = ((re.fullmatch(r"headers\[([^\]]+)\](?:\[\d+\])?", name), name) for name in form.fields)
     header = retold_header((found[1], form.text(name)) for found, name in named if found)
     if not header:
-        raise Unreadable("The request has no header of a mail. Choose a format of CloudMailin with headers.")
+        raise Unreadable(N_("The request has no header of a mail. Choose a format of CloudMailin with headers."))
     kept = ((form.text(f"attachments[{n}][file_name]"), form.text(f"attachments[{n}][url]")) for n in range(200))
     files = [*form.files.values(), *(_elsewhere(name, url) for name, url in kept if url)]
     return [Arrived(retold(header, form.text("plain"), form.text("html"), files), recipients)]
@@ -177,8 +183,11 @@ def _ses(_content_type: str, body: bytes) -> list[Arrived]:
     if not told.get("content"):
         place = f"{action.get('bucketName', '')}/{action.get('objectKey', '')}".strip("/")
         raise Unreadable(
-            f"The mail is not in the notification{f' but in S3 at {place}' if place else ''}. "
-            "Let the receipt rule use an SNS action, which carries mails up to 150 KB."
+            stored(
+                "The mail is not in the notification{elsewhere}. Let the receipt rule use an SNS action, which carries "
+                "mails up to 150 KB.",
+                elsewhere=stored(" but in S3 at {place}", place=place) if place else "",
+            )
         )
     content = str(told["content"])
     whole = base64.b64decode(content) if str(action.get("encoding", "")).upper() == "BASE64" else content.encode()
@@ -263,7 +272,7 @@ def _without(header: bytes, names: tuple[str, ...]) -> bytes:
 
 def _field(form: Posted, name: str) -> bytes:
     if name not in form.fields:
-        raise Unreadable(f"The request has no field {name!r}. Check the channel's provider.")
+        raise Unreadable(stored("The request has no field {name}. Check the channel's provider.", name=repr(name)))
     return form.fields[name]
 
 

@@ -31,6 +31,7 @@ HTML = """<html><body style="font-family:Georgia"><p>Good morning,</p><p>I left 
 <p>Photo and packing slip attached. Could you send the missing one?</p>
 <p>Mara <img src="https://tracker.example/open.gif" width="1" height="1"></p></body></html>"""
 
+EMPTY_MAIL = "The mail is empty: not even a header arrived. Ask the sender to send it again."
 RUSH = [
     ("Lamp arrived broken", "Oskar Nyman"), ("Where is order 48377?", "Lea Brandt"),
     ("Wrong bulb in the box", "Mateo Ruiz"), ("Can I still change the colour?", "Hanna Virtanen"),
@@ -195,7 +196,7 @@ def _play_others(desk: Desk) -> None:
     with desk.hub.store.write() as tx:
         snooze(tx, desk.jonas, asleep or 0, None)
         _draft(tx, desk.jonas, charged.conversation_id or 0, "Hi Claire, I can see both payments and have")
-        quarantine(tx, b"Subject: <script>alert(1)</script>\n\n?", "It names no sender: neither From nor Sender.")
+        quarantine(tx, b"Subject: <script>alert(1)</script>\n\n?", EMPTY_MAIL)
     said = "Please send the invoice for order 47112 to our new address."
     desk.mail("Invoice for order 47112", said, sender="Hotel Aurora <office@aurora.example>")
     clock.forward(minutes=3)

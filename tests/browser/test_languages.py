@@ -10,7 +10,7 @@ from config.language import Language
 from tests.browser.scene import furnish
 from tests.browser.test_stories import address, visit
 from tests.desk import Desk
-from tests.test_language_pages import MadeUp
+from tests.support.made_up import MadeUp
 
 __all__ = ["address"]
 

@@ -6,6 +6,7 @@ A new sentence comes into each catalog untranslated, and one that nobody says an
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,11 +15,11 @@ from babel.messages.pofile import read_po, write_po
 from jinja2 import Environment
 from jinja2.ext import extract_from_ast
 
-from config.language import LOCALES
+from config.language import LOCALES, STORED
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("api", "channels", "config", "hub", "inbox", "routing", "storage", "webhooks")
-SAYS = ("_", "N_", "n_", "p_", "words")
+SAYS = ("_", "N_", "n_", "p_", "words", "stored", "S_")
 Said = tuple[str, str | tuple[str, str], str | None]  # its file, the message or its two forms, its context
 
 
@@ -54,12 +55,17 @@ def fillings() -> Iterator[tuple[str, str, set[str]]]:
     """Each message that code fills places of, and the names that it gives for them."""
     for path in sorted(path for name in CODE for path in (ROOT / name).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("_", "n_"):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("_", "n_", "stored"):
                 names = {each.arg for each in node.keywords if each.arg}
                 counted = {"count"} if node.func.id == "n_" else set()
                 message = _text(node.args[node.func.id == "n_"])
                 if (names or counted) and message and all(each.arg for each in node.keywords):
                     yield str(path.relative_to(ROOT)), message, names | counted
+
+
+def places(message: str) -> set[str]:
+    """The names of what is filled in."""
+    return set(re.findall(r"{(\w+)}", message))
 
 
 def forms(string: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -84,6 +90,8 @@ def _in_code(text: str) -> Iterator[tuple[str | tuple[str, str], str | None]]:
                 yield (one, many), None
             case "p_", [context, message]:
                 yield message, context
+            case (("stored" | "S_"), [message, *_]):
+                yield message, STORED
 
 
 def _text(node: ast.expr) -> str:
