@@ -20,6 +20,7 @@ from hub.tags import tag, untag
 from routing import work
 from routing.commands import set_priority
 from routing.escalation import HIGHEST
+from routing.ladder import span
 from storage import Tx
 from storage.access import ANSWER, REPLIES, Actor, Conflict, NotFound, conversation_for
 from storage.conversations import Conversation, Message
@@ -51,13 +52,13 @@ class Does(BaseModel):
         if not any((self.reply, self.note, self.tags, self.untag, self.queue_id, self.then)) and (
             self.assign is None and self.priority is None
         ):
-            return "It does nothing yet."
+            return _("It does nothing yet.")
         if self.assign is not None and self.queue_id is not None:
-            return "Give it to somebody or to a queue, not to both."
+            return _("Give it to somebody or to a queue, not to both.")
         if self.then == "resolve" and (self.assign is not None or self.queue_id is not None):
-            return "What is resolved has no owner and no queue: leave those out, or don't resolve it."
+            return _("What is resolved has no owner and no queue: leave those out, or don't resolve it.")
         if both := sorted(set(self.tags) & set(self.untag)):
-            return f"It puts the tag “{both[0]}” on and takes it off."
+            return _("It puts the tag “{tag}” on and takes it off.", tag=both[0])
         return ""
 
     @property
@@ -202,30 +203,26 @@ def _give_back(tx: Tx, actor: Actor, number: int, back: Back) -> None:
 
 def in_words(does: Does, agents: Mapping[int, str], queues: Mapping[int, str], *, reply: bool = True) -> list[str]:
     """What it does, part by part, with the names of those at hand; without the `reply` where it is to be seen."""
-    told = ["replies"] if does.reply and reply else []
-    told += ["leaves a note"] if does.note else []
-    told += [f"tags {', '.join(does.tags)}"] if does.tags else []
-    told += [f"takes off {', '.join(does.untag)}"] if does.untag else []
+    told = [_("replies")] if does.reply and reply else []
+    told += [_("leaves a note")] if does.note else []
+    told += [_("tags {tags}", tags=", ".join(does.tags))] if does.tags else []
+    told += [_("takes off {tags}", tags=", ".join(does.untag))] if does.untag else []
     if does.priority is not None:
-        told.append(f"gives it priority {does.priority}")
+        told.append(_("gives it priority {priority}", priority=does.priority))
     if does.assign is not None:
-        told.append(f"gives it to {agents.get(does.assign, 'somebody who is gone') if does.assign else 'you'}")
+        agent = agents.get(does.assign)
+        known = _("gives it to {agent}", agent=agent) if agent else _("gives it to somebody who is gone")
+        told.append(known if does.assign else _("gives it to you"))
     if does.queue_id is not None:
-        told.append(f"moves it to {queues.get(does.queue_id, 'a queue that is gone')}")
+        queue = queues.get(does.queue_id)
+        told.append(_("moves it to {queue}", queue=queue) if queue else _("moves it to a queue that is gone"))
     if does.then == "resolve":
-        told.append("resolves it")
+        told.append(_("resolves it"))
     elif does.then:
-        told.append(f"snoozes it for {spell(does.snooze)}" if does.snooze else "snoozes it until they reply")
+        told.append(
+            _("snoozes it for {span}", span=span(does.snooze)) if does.snooze else _("snoozes it until they reply")
+        )
     return told
-
-
-def spell(seconds: int) -> str:
-    """A span in words."""
-    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds % size == 0:
-            count = seconds // size
-            return f"{count} {unit}{'' if count == 1 else 's'}"
-    return f"{seconds} seconds"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from playwright.sync_api import Page
 from hub.contactfields import FieldForm, save_field
 from hub.desk import apply, read
 from hub.endpoints import add_endpoint, send_test
+from hub.macros import Does, Wanted, create
 from hub.tags import tag
 from storage.access import SYSTEM
 from tests.browser.room import PASSWORD
@@ -24,9 +25,16 @@ profiles:
   - {name: Front line, channels: {chat: 2, email: 4}, pull: [form]}
 """
 
+MACROS = {
+    "Refund": Does(reply="Hello {{contact.name}}", note="Paid back", tags=("refund",), priority=5, then="resolve"),
+    "To Billing": Does(untag=("vip",), queue_id=2, then="snooze", snooze=86_400),
+    "Mine for now": Does(assign=0, then="snooze"),
+    "To nobody": Does(assign=999, priority=0),
+}
+
 
 def furnish_settings(desk: Desk) -> None:
-    """A calendar, a profile, a webhook with something on its way, tags and a contact field."""
+    """A calendar, a profile, a webhook with something on its way, tags, a contact field and macros."""
     with desk.hub.store.write() as tx:
         apply(tx, SYSTEM, read(MORE))
         hook = add_endpoint(tx, desk.ines, name="crm", url="https://crm.example.com/hooks", events=["message.received"])
@@ -34,6 +42,8 @@ def furnish_settings(desk: Desk) -> None:
         for number, names in enumerate(("vip, returns", "returns", "wholesale"), 1):
             tag(tx, desk.ines, number, names)
         save_field(tx, desk.ines, None, FieldForm("Shop"))
+        for name, does in MACROS.items():
+            create(tx, desk.ines, Wanted(name, does))
     desk.hub.look_again()
 
 
