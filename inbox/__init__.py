@@ -22,6 +22,7 @@ from inbox import (
     floor,
     lab,
     ledger,
+    lines,
     links,
     macros,
     macrosettings,
@@ -49,6 +50,7 @@ def create_blueprint() -> Blueprint:
     wording.register(blueprint)
     session.register(blueprint)
     answers.register(blueprint)
+    lines.register(blueprint)
     blueprint.before_request(know_ids)
     for part in (
         door, links, account, notifications, people, roles, tokens, channels, desklists, webhookpages, tagsettings,

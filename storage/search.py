@@ -26,6 +26,7 @@ from sqlalchemy import (
     text,
     true,
 )
+from sqlalchemy.orm import load_only
 from sqlmodel import col, select
 from sqlmodel.sql.expression import Select
 
@@ -185,12 +186,8 @@ def search(tx: Tx, actor: Actor, query: Query, *, before: int | None = None, lim
         tx.sql("SET LOCAL plan_cache_mode = force_custom_plan")
     if not query.words:
         return [Hit(found, None) for found in _conversations(tx, actor, query, before, limit)]
-    hits: dict[int, Hit] = {}
-    for conversation, message in tx.exec(_by_text(tx, actor, query, before).limit(limit * 4)):
-        hits.setdefault(conversation.id or 0, Hit(conversation, message))
-        if len(hits) == limit:
-            return list(hits.values())
-    if before is None:
+    hits = _with_words(tx, actor, query, before, limit)
+    if before is None and len(hits) < limit:
         for conversation in _conversations(tx, actor, query, None, limit):
             hits.setdefault(conversation.id or 0, Hit(conversation, None))
     return list(hits.values())[:limit]
@@ -218,14 +215,28 @@ def written(dialect: str, typed: str) -> ColumnElement[bool]:
     return and_(true(), *conditions)
 
 
+def _with_words(tx: Tx, actor: Actor, query: Query, before: int | None, limit: int) -> dict[int, Hit]:
+    newest: dict[int, int | None] = {}  # message, by conversation
+    for conversation_id, message_id in tx.exec(_by_text(tx, actor, query, before).limit(limit * 4)):
+        newest.setdefault(conversation_id, message_id)
+        if len(newest) == limit:
+            break
+    conversations = {row.id: row for row in tx.exec(select(Conversation).where(col(Conversation.id).in_(newest)))}
+    # A mail's HTML may be large, and nobody asks for it here.
+    words = load_only(Message.subject, Message.text)  # type: ignore[arg-type]
+    texts = select(Message).where(col(Message.id).in_(newest.values())).options(words)
+    messages = {row.id: row for row in tx.exec(texts)}
+    return {number: Hit(conversations[number], messages[found]) for number, found in newest.items()}
+
+
 def _of_it() -> ColumnElement[bool]:
     return col(Message.conversation_id) == col(Conversation.id)
 
 
-def _by_text(tx: Tx, actor: Actor, query: Query, before: int | None) -> Select[Conversation, Message]:
+def _by_text(tx: Tx, actor: Actor, query: Query, before: int | None) -> Select[int, int | None]:
     statement = (
-        select(Conversation, Message)
-        .join(Message, col(Message.conversation_id) == col(Conversation.id))
+        select(Message.conversation_id, Message.id)
+        .join(Conversation, col(Message.conversation_id) == col(Conversation.id))
         .where(visible(actor), Message.state != "draft", *_filters(actor, query))
     )
     spaced = [word for word in query.words if not _UNSPACED.search(word)]
