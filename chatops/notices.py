@@ -12,6 +12,7 @@ from sqlmodel import col, select
 
 from channels.base import SendFailed, SendUncertain
 from channels.slack import TIMEOUT, SlackClient, escape
+from chatops.backlog import why_not_posted
 from chatops.blocks import Card, drawn, summary
 from config.settings import Settings
 from hub import Hub
@@ -163,7 +164,7 @@ def send(hub: Hub, delivery: Delivery) -> SendResult:
         return SendResult()
     if "alert" in told:
         return _tell(client, hub.settings.slack_channel, delivery)
-    taken = hub.store.submit(partial(_take, settings=hub.settings, told=told))
+    taken = hub.store.submit(partial(_take, settings=hub.settings, told=told, since=delivery.created_at))
     step("notice.taken")
     if isinstance(taken, str):
         return SendResult(response={"skipped": taken})
@@ -221,7 +222,7 @@ def _left_behind(client: SlackClient, turn: Turn) -> str:
         raise
 
 
-def _take(tx: Tx, settings: Settings, told: dict[str, Any]) -> Turn | str:
+def _take(tx: Tx, settings: Settings, told: dict[str, Any], since: datetime) -> Turn | str:
     """The right to write the notice, or why there is nothing to write. Raises SendFailed while another has it."""
     conversation_id: int = told["conversation"]
     before = tx.get(SlackNotice, conversation_id)
@@ -229,6 +230,8 @@ def _take(tx: Tx, settings: Settings, told: dict[str, Any]) -> Turn | str:
         return "there is no notice"
     if before is not None and before.ts and before.fact_id >= told["fact"]:
         return "it is shown already"
+    if before is None and (why := why_not_posted(tx, settings, conversation_id, since)):
+        return why
     channel = before.channel if before else settings.slack_channel
     taken = tx.sql(TAKE, conversation_id, channel, tx.now + BUSY, tx.now, tx.now)
     if taken.rowcount == 0:
