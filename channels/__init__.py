@@ -5,7 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from channels.base import Channel, Limits, NotConfigured, Settings
+from channels.base import Channel, Limits, Settings
+from channels.settings import unfit
+from config.retold import stored
 
 KINDS = {
     "email": "channels.mail:EmailChannel",
@@ -32,7 +34,10 @@ def open_channel(
     """
     known = {**KINDS, **(kinds or {})}
     if kind not in known:
-        raise NotConfigured(f"channel {name!r}: unknown kind {kind!r}; known kinds are {', '.join(sorted(known))}")
+        raise unfit(
+            name,
+            stored("unknown kind {kind}; known kinds are {known}", kind=repr(kind), known=", ".join(sorted(known))),
+        )
     opened: Channel = _class(known[kind])(name=name, address=address, settings=settings)
     return opened
 

@@ -20,7 +20,6 @@ from channels.base import (
     Inbound,
     Limits,
     NotAuthentic,
-    NotConfigured,
     Outbound,
     Raw,
     Sender,
@@ -31,7 +30,7 @@ from channels.base import (
 )
 from channels.mail.filenames import safe_name
 from channels.mail.headers import normalised
-from channels.settings import checked
+from channels.settings import checked, unfit
 from channels.text import storable
 from config.language import N_
 from config.retold import stored
@@ -59,8 +58,11 @@ class ChatChannel:
         self.name, self.address = name, address
         secret: str = settings.get("identity_secret") or ""
         if secret and len(secret.encode()) < MIN_SECRET:
-            raise NotConfigured(
-                f"channel {name!r}: 'identity_secret' is too short; use {MIN_SECRET} random characters or more."
+            raise unfit(
+                name,
+                stored(
+                    "'identity_secret' is too short; use {min_secret} random characters or more.", min_secret=MIN_SECRET
+                ),
             )
 
     @staticmethod

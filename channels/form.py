@@ -22,7 +22,6 @@ from channels.base import (
     File,
     Inbound,
     Limits,
-    NotConfigured,
     Outbound,
     Raw,
     Sender,
@@ -36,7 +35,7 @@ from channels.mail.charset import decode
 from channels.mail.filenames import safe_name
 from channels.mail.headers import line, normalised
 from channels.multipart import parts, urlencoded
-from channels.settings import checked
+from channels.settings import checked, unfit
 from channels.text import storable
 from config.language import N_
 from config.retold import stored
@@ -71,9 +70,21 @@ class FormChannel:
         fields: Mapping[str, str] = settings.get("fields") or {}
         for meaning, where in fields.items():
             if meaning not in MEANINGS:
-                raise NotConfigured(f"channel {name!r}: fields knows {', '.join(MEANINGS)}, but not {meaning!r}.")
+                raise unfit(
+                    name,
+                    stored(
+                        "fields knows {known}, but not {meaning}.", known=", ".join(MEANINGS), meaning=repr(meaning)
+                    ),
+                )
             if _expression(where) is None and not _FIELD_NAME.fullmatch(where):
-                raise NotConfigured(f"channel {name!r}: fields.{meaning} is no field name and no JMESPath: {where!r}.")
+                raise unfit(
+                    name,
+                    stored(
+                        "fields.{meaning} is no field name and no JMESPath: {where}.",
+                        meaning=meaning,
+                        where=repr(where),
+                    ),
+                )
         self._redirects: tuple[str, ...] = tuple(settings.get("redirects") or ())
         self._headers = {
             "fields": json.dumps({**USUAL, **fields}),

@@ -7,6 +7,14 @@ from difflib import get_close_matches
 from typing import Any
 
 from channels.base import NotConfigured, Settings
+from config.retold import S_, stored
+
+CHANNEL = S_("channel {name}: {why}")
+
+
+def unfit(channel: str, why: str) -> NotConfigured:
+    """The channel's name before what is wrong with its settings."""
+    return NotConfigured(stored(CHANNEL, name=repr(channel), why=why))
 
 
 def checked(
@@ -18,11 +26,12 @@ def checked(
     for key in settings:
         if key not in known:
             near = get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known settings are {', '.join(known)}."
-            raise NotConfigured(f"channel {channel!r}: unknown setting {key!r}; {hint}")
+            hint = stored("known settings are {known}.", known=", ".join(known))
+            hint = stored("did you mean {near}?", near=repr(near[0])) if near else hint
+            raise unfit(channel, stored("unknown setting {key}; {hint}", key=repr(key), hint=hint))
     for key in required:
         if not settings.get(key):
-            raise NotConfigured(f"channel {channel!r}: setting {key!r} is missing; write it in the channel's settings.")
+            raise unfit(channel, stored("setting {key} is missing; write it in the channel's settings.", key=repr(key)))
     return settings
 
 
@@ -31,5 +40,5 @@ def texts(channel: str, settings: Settings, key: str) -> tuple[str, ...]:
     value: Any = settings.get(key) or ()
     values = (value,) if isinstance(value, str) else tuple(value)
     if not all(isinstance(each, str) and each for each in values):
-        raise NotConfigured(f"channel {channel!r}: setting {key!r} has to be a text or a list of texts.")
+        raise unfit(channel, stored("setting {key} has to be a text or a list of texts.", key=repr(key)))
     return values

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, get_type_hints
 from urllib.parse import urlsplit
 
+from config.retold import stored
+
 
 class SettingsError(Exception):
     """A setting is unknown or can't be used. The sentence names it and says what to do."""
@@ -186,9 +188,9 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text("utf-8").strip()
     except OSError as error:
-        raise SettingsError(f"{path} can't be read: {error.strerror}") from None
+        raise SettingsError(stored("{path} can't be read: {reason}", path=path, reason=error.strerror)) from None
     except UnicodeDecodeError:
-        raise SettingsError(f"{path} can't be read: it is not text in UTF-8") from None
+        raise SettingsError(stored("{path} can't be read: it is not text in UTF-8", path=path)) from None
 
 
 def _known(document: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -281,7 +283,7 @@ def resolve_secret(value: Any, environ: Mapping[str, str] = os.environ) -> Any:
     if value.startswith("env:"):
         name = value.removeprefix("env:")
         if name not in environ:
-            raise SettingsError(f"the environment variable {name} is not set")
+            raise SettingsError(stored("the environment variable {name} is not set", name=name))
         return environ[name]
     if value.startswith("file:"):
         return read_text(Path(value.removeprefix("file:")))

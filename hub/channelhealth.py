@@ -7,6 +7,8 @@ from datetime import datetime
 
 from sqlmodel import col, func, select
 
+from config.language import _
+from config.retold import retold
 from hub.hub import Hub
 from hub.mailhealth import folder_health, secret_ages, token_problems
 from storage import Tx
@@ -53,17 +55,15 @@ def channels_health(hub: Hub, tx: Tx, actor: Actor) -> list[Health]:
     for row in tx.exec(select(ChannelAccount).order_by(col(ChannelAccount.active).desc(), col(ChannelAccount.id))):
         problems, remarks = [], []
         if row.active:
-            if row.id in opened and opened[row.id].problem:
-                problems.append(opened[row.id].problem)
-            elif row.problem:
-                problems.append(row.problem)
-            problems += [tokens[row.name]] if row.name in tokens else []
-            problems += [f"The newest message has not left yet. {stuck}"] if (stuck := _stuck(tx, row)) else []
+            own = opened[row.id].problem if row.id in opened else ""
+            problems += [retold(each) for each in (own or row.problem, tokens.get(row.name, "")) if each]
+            if stuck := _stuck(tx, row):
+                problems.append(_("The newest message has not left yet. {why}", why=retold(stuck)))
             for each in folders:
                 if each.channel == row.name and (each.silent is not None or each.problem):
                     if each.well:
                         remarks.append(f"{each.folder}: {each}")
-                    elif each.problem not in problems:
+                    elif retold(each.problem) not in problems:
                         problems.append(f"{each.folder}: {each}")
             if row.name in ages:
                 (problems if ages[row.name].days < 0 else remarks).append(f"{ages[row.name]}.".capitalize())

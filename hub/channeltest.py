@@ -27,6 +27,8 @@ from channels.base import (
     SendUncertain,
 )
 from channels.mailhook import MailhookChannel
+from config.language import N_
+from config.retold import S_, stored
 from hub.hub import Hub, Opened
 from hub.intake import DROPPED
 from hub.mailhealth import folder_health
@@ -40,16 +42,21 @@ MAIL_PATIENCE = timedelta(seconds=90)
 HUMAN_PATIENCE = timedelta(minutes=10)
 LOOKED_THROUGH = 200  # receipts, newest first
 ANSWER_SECONDS = 5
+ARRIVES = N_("Something arrives")
 GOOD, BAD, WAITS, NOTE = "good", "bad", "waits", "note"
 
-SOMEHOW = "Have somebody write to {address}."
+SOMEHOW = S_("Have somebody write to {address}.")
+UNREAD_MAIL = S_("The mail came back, but it could not be read: {why}")
+UNREAD = S_("Something arrived, but it could not be read: {why}")
+CAME_MAIL = S_("The mail came back after {seconds} s and is in the ledger.")
+CAME = S_("Something arrived after {seconds} s and is in the ledger.")
 # What a person has to do so that something arrives, by kind.
 DO = {
-    "mailhook": "Send a mail to {address} from any account of yours.",
-    "sms": "Send a text to {address} from any phone.",
-    "chat": "Open the page below, or one of yours with the widget, and write a line.",
-    "form": "Open the form below, fill it in and send it.",
-    "slack": "Write a line in one of the customers' channels.",
+    "mailhook": S_("Send a mail to {address} from any account of yours."),
+    "sms": S_("Send a text to {address} from any phone."),
+    "chat": N_("Open the page below, or one of yours with the widget, and write a line."),
+    "form": N_("Open the form below, fill it in and send it."),
+    "slack": N_("Write a line in one of the customers' channels."),
 }
 
 
@@ -86,7 +93,7 @@ def opened_for_test(hub: Hub, actor: Actor, number: int) -> Opened:
 
 def steps_of(hub: Hub, opened: Opened) -> list[str]:
     """The names of all steps, in their order; the last one is the arrival."""
-    return [*(name for name, _ in _tries(hub, opened, None)), "Something arrives"]
+    return [*(name for name, _ in _tries(hub, opened, None)), ARRIVES]
 
 
 def take_step(hub: Hub, opened: Opened, test: ChannelTest, at: int) -> Done:
@@ -121,12 +128,12 @@ class _Remark(Exception):
 
 def _tries(hub: Hub, opened: Opened, test: ChannelTest | None) -> list[tuple[str, Callable[[], str]]]:
     if opened.channel is None:
-        return [("The settings", lambda: str(opened.must()))]
+        return [(N_("The settings"), lambda: str(opened.must()))]
     tries = [(each.name, each.run) for each in _checks(opened.channel)]
     if opened.account.kind != "email":
-        tries.append(("Our public address", lambda: _public_address(hub)))
+        tries.append((N_("Our public address"), lambda: _public_address(hub)))
     if sends_to_itself(opened):
-        tries.append(("A mail leaves", lambda: _send(hub, opened, test)))
+        tries.append((N_("A mail leaves"), lambda: _send(hub, opened, test)))
     return tries
 
 
@@ -134,7 +141,7 @@ def _checks(channel: Channel) -> list[Check]:
     if isinstance(channel, ChecksInSteps):
         return list(channel.checks())
     if isinstance(channel, Checks):
-        return [Check("Log in", lambda: channel.check() or "Logged in.")]  # type: ignore[func-returns-value]
+        return [Check(N_("Log in"), lambda: channel.check() or N_("Logged in."))]  # type: ignore[func-returns-value]
     return []
 
 
@@ -156,13 +163,17 @@ def _public_address(hub: Hub) -> str:
     except (requests.RequestException, ValueError):
         well = False
     if not hub.settings.public_base_url:
-        raise _Remark(f"PUBLIC_BASE_URL is not set: only this machine reaches {url}. Others can't call us.")
+        raise _Remark(
+            stored("PUBLIC_BASE_URL is not set: only this machine reaches {url}. Others can't call us.", url=url)
+        )
     if not well:
         raise CheckFailed(
-            f"{url} does not lead to this hub: set PUBLIC_BASE_URL to where the outside reaches it, and let the proxy "
-            "in front pass everything on."
-        )
-    return f"{url} leads to this hub."
+            stored(
+                "{url} does not lead to this hub: set PUBLIC_BASE_URL to where the outside reaches it, and let the "
+                "proxy in front pass everything on.", url=url,
+            )
+        )  # fmt: skip
+    return stored("{url} leads to this hub.", url=url)
 
 
 def _send(hub: Hub, opened: Opened, test: ChannelTest | None) -> str:
@@ -179,54 +190,65 @@ def _send(hub: Hub, opened: Opened, test: ChannelTest | None) -> str:
     except (SendFailed, SendUncertain) as refused:
         raise CheckFailed(refused.why) from refused
     if trouble := {**accepted.refused, **accepted.waiting}:
-        raise CheckFailed(f"The server does not take mail for {address}: {next(iter(trouble.values()))}")
-    return f"The server took a mail from {address} to itself."
+        why = next(iter(trouble.values()))
+        raise CheckFailed(stored("The server does not take mail for {address}: {why}", address=address, why=why))
+    return stored("The server took a mail from {address} to itself.", address=address)
 
 
 def _arrival(hub: Hub, opened: Opened, test: ChannelTest) -> Done:
-    name, mails = "Something arrives", sends_to_itself(opened)
+    name, mails = ARRIVES, sends_to_itself(opened)
     with hub.store.read() as tx:
         found = _arrived(hub, tx, opened, test)
         waited = timedelta(seconds=tx.now.timestamp() - test.began)
     if found is not None:
         took = max(1, round((found.received_at.timestamp()) - test.began))
-        what = "The mail came back" if mails else "Something arrived"
         if found.state == "quarantined":
-            return Done(name, BAD, f"{what}, but it could not be read: {found.why}", found.id)
-        return Done(name, GOOD, f"{what} after {took} s and is in the ledger.", found.id)
+            unread = UNREAD_MAIL if mails else UNREAD
+            return Done(name, BAD, stored(unread, why=found.why), found.id)
+        return Done(name, GOOD, stored(CAME_MAIL if mails else CAME, seconds=took), found.id)
     if not mails:
-        told = DO.get(opened.account.kind, SOMEHOW).format(address=opened.account.address or "this account")
+        told = stored(DO.get(opened.account.kind, SOMEHOW), address=opened.account.address or N_("this account"))
         if waited < HUMAN_PATIENCE:
             return Done(name, WAITS, told)
-        return Done(name, BAD, f"Nothing arrived within {HUMAN_PATIENCE.seconds // 60} minutes. {_look_at(opened)}")
+        nothing = stored("Nothing arrived within {minutes} minutes.", minutes=HUMAN_PATIENCE.seconds // 60)
+        return Done(name, BAD, f"{nothing} {_look_at(opened)}")
     if waited < MAIL_PATIENCE:
-        return Done(name, WAITS, "Waiting for the mail to come back.")
-    return Done(name, BAD, f"The mail has not come back within {MAIL_PATIENCE.seconds} s. {_why_not(hub, opened)}")
+        return Done(name, WAITS, N_("Waiting for the mail to come back."))
+    late = stored("The mail has not come back within {seconds} s.", seconds=MAIL_PATIENCE.seconds)
+    return Done(name, BAD, f"{late} {_why_not(hub, opened)}")
 
 
 def _look_at(opened: Opened) -> str:
     return {
-        "mailhook": "Does the provider post to the address below? Its own log tells what we answered.",
-        "sms": "Is the address below set at the number? Twilio's debugger tells what we answered.",
-        "chat": "Is the page's site among the origins? The browser's console tells.",
-        "form": "Is the page's site among the origins? The browser's console tells.",
-        "slack": "Is the app in that channel, are the event address below and message.channels set, and is the "
-        "channel's id among customer_channels?",
-    }.get(opened.account.kind, "The other side's log tells what we answered.")
+        "mailhook": N_("Does the provider post to the address below? Its own log tells what we answered."),
+        "sms": N_("Is the address below set at the number? Twilio's debugger tells what we answered."),
+        "chat": N_("Is the page's site among the origins? The browser's console tells."),
+        "form": N_("Is the page's site among the origins? The browser's console tells."),
+        "slack": N_(
+            "Is the app in that channel, are the event address below and message.channels set, and is the channel's id "
+            "among customer_channels?"
+        ),
+    }.get(opened.account.kind, N_("The other side's log tells what we answered."))
 
 
 def _why_not(hub: Hub, opened: Opened) -> str:
     if opened.account.kind != "email":
-        return f"The server has it. {_look_at(opened)}"
+        return f"{N_('The server has it.')} {_look_at(opened)}"
     with hub.store.read() as tx:
         folders = [each for each in folder_health(hub, tx) if each.channel == opened.account.name]
     bad = next((each for each in folders if not each.well), None)
     if bad is not None:
-        return f"Nobody reads {bad.folder}: {bad}. Does a hub or a worker run?"
-    return (
-        f"The mailbox is read, so that the mail lies elsewhere: is {opened.account.address} an address of this "
-        "mailbox, and is the mail in its spam folder, or sorted into one that is not read?"
-    )
+        if bad.problem:
+            return stored(
+                "Nobody reads {folder}: {why} Does a hub or a worker run?", folder=bad.folder, why=bad.problem
+            )
+        if bad.silent is None:
+            return stored("Nobody reads {folder}: never looked at yet. Does a hub or a worker run?", folder=bad.folder)
+        return stored("Nobody reads {folder} any more. Does a hub or a worker run?", folder=bad.folder)
+    return stored(
+        "The mailbox is read, so that the mail lies elsewhere: is {address} an address of this mailbox, and is the "
+        "mail in its spam folder, or sorted into one that is not read?", address=opened.account.address,
+    )  # fmt: skip
 
 
 def _arrived(hub: Hub, tx: Tx, opened: Opened, test: ChannelTest) -> Receipt | None:

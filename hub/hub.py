@@ -14,6 +14,7 @@ from sqlmodel import col, select
 
 from channels import open_channel
 from channels.base import Channel, Hears, LogsInWithTokens, NotConfigured
+from channels.settings import unfit
 from config.language import _
 from config.settings import Settings, SettingsError, resolve_secret
 from hub.authorise import Seal, TokenKeeper
@@ -192,7 +193,7 @@ class Hub:
         except NotConfigured as error:  # which names the channel
             return Opened(account, None, str(error))
         except SettingsError as error:
-            return Opened(account, None, f"channel {account.name!r}: {error}")
+            return Opened(account, None, str(unfit(account.name, str(error))))
 
     def settings_of(self, account: ChannelAccount) -> dict[str, Any]:
         """What an account's channel is opened with: its own settings with their secrets, and what is the process's.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from config.language import _, n_
+from config.retold import retold
 from hub.hub import Hub
 from hub.mailboxes import folders_of
 from storage import Tx
@@ -74,7 +75,7 @@ class FolderHealth:
                     self.unsettled,
                 )
             )
-        return ", ".join(parts) + (f". {self.problem}" if self.problem else "")
+        return ", ".join(parts) + (f". {retold(self.problem)}" if self.problem else "")
 
 
 @dataclass(frozen=True, slots=True)

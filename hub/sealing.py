@@ -7,6 +7,7 @@ import hashlib
 
 from cryptography.fernet import Fernet, InvalidToken
 
+from config.language import N_
 from config.settings import SettingsError
 
 SEALED = "sealed:"  # where a secret stands that was typed into a page; as a desk's file has it, too
@@ -45,7 +46,7 @@ class Secrets:
         """What was sealed. Raises SettingsError for what another SECRET_KEY has sealed."""
         secret = self._envelope.open(value.removeprefix(SEALED))
         if secret is None:
-            raise SettingsError("a secret was sealed with another SECRET_KEY: type it again in Settings, Channels")
+            raise SettingsError(N_("a secret was sealed with another SECRET_KEY: type it again in Settings, Channels"))
         return secret
 
 

@@ -60,7 +60,7 @@ def given_for(settings: Settings, account: ChannelAccount) -> list[Given]:
     if account.kind == "chat":
         line = f'<script src="{url}/chat/widget.js" data-channel="{name}" defer></script>'
         page = Given(_("To try it"), f"{url}/chat/frame?channel={name}", opens=True)
-        return [Given("On your pages, before </body>", line), page]
+        return [Given(_("On your pages, before </body>"), line), page]
     if account.kind == "form":
         return [
             Given(_("Our page"), f"{url}/forms/{name}", _("to link to, or to show in a frame"), opens=True),

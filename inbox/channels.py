@@ -12,7 +12,9 @@ from sqlmodel import col, select
 
 from channels import KINDS, open_channel
 from channels.base import Channel, NotConfigured
+from channels.settings import CHANNEL
 from config.language import _
+from config.retold import retold, stored
 from config.settings import SettingsError
 from hub import channeltest
 from hub.channelhealth import channels_health
@@ -246,11 +248,12 @@ def _rehearsed(hub: Hub, draft: Draft, entry: Entry) -> Channel:
         settings = hub.settings_of(account)
         return open_channel(account.kind, account.name, account.address, settings)
     except (NotConfigured, SettingsError) as error:
-        told = str(error).removeprefix(f"channel {account.name!r}: ")
+        told = str(error).removeprefix(stored(CHANNEL, name=repr(account.name), why=""))
         asked = {each.path for each in all_fields(draft.groups)} | {f"settings.{each}" for each in account.settings}
         named = (f"settings.{word}" for word in _SETTING.findall(told))
         place = next((each for each in named if each in asked), "form")
-        raise FieldRefused(place, told[:1].upper() + told[1:]) from None
+        said = retold(told)
+        raise FieldRefused(place, said[:1].upper() + said[1:]) from None
 
 
 def _switched(hub: Hub, number: int) -> tuple[Edit, ChannelAccount]:

@@ -13,6 +13,7 @@ from sqlmodel import col, select
 
 from channels.base import Limits, Signs
 from config.language import _, weekday
+from config.retold import retold
 from hub import Hub
 from hub.drafts import drafts_of, files_of
 from hub.firstrun import is_under_way
@@ -334,7 +335,7 @@ def choices_of(hub: Hub, tx: Tx, who: Viewer, number: int) -> list[Choice]:
     for reply in reply_choices(tx, number):
         channel = opened.get(reply.channel_id)
         if channel is None or channel.channel is None:
-            problem = channel.problem if channel else _("This channel is switched off.")
+            problem = retold(channel.problem) if channel else _("This channel is switched off.")
             choices.append(Choice(reply, Limits(), reply.blocked or problem))
         else:
             way = channel.channel

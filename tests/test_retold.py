@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from flask import Flask
 from selectolax.lexbor import LexborHTMLParser as Page
+from sqlmodel import select
 
 from channels.base import DeliveryState
 from channels.mail.answers import sentence
@@ -17,6 +20,7 @@ from hub.endpoints import add_endpoint, send_test
 from hub.gate import Leaving, may_leave
 from hub.replies import reply
 from hub.suppression import TOLD
+from storage.desk import ChannelAccount, touch_desk
 from tests.browser.room import Browser
 from tests.browser.scene import EMPTY_MAIL, quarantine
 from tests.desk import Desk
@@ -26,6 +30,7 @@ from tests.support.made_up import MADE_UP, bare, invent, rows_of
 TEMPLATES = [str(each.id) for each in catalog.template() if each.context == STORED]
 NOBODY = b"5.1.1 <lena@far.example>: no such user (see https://far.example/why)"
 LENA = "lena@far.example"
+KINDS = ("email", "chat")
 LOST = "The line to Twilio broke after the text may have been taken; it is being checked."
 
 
@@ -110,3 +115,37 @@ def test_why_something_did_not_arrive_is_told_on_every_page_that_shows_it(
     for part in ("does not exist there", "for as long as we try", "no such user", "line to Twilio broke",
                  "reported an earlier", "Nobody reads", "not even a header", "to answer 2xx", "five days"):  # fmt: skip
         assert part in text
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_how_a_channels_test_went_and_what_is_wrong_with_its_settings_is_told(
+    app: Flask, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invent(monkeypatch)
+    with desk.hub.store.write() as tx:
+        number, chat = (tx.exec(select(ChannelAccount.id).where(ChannelAccount.kind == kind)).one() for kind in KINDS)
+        tx.sql("UPDATE channel SET settings = ? WHERE kind = 'form'", {"feilds": {}})
+        touch_desk(tx)
+    browser = Browser(app)
+    browser.client.environ_base["HTTP_ACCEPT_LANGUAGE"] = MADE_UP
+    browser.sign_in("ines@desk.example")
+    data = rows_of(desk)
+    for path in (f"/inbox/settings/channels/{number}", f"/inbox/settings/channels/{chat}"):
+        browser.get(path)
+        page = Page(browser.post(f"{path}/test").text)
+        assert page.css_first(".test-steps") is not None and bare(page, data) == set()
+    with desk.hub.store.read() as tx:
+        problem = tx.get_one(ChannelAccount, number).problem
+    assert problem.startswith("IMAP server 127.0.0.1:993: nothing listens there.")
+    listed = Page(browser.get("/inbox/settings/channels").text)
+    assert "nothing listens there" in listed.text() and "unknown setting" in listed.text()
+    assert bare(listed, data) == set()
+    typed: dict[str, Any] = {
+        "name": "hello", "address": "hello@shop.example", "settings-username": "hello", "settings-password": "x",
+        "settings-imap_host": "127.0.0.1", "settings-smtp_host": "127.0.0.1", "do": "try",
+    }  # fmt: skip
+    for more in ("", "hello"):
+        typed["settings-smtp_username"] = more
+        browser.get("/inbox/settings/channels/new/email")
+        tried = Page(browser.post("/inbox/settings/channels/new/email", **typed).text)
+        assert bare(tried, data + " hello") == set()

@@ -10,8 +10,11 @@ import re
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from channels.base import NotConfigured, Settings
+from channels.base import Settings
 from channels.mail.headers import line
+from channels.settings import unfit
+from config.language import N_
+from config.retold import stored
 
 KEYS = ("acknowledge", "acknowledge_subject", "acknowledge_by")
 SUBJECT = "Auto: {subject} [#{ticket}]"  # RFC 3834 3.1.5
@@ -64,16 +67,21 @@ def read_acknowledgement(name: str, settings: Settings, *, sends: bool) -> Ackno
     """
     text, subject, by = (settings.get(key) or "" for key in KEYS)
     if not all(isinstance(each, str) for each in (text, subject, by)):
-        raise NotConfigured(f"channel {name!r}: {', '.join(KEYS)} have to be texts.")
+        raise unfit(name, stored("{known} have to be texts.", known=", ".join(KEYS)))
     if not text:
         if subject or by:
-            raise NotConfigured(f"channel {name!r}: acknowledge has the words that are sent; set it as well.")
+            raise unfit(name, N_("acknowledge has the words that are sent; set it as well."))
         return None
     for unknown in (each for each in VARIABLE.findall(text + subject) if each not in VARIABLES):
         known = ", ".join(f"{{{each}}}" for each in VARIABLES)
-        raise NotConfigured(f"channel {name!r}: acknowledge names {{{unknown}}}; what is filled in are {known}.")
+        raise unfit(
+            name,
+            stored(
+                "acknowledge names {unknown}; what is filled in are {known}.", unknown=f"{{{unknown}}}", known=known
+            ),
+        )
     if not sends and not by:
-        raise NotConfigured(f"channel {name!r}: acknowledge_by has to name the mail channel that sends it.")
+        raise unfit(name, N_("acknowledge_by has to name the mail channel that sends it."))
     return Acknowledgement(text, subject or SUBJECT, by)
 
 

@@ -15,7 +15,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import requests
 
-from channels.base import NotConfigured, Settings
+from channels.base import Settings
+from channels.settings import unfit
 from config.retold import stored
 
 SECONDS = 15.0
@@ -100,18 +101,18 @@ def read_client(name: str, settings: Settings) -> OAuthClient | None:
     preset = str(settings.get("oauth") or "")
     if not preset:
         if stray := [key for key in KEYS if settings.get(key)]:
-            raise NotConfigured(f"channel {name!r}: {stray[0]} needs oauth: {', '.join(PRESETS)}.")
+            raise unfit(name, stored("{stray} needs oauth: {known}.", stray=stray[0], known=", ".join(PRESETS)))
         return None
     if preset not in PRESETS:
-        raise NotConfigured(f"channel {name!r}: oauth is {preset!r}; use {', '.join(PRESETS)}.")
+        raise unfit(name, stored("oauth is {preset}; use {known}.", preset=repr(preset), known=", ".join(PRESETS)))
     tenant = str(settings.get("tenant") or "organizations")
     urls = {key: str(settings.get(key) or usual.format(tenant=tenant)) for key, usual in PRESETS[preset].items()}
     for key in ("client_id", "token_url"):
         if not (settings.get(key) or urls.get(key)):
-            raise NotConfigured(f"channel {name!r}: {key} is missing; oauth needs it.")
+            raise unfit(name, stored("{key} is missing; oauth needs it.", key=key))
     for key in ("token_url", "authorise_url", "device_url"):
         if urls[key] and not _is_safe(urls[key]):
-            raise NotConfigured(f"channel {name!r}: {key} has to begin with https://, it carries secrets.")
+            raise unfit(name, stored("{key} has to begin with https://, it carries secrets.", key=key))
     given = {key: str(settings.get(key) or "") for key in ("client_id", "client_secret", "refresh_token")}
     return OAuthClient(channel=name, **given, **urls)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from channels.base import NotConfigured, Pace, Settings
+from channels.base import Pace, Settings
 from channels.mail.letter import VARIABLES, Style, unknown_variables
 from channels.mail.richtext import harmless
 from channels.mail.signing import SigningKey, read_key
+from channels.settings import unfit
+from config.language import N_
+from config.retold import stored
 
 OPTIONAL = (
     *("signature", "signature_html", "html", "quote_original", "dkim_domain", "dkim_selector", "dkim_key"),
@@ -61,17 +64,24 @@ def read_outgoing(
 def _style(name: str, settings: Settings) -> Style:
     for key in ("html", "quote_original", "null_sender"):
         if not isinstance(settings.get(key, True), bool):
-            raise NotConfigured(f"channel {name!r}: {key} is {settings[key]!r}; use true or false.")
+            raise unfit(name, stored("{key} is {written}; use true or false.", key=key, written=repr(settings[key])))
     signature, rich = (str(settings.get(key) or "") for key in ("signature", "signature_html"))
     if unknown := unknown_variables(signature + rich):
         known = ", ".join(f"{{{each}}}" for each in VARIABLES)
-        raise NotConfigured(f"channel {name!r}: the signature names {{{unknown[0]}}}; what is filled in are {known}.")
+        raise unfit(
+            name,
+            stored(
+                "the signature names {unknown}; what is filled in are {known}.",
+                unknown=f"{{{unknown[0]}}}",
+                known=known,
+            ),
+        )
     if rich and not signature:
-        raise NotConfigured(f"channel {name!r}: signature_html is set, so signature has to be set too, for plain text.")
+        raise unfit(name, N_("signature_html is set, so signature has to be set too, for plain text."))
     try:
         rich = harmless(rich)
     except ValueError as error:
-        raise NotConfigured(f"channel {name!r}: signature_html: {error}") from None
+        raise unfit(name, stored("signature_html: {error}", error=error)) from None
     return Style(signature, rich, settings.get("html", True), settings.get("quote_original", False))
 
 
@@ -80,12 +90,12 @@ def _key(name: str, settings: Settings, address: str) -> SigningKey | None:
     if not written and not selector:
         return None
     if not (written and selector):
-        raise NotConfigured(f"channel {name!r}: DKIM needs both dkim_selector and dkim_key; set the other one too.")
+        raise unfit(name, N_("DKIM needs both dkim_selector and dkim_key; set the other one too."))
     domain = str(settings.get("dkim_domain") or address.rpartition("@")[2])
     try:
         return read_key(domain, selector, written)
     except ValueError as error:
-        raise NotConfigured(f"channel {name!r}: {error}") from None
+        raise unfit(name, str(error)) from None
 
 
 def _sent_folder(name: str, settings: Settings, hosts: tuple[str, ...]) -> str:
@@ -93,7 +103,7 @@ def _sent_folder(name: str, settings: Settings, hosts: tuple[str, ...]) -> str:
     if written is False or written in ("", OFF):
         return OFF
     if not isinstance(written, str):
-        raise NotConfigured(f"channel {name!r}: sent_folder is {written!r}; use a folder's name, auto or off.")
+        raise unfit(name, stored("sent_folder is {written}; use a folder's name, auto or off.", written=repr(written)))
     if written == AUTO and any(host.lower().rstrip(".").endswith(FILE_BY_THEMSELVES) for host in hosts):
         return OFF
     return written

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from email.parser import BytesHeaderParser
 
 from channels.mail.headers import addresses, normalised
+from config.retold import stored
 
 MAX_FIELDS = 30
 COMMENT = r"\((?:[^()]|\([^()]*\))*\)"
@@ -61,7 +62,7 @@ def read_relays(written: Sequence[str]) -> Relays:
         elif re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._\-]*", each):
             names.add(each.lower())
         else:
-            raise ValueError(f"{each!r} is neither a host name nor an address")
+            raise ValueError(stored("{name} is neither a host name nor an address", name=repr(each)))
     return Relays(frozenset(names), tuple(networks))
 
 

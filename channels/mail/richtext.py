@@ -11,6 +11,7 @@ import nh3
 
 from channels.mail.htmltext import measure, text_of
 from channels.mail.sanitise import MAX_DEPTH
+from config.language import N_
 
 MAX_CHARS = 500_000
 MAX_URL = 2000  # characters of a word that is made a link
@@ -46,7 +47,7 @@ def harmless(html: str) -> str:
     """
     depth, _ = measure(html[:MAX_CHARS])
     if len(html) > MAX_CHARS or depth > MAX_DEPTH:
-        raise ValueError("The formatted text is too long or too deeply nested; shorten it or send it as a file.")
+        raise ValueError(N_("The formatted text is too long or too deeply nested; shorten it or send it as a file."))
 
     def attribute(tag: str, name: str, value: str) -> str | None:
         if name == "style":

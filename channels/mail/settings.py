@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 from imapclient.exceptions import LoginError
 
-from channels.base import NotConfigured, Settings
+from channels.base import Settings
 from channels.mail import acknowledgement, outgoing
 from channels.mail.oauth import KEYS, Bearer, OAuthClient, TokenTrouble, read_client
 from channels.mail.relays import NO_RELAYS, Relays, read_relays
-from channels.settings import checked, texts
+from channels.settings import checked, texts, unfit
 from config.language import N_
 from config.retold import S_, stored
 
@@ -98,7 +98,7 @@ def read_settings(name: str, settings: Settings, address: str) -> MailSettings:
     """Check the settings of the channel `name` at `address`. Raises NotConfigured with the key to mend."""
     checked(name, settings, required=REQUIRED, optional=OPTIONAL)
     if sum(bool(settings.get(key)) for key in ("password", "oauth_token", "oauth")) != 1:
-        raise NotConfigured(f"channel {name!r}: set either password or oauth_token or oauth, and only one of them.")
+        raise unfit(name, N_("set either password or oauth_token or oauth, and only one of them."))
     client, token = read_client(name, settings), str(settings.get("oauth_token") or "")
     bearer = Bearer(token) if client or token else None
     return MailSettings(
@@ -131,23 +131,29 @@ def read_settings(name: str, settings: Settings, address: str) -> MailSettings:
 def _label(name: str, settings: Settings) -> str:
     label = str(settings.get("add_label") or "")
     if label and not re.fullmatch(r"[A-Za-z0-9$_.\-/]{1,60}", label):
-        raise NotConfigured(
-            f"channel {name!r}: add_label is {label!r}; use letters, digits and $ _ . - / without spaces."
+        raise unfit(
+            name,
+            stored("add_label is {label}; use letters, digits and $ _ . - / without spaces.", label=repr(label)),
         )
     return label
 
 
 def _folders(name: str, settings: Settings) -> tuple[str, ...]:
     if settings.get("folder") and settings.get("folders"):
-        raise NotConfigured(f"channel {name!r}: set folder for one or folders for several, not both.")
+        raise unfit(name, N_("set folder for one or folders for several, not both."))
     folders = tuple(dict.fromkeys(texts(name, settings, "folders") or texts(name, settings, "folder") or ("INBOX",)))
     if len(folders) > MAX_FOLDERS:
-        raise NotConfigured(
-            f"channel {name!r}: folders has {len(folders)} entries; each takes a connection, and providers allow few "
-            f"(Gmail 15): use at most {MAX_FOLDERS}, and let the mail server's own rules put several into one."
+        raise unfit(
+            name,
+            stored(
+                "folders has {count} entries; each takes a connection, and providers allow few (Gmail 15): use at most "
+                "{most}, and let the mail server's own rules put several into one.",
+                count=len(folders),
+                most=MAX_FOLDERS,
+            ),
         )
     if settings.get("move_to") in folders:
-        raise NotConfigured(f"channel {name!r}: move_to names a folder that is read; choose another one.")
+        raise unfit(name, N_("move_to names a folder that is read; choose another one."))
     return folders
 
 
@@ -155,14 +161,21 @@ def _relays(name: str, settings: Settings) -> Relays:
     try:
         found = read_relays(texts(name, settings, "trusted_relays"))
     except ValueError as wrong:
-        raise NotConfigured(
-            f"channel {name!r}: trusted_relays: {wrong}; write your mail servers' names as they stand behind “by” in "
-            "Received fields, and their addresses or networks."
+        raise unfit(
+            name,
+            stored(
+                "trusted_relays: {wrong}; write your mail servers' names as they stand behind “by” in Received "
+                "fields, and their addresses or networks.",
+                wrong=wrong,
+            ),
         ) from wrong
     if found.networks and not found.names:
-        raise NotConfigured(
-            f"channel {name!r}: trusted_relays has addresses but no name; add the names that your mail servers write "
-            "behind “by” in Received fields."
+        raise unfit(
+            name,
+            N_(
+                "trusted_relays has addresses but no name; add the names that your mail servers write behind “by” in "
+                "Received fields."
+            ),
         )
     return found
 
@@ -170,7 +183,10 @@ def _relays(name: str, settings: Settings) -> Relays:
 def _dns_server(name: str, settings: Settings) -> str:
     written = str(settings.get("dns_server") or "")
     if written and not re.fullmatch(r"[0-9.]{7,15}(:[0-9]{1,5})?", written):
-        raise NotConfigured(f"channel {name!r}: dns_server is {written!r}; write its IPv4 address, like 192.0.2.53:53.")
+        raise unfit(
+            name,
+            stored("dns_server is {written}; write its IPv4 address, like 192.0.2.53:53.", written=repr(written)),
+        )
     return written
 
 
@@ -179,10 +195,10 @@ def _server(
 ) -> Server:
     tls = settings.get(f"{side}_tls", default)
     if tls not in ("tls", "starttls", "none"):
-        raise NotConfigured(f"channel {name!r}: {side}_tls is {tls!r}; use tls, starttls or none.")
+        raise unfit(name, stored("{side}_tls is {tls}; use tls, starttls or none.", side=side, tls=repr(tls)))
     own_login = side == "smtp" and "smtp_username" in settings
     if own_login and settings["smtp_username"] and not settings.get("smtp_password"):
-        raise NotConfigured(f"channel {name!r}: smtp_username is set, so smtp_password has to be set too.")
+        raise unfit(name, N_("smtp_username is set, so smtp_password has to be set too."))
     return Server(
         side=side,
         host=str(settings[f"{side}_host"]),
@@ -203,7 +219,7 @@ def _number(name: str, settings: Settings, key: str, default: float) -> float:
     except (TypeError, ValueError):
         number = 0
     if number <= 0:
-        raise NotConfigured(f"channel {name!r}: {key} is {written!r}; use a number above 0.")
+        raise unfit(name, stored("{key} is {written}; use a number above 0.", key=key, written=repr(written)))
     return number
 
 
@@ -214,13 +230,15 @@ def _day(name: str, settings: Settings, key: str) -> date | None:
     try:
         return date.fromisoformat(str(written))
     except ValueError as wrong:
-        raise NotConfigured(f"channel {name!r}: {key} is {written!r}; write a day as 2027-01-31.") from wrong
+        raise unfit(
+            name, stored("{key} is {written}; write a day as 2027-01-31.", key=key, written=repr(written))
+        ) from wrong
 
 
 def _switch(name: str, settings: Settings, key: str) -> bool:
     written = settings.get(key, False)
     if not isinstance(written, bool):
-        raise NotConfigured(f"channel {name!r}: {key} is {written!r}; use true or false.")
+        raise unfit(name, stored("{key} is {written}; use true or false.", key=key, written=repr(written)))
     return written
 
 

@@ -7,6 +7,9 @@ import binascii
 import re
 from dataclasses import dataclass, field
 
+from config.language import N_
+from config.retold import stored
+
 SIGNED = (
     *("from", "to", "cc", "reply-to", "subject", "date", "message-id", "in-reply-to", "references"),
     *("mime-version", "content-type", "list-unsubscribe", "list-unsubscribe-post"),
@@ -36,7 +39,12 @@ def read_key(domain: str, selector: str, written: str) -> SigningKey:
     Raises ValueError with a sentence.
     """
     if not DOMAIN.fullmatch(domain) or not DOMAIN.fullmatch(selector):
-        raise ValueError(f"dkim_domain {domain!r} and dkim_selector {selector!r} have to be names as in DNS.")
+        raise ValueError(
+            stored(
+                "dkim_domain {domain} and dkim_selector {selector} have to be names as in DNS.",
+                domain=repr(domain), selector=repr(selector),
+            )
+        )  # fmt: skip
     found = PEM.search(written.replace("\\n", "\n"))
     try:
         data = base64.b64decode(re.sub(r"\s", "", found.group(1) if found else written), validate=True)
@@ -49,7 +57,7 @@ def read_key(domain: str, selector: str, written: str) -> SigningKey:
         signed(b"From: a@b\r\n\r\nx\r\n", key)
     except Exception as error:  # dkimpy's readers raise whatever their ASN.1 makes them
         raise ValueError(
-            "dkim_key is no private key: use a PEM file as `openssl genrsa 2048` writes it, without a passphrase."
+            N_("dkim_key is no private key: use a PEM file as `openssl genrsa 2048` writes it, without a passphrase.")
         ) from error
     return key
 

@@ -15,7 +15,6 @@ from channels.base import (
     DeliveryUpdate,
     Inbound,
     Limits,
-    NotConfigured,
     Outbound,
     Pace,
     Raw,
@@ -30,8 +29,9 @@ from channels.mail.oauth import OAuthClient
 from channels.mailhook.bodies import READERS, Arrived, mails_in, retold_header
 from channels.mailhook.trust import CHECKS, Proof, public_key
 from channels.seals import Seals
-from channels.settings import checked
+from channels.settings import checked, unfit
 from config.language import N_
+from config.retold import stored
 
 NEEDS = {
     "cloudmailin": ("user", "secret"),
@@ -63,11 +63,16 @@ class MailhookChannel:
         provider = str(ours.get("provider") or "")
         checked(name, ours, required=("provider", *NEEDS.get(provider, ())), optional=OURS)
         if provider not in READERS:
-            raise NotConfigured(f"channel {name!r}: provider is {provider!r}; use one of {', '.join(sorted(READERS))}.")
-        if provider == "sendgrid" and not (ours.get("signing_key") or ours.get("secret")):
-            raise NotConfigured(
-                f"channel {name!r}: set signing_key, or user and secret, so that SendGrid can be known."
+            raise unfit(
+                name,
+                stored(
+                    "provider is {provider}; use one of {known}.",
+                    provider=repr(provider),
+                    known=", ".join(sorted(READERS)),
+                ),
             )
+        if provider == "sendgrid" and not (ours.get("signing_key") or ours.get("secret")):
+            raise unfit(name, N_("set signing_key, or user and secret, so that SendGrid can be known."))
         self.provider = provider
         self._proof = Proof(*(str(ours.get(key) or "") for key in ("user", "secret", "signing_key")))
         if provider == "sendgrid" and self._proof.signing_key:

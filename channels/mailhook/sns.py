@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.x509 import load_pem_x509_certificate
 
 from channels.base import NotAuthentic, NotConfigured
+from config.retold import stored
 
 SECONDS = 10
 MOST_BYTES = 64 * 1024
@@ -98,4 +99,8 @@ def _get(url: str) -> bytes:
             why = f"status {answer.status_code}"
     except requests.RequestException as error:
         why = type(error).__name__
-    raise NotConfigured(f"{urlsplit(url).netloc} could not be asked ({why}); SNS sends this again by itself.")
+    raise NotConfigured(
+        stored(
+            "{netloc} could not be asked ({why}); SNS sends this again by itself.", netloc=urlsplit(url).netloc, why=why
+        )
+    )

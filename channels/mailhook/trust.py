@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key, lo
 
 from channels.base import NotAuthentic, NotConfigured, SignedRequest
 from channels.mailhook.bodies import read_form
+from config.language import N_
 
 # As long as the slowest of them goes on trying (SendGrid): a repetition may carry its first signature, and what
 # arrives twice is recognised by its content.
@@ -96,9 +97,11 @@ def public_key(written: str) -> EllipticCurvePublicKey:
         pem = written.strip().startswith("-----")
         key = load_pem_public_key(written.encode()) if pem else load_der_public_key(base64.b64decode(written))
     except (ValueError, binascii.Error) as broken:
-        raise NotConfigured("signing_key is no public key; copy it again from SendGrid's security policy.") from broken
+        raise NotConfigured(
+            N_("signing_key is no public key; copy it again from SendGrid's security policy.")
+        ) from broken
     if not isinstance(key, EllipticCurvePublicKey):
-        raise NotConfigured("signing_key is not the kind of key that SendGrid signs with (ECDSA); copy it again.")
+        raise NotConfigured(N_("signing_key is not the kind of key that SendGrid signs with (ECDSA); copy it again."))
     return key
 
 
