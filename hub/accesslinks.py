@@ -17,8 +17,8 @@ from uuid import uuid4
 from sqlmodel import select
 
 from channels.base import Outbound
-from config.language import N_, _
-from hub.agentmail import carrier, mail_account
+from config.language import ENGLISH, N_, _, speaking, spoken
+from hub.agentmail import carrier, mail_account, reads
 from hub.delivery import SendResult, deliver
 from hub.hub import Hub, Opened
 from hub.people import set_password
@@ -34,20 +34,20 @@ RESET, INVITATION = "reset", "invitation"
 LASTS = {RESET: timedelta(hours=1), INVITATION: timedelta(days=7)}
 SENDER = "letter"
 ENDED = N_("This link has been used, is too old, or was replaced by a newer one.")
-SUBJECTS = {RESET: "Choose a new password", INVITATION: "Your account at {desk}"}
+SUBJECTS = {RESET: N_("Choose a new password"), INVITATION: N_("Your account at {desk}")}
 TEXTS = {
     RESET: (
-        "Hello {name},",
-        "somebody, most likely you, has asked for a new password for {email} at {desk}. Choose it here:",
+        N_("Hello {name},"),
+        N_("somebody, most likely you, has asked for a new password for {email} at {desk}. Choose it here:"),
         "{link}",
-        "The link works once, for an hour. Afterwards every browser has to sign in again.",
-        "If it was not you, you have nothing to do: your password stays as it is.",
+        N_("The link works once, for an hour. Afterwards every browser has to sign in again."),
+        N_("If it was not you, you have nothing to do: your password stays as it is."),
     ),
     INVITATION: (
-        "Hello {name},",
-        "{by} has made an account for you at {desk}. Choose your password here:",
+        N_("Hello {name},"),
+        N_("{by} has made an account for you at {desk}. Choose your password here:"),
         "{link}",
-        "The link works once, for seven days. After that ask for another one. You sign in as {email}.",
+        N_("The link works once, for seven days. After that ask for another one. You sign in as {email}."),
     ),
 }
 
@@ -119,7 +119,9 @@ def send(hub: Hub, delivery: Delivery) -> SendResult:
             return SendResult(response={"skipped": "it counts no more"})
         by = _name(tx, link.by)
     opened, channel = carrier(hub, delivery)
-    return SendResult(channel.send(_written(hub, opened, agent, link, by)).external_id)
+    with speaking(reads(agent, delivery.payload.get("language", ENGLISH))):
+        letter = _written(hub, opened, agent, link, by)
+    return SendResult(channel.send(letter).external_id)
 
 
 def address(hub: Hub, link: AccessLink) -> str:
@@ -129,7 +131,7 @@ def address(hub: Hub, link: AccessLink) -> str:
 
 def _send_link(tx: Tx, account: Opened, agent: Agent, kind: str, by: str) -> None:
     link = _made(tx, agent, kind, by)
-    told = {"link": link.id, "to": [agent.email]}
+    told = {"link": link.id, "to": [agent.email], "language": spoken()}
     deliver(tx, SENDER, f"channel:{account.id}", f"{link.id}", told)
 
 
@@ -154,9 +156,8 @@ def _token(hub: Hub, link: AccessLink) -> str:
 def _written(hub: Hub, opened: Opened, agent: Agent, link: AccessLink, by: str) -> Outbound:
     domain = opened.account.address.partition("@")[2] or "switchyard.invalid"
     desk = hub.settings.base_url.partition("://")[2]
-    fill = partial(
-        str.format, name=agent.name, email=agent.email, desk=desk, link=address(hub, link), by=by or "An admin"
-    )
+    values = {"name": agent.name, "email": agent.email, "desk": desk, "link": address(hub, link)}
+    fill = partial(_, by=by or _("An admin"), **values)
     return Outbound(
         id=link.uuid, to=(agent.email,), subject=fill(SUBJECTS[link.kind]),
         text="\n\n".join(fill(part) for part in TEXTS[link.kind]),

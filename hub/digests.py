@@ -12,7 +12,8 @@ from sqlmodel import col, select
 
 from channels.base import Outbound
 from channels.text import shortened
-from hub.agentmail import carrier
+from config.language import _, month, n_, speaking, words
+from hub.agentmail import carrier, reads
 from hub.concern import (
     ANSWERED,
     ASSIGNED,
@@ -45,11 +46,11 @@ from storage.work import rings_at
 SOON = timedelta(minutes=1)  # what comes within it makes one mail
 KEPT = timedelta(days=7)  # longer than any mail is tried
 MOST_CONVERSATIONS, MOST_LINES, MOST_CHARS = 30, 10, 160
-HAPPENED = {
+HAPPENED = words({
     OFFERED: "It rings at you.", ASSIGNED: "It is yours now.", ANSWERED: "The customer wrote",
     UNSENT: "Your answer did not go out.", MENTIONED: "You were mentioned", DUE: "It is late, or nearly.",
     WOKEN: "It is back from snooze.", COLLEAGUE: "A colleague wrote",
-}  # fmt: skip
+})  # fmt: skip
 
 LOCK = "SELECT id FROM digest WHERE id = ? FOR UPDATE"
 GATHERING = "SELECT id FROM digest WHERE agent_id = ? AND away = ? AND taken_at IS NULL ORDER BY id LIMIT 1{lock}"
@@ -86,7 +87,9 @@ def send(hub: Hub, delivery: Delivery) -> SendResult:
     if isinstance(taken, str):
         return SendResult(response={"skipped": taken})
     opened, channel = carrier(hub, delivery)
-    return SendResult(channel.send(_written(hub, opened, taken)).external_id)
+    with speaking(reads(taken.agent)):
+        mail = _written(hub, opened, taken)
+    return SendResult(channel.send(mail).external_id)
 
 
 def forget_old_digests(tx: Tx) -> None:
@@ -143,7 +146,8 @@ def _take(tx: Tx, number: int) -> Taken | str:
         return "they are back"
     wanted = {kind for kind, ways in chosen(tx, agent.id or 0).items() if MAIL in ways}
     query = select(DigestLine).where(DigestLine.digest_id == number, col(DigestLine.kind).in_(wanted))
-    parts = _parts(tx, agent, list(tx.exec(query.order_by(col(DigestLine.id)))))
+    with speaking(reads(agent)):
+        parts = _parts(tx, agent, list(tx.exec(query.order_by(col(DigestLine.id)))))
     return Taken(digest, agent, parts) if parts else "they have seen it all"
 
 
@@ -192,11 +196,12 @@ def _told(tx: Tx, news: Sequence[DigestLine]) -> list[str]:
         if line.kind == COLLEAGUE and line.message_id in named:
             continue
         message = tx.get(Message, line.message_id) if line.message_id else None
-        words = " ".join(message.visible_text.split()) if message and line.kind != UNSENT else ""
-        what = HAPPENED[line.kind]
-        said = f'{what}: "{shortened(words, MOST_CHARS)}"' if words else f"{what.rstrip('.')}."
-        told = f"{line.at.astimezone(UTC):%d %B, %H:%M} UTC. {said}"
-        if not any(earlier.endswith(said) for earlier in lines if not words):
+        wrote = " ".join(message.visible_text.split()) if message and line.kind != UNSENT else ""
+        what, at = HAPPENED[line.kind], line.at.astimezone(UTC)
+        said = _('{what}: "{words}"', what=what, words=shortened(wrote, MOST_CHARS))
+        said = said if wrote else f"{what.rstrip('.')}."
+        told = _("{day} {month}, {time} UTC. {what}", day=f"{at:%d}", month=month(at), time=f"{at:%H:%M}", what=said)
+        if not any(earlier.endswith(said) for earlier in lines if not wrote):
             lines.append(told)
     return lines
 
@@ -204,15 +209,18 @@ def _told(tx: Tx, news: Sequence[DigestLine]) -> list[str]:
 def _written(hub: Hub, opened: Opened, taken: Taken) -> Outbound:
     domain = opened.account.address.partition("@")[2] or "switchyard.invalid"
     uuid, count = taken.digest.uuid, len(taken.parts)
-    about = f"#{taken.parts[0].conversation_id} {taken.parts[0].subject}" if count == 1 else f"{count} conversations"
-    begins = "While you were away" if taken.digest.away else "News for you"
+    about = n_("{count} conversation", "{count} conversations", count)
+    about = f"#{taken.parts[0].conversation_id} {taken.parts[0].subject}" if count == 1 else about
+    begins = _("While you were away") if taken.digest.away else _("News for you")
+    more = _("And {count} more in the inbox.", count=count - MOST_CONVERSATIONS)
     text = "\n\n".join(
         (
-            f"{begins}, this concerned you and you have not seen it yet:",
+            _("{begins}, this concerned you and you have not seen it yet:", begins=begins),
             *_blocks(hub, taken.parts[:MOST_CONVERSATIONS]),
-            *([f"And {count - MOST_CONVERSATIONS} more in the inbox."] if count > MOST_CONVERSATIONS else []),
-            f"What you are told, and how: {hub.settings.base_url}/inbox/account/notifications\n"
-            "An answer to this mail reaches nobody's conversation: answer in the inbox.",
+            *([more] if count > MOST_CONVERSATIONS else []),
+            _("What you are told, and how: {url}", url=f"{hub.settings.base_url}/inbox/account/notifications")
+            + "\n"
+            + _("An answer to this mail reaches nobody's conversation: answer in the inbox."),
         )
     )
     return Outbound(
@@ -223,7 +231,7 @@ def _written(hub: Hub, opened: Opened, taken: Taken) -> Outbound:
 
 def _blocks(hub: Hub, parts: Iterable[Part]) -> Iterable[str]:
     for part in parts:
-        more = [f"- and {len(part.lines) - MOST_LINES} more"] if len(part.lines) > MOST_LINES else []
+        more = ["- " + _("and {count} more", count=rest)] if (rest := len(part.lines) - MOST_LINES) > 0 else []
         lines = [f"- {line}" for line in part.lines[-MOST_LINES:]]
         head = f"{part.person}: {part.subject}" if part.subject else part.person
         yield "\n".join((head, *more, *lines, f"{hub.settings.base_url}/inbox/c/{part.conversation_id}"))

@@ -11,9 +11,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 
 from channels.base import Inbound, Strength
 from channels.mail.headers import normalised
+from config.language import LANGUAGES, N_, _, speaking
+from config.retold import stored
 from hub.attached import StoredFile
 from hub.history import is_history
 from hub.hub import Hub
@@ -30,16 +33,18 @@ from storage.people import Agent
 
 VALID_FOR = timedelta(days=30)
 BY_MAIL, UNSENT = "by_mail", "answer_not_sent"  # flags of the agent's message
-IGNORED = "an agent's answering machine, or a report on a mail to an agent"
+IGNORED = N_("an agent's answering machine, or a report on a mail to an agent")
 # Flags of a mail that has a notice's token and is no answer of its agent.
 OTHER_SENDER, UNPROVED, EXPIRED, CLOSED, NO_ACCESS = (
     f"notice_{each}" for each in ("other_sender", "unproved", "expired", "closed", "no_access")
 )
 TELL = {
-    EXPIRED: f"The mail that you answered is older than {VALID_FOR.days} days.",
-    NO_ACCESS: "This conversation is in a queue that you don't serve.",
+    EXPIRED: stored("The mail that you answered is older than {days} days.", days=VALID_FOR.days),
+    NO_ACCESS: N_("This conversation is in a queue that you don't serve."),
 }
-MIXED = "Your answer could not be told from what it quotes: write all of it above the line, at the top of your mail."
+MIXED = N_(
+    "Your answer could not be told from what it quotes: write all of it above the line, at the top of your mail."
+)
 # As other help desks have it: "@note" (Help Scout), "#note" and "#solved" (Zendesk). Never a bare word: an answer may
 # well begin with "Note:".
 COMMAND = re.compile(r"\s*[@#](note|closed?|resolved?|solved)\b[ \t]*:?", re.I)
@@ -149,10 +154,10 @@ class NoticeAnswer:
     def _attached(self, tx: Tx, actor: Actor) -> list[int]:
         """Its files, without the pictures of a signature."""
         html, numbers = self.inbound.html, []
-        for stored in self.files:
-            file = stored.file
+        for each in self.files:
+            file = each.file
             if not (file.cid and f"cid:{file.cid}" in html):
-                kept = attach(tx, actor, file.name, file.content_type, len(file.data), stored.sha256)
+                kept = attach(tx, actor, file.name, file.content_type, len(file.data), each.sha256)
                 numbers.append(kept.id or 0)
         return numbers
 
@@ -174,7 +179,8 @@ def taken_apart(inbound: Inbound, tokens: Tokens) -> tuple[set[str], str | None]
     ever goes out: whoever had it could not be told from an address book.
     """
     text = _visible(inbound)
-    line_start = text.rfind("\n", 0, at) + 1 if (at := text.find(MARK)) >= 0 else len(text)
+    at = min((place for mark in _marks() if (place := text.find(mark)) >= 0), default=-1)
+    line_start = text.rfind("\n", 0, at) + 1 if at >= 0 else len(text)
     text = _without_introduction(text[:line_start]) if at >= 0 else text.strip()
     commands: set[str] = set()
     while found := COMMAND.match(text):
@@ -182,6 +188,16 @@ def taken_apart(inbound: Inbound, tokens: Tokens) -> tuple[set[str], str | None]
         text = text[found.end() :].lstrip()
     leaks = any(tokens.noticed(each) is not None for each in TAGGED.findall(text))
     return commands, None if leaks or (at >= 0 and not text and not commands) else text
+
+
+@cache
+def _marks() -> tuple[str, ...]:
+    """The line that is answered above, in every language that a notice may have been written in."""
+    marks = []
+    for code in LANGUAGES:
+        with speaking(code):
+            marks.append(_(MARK))
+    return tuple(marks)
 
 
 def _visible(inbound: Inbound) -> str:
@@ -196,7 +212,7 @@ def _keep(tx: Tx, message: Message, files: Sequence[int]) -> None:
 def _without_introduction(text: str) -> str:
     """Without the line or two by which a mail program introduces the notice, where nobody has recognised them."""
     lines = text.rstrip().split("\n")
-    for _ in range(3):
+    for __ in range(3):
         if lines and (not lines[-1].strip(" >") or INTRODUCES.search(lines[-1])):
             lines.pop()
     return "\n".join(lines).strip()

@@ -16,8 +16,10 @@ from uuid import uuid4
 from sqlmodel import col, select
 
 from channels.base import Outbound
+from config.language import N_, _, month, speaking, words
+from config.retold import retold
 from hub import digests
-from hub.agentmail import carrier, mail_account
+from hub.agentmail import carrier, mail_account, reads
 from hub.concern import ANSWERED, ASSIGNED, FACTS, MAIL, OFFERED, chosen, concern
 from hub.delivery import SendResult, deliver
 from hub.followers import Follower
@@ -36,16 +38,18 @@ from storage.work import rings_at
 REFUSED = "refused"
 ANSWERABLE = (ASSIGNED, OFFERED, ANSWERED)
 GATHERED = timedelta(minutes=1)  # what a customer writes within it makes one mail
-MARK = "Answer above this line"
+MARK = N_("Answer above this line")
 MOST_MESSAGES, MOST_CHARS = 20, 8_000
-BEGINS = {
+BEGINS = words({
     ASSIGNED: "This conversation is yours now.",
     OFFERED: "This conversation rings at you: take it in the inbox. An answer by mail takes it as well.",
     ANSWERED: "The customer of a conversation of yours has written.",
     REFUSED: "Your answer by mail was not sent to the customer.",
-}
-KINDS = {"email": "e-mail", "mailhook": "e-mail", "sms": "text message", "chat": "chat", "form": "form",
-         "slack": "Slack", "whatsapp": "WhatsApp"}  # fmt: skip
+})  # fmt: skip
+KINDS = words({
+    "email": "e-mail", "mailhook": "e-mail", "sms": "text message", "chat": "chat", "form": "form", "slack": "Slack",
+    "whatsapp": "WhatsApp",
+})  # fmt: skip
 
 LOCK = "SELECT id FROM mail_notice WHERE id = ? AND shown_to IS NULL"
 PENDING = (
@@ -81,7 +85,7 @@ def follow(hub: Hub, tx: Tx, facts: Sequence[Happened]) -> None:
                 digests.gather(hub, tx, by, agent, found, place[1])
         elif concerned.get(place) != ASSIGNED:
             concerned[place] = found.kind
-    for (agent_id, conversation_id, _), reason in concerned.items():
+    for (agent_id, conversation_id, __), reason in concerned.items():
         _intend(hub, tx, tx.get_one(Agent, agent_id), conversation_id, reason)
 
 
@@ -100,7 +104,9 @@ def send(hub: Hub, delivery: Delivery) -> SendResult:
     if isinstance(taken, str):
         return SendResult(response={"skipped": taken})
     opened, channel = carrier(hub, delivery)
-    accepted = channel.send(_written(hub, opened, taken))
+    with speaking(reads(taken.agent)):
+        mail = _written(hub, opened, taken)
+    accepted = channel.send(mail)
     step("mail_notice.sent")
     return SendResult(accepted.external_id)
 
@@ -165,8 +171,9 @@ def _take(tx: Tx, number: int) -> Taken | str:
         return skipped
     contact = tx.get_one(Contact, conversation.contact_id)
     person = tx.get(Contact, contact.person_id) or contact
-    words = notice.why if notice.reason == REFUSED else _words(tx, notice, person.shown)
-    return Taken(notice, agent, conversation, person.shown, words)
+    with speaking(reads(agent)):
+        said = retold(notice.why) if notice.reason == REFUSED else _words(tx, notice, person.shown)
+    return Taken(notice, agent, conversation, person.shown, said)
 
 
 def _no_news(tx: Tx, notice: MailNotice, agent: Agent, conversation: Conversation) -> str:
@@ -199,7 +206,7 @@ def _words(tx: Tx, notice: MailNotice, customer: str) -> str:
     )
     query = query.where(col(Message.id) > min(since, shown_to - 1), col(Message.id) <= shown_to)
     messages = list(tx.exec(query.order_by(col(Message.id).desc()).limit(MOST_MESSAGES + 1)))[::-1]
-    parts = ["(There is more before this in the inbox.)"] if len(messages) > MOST_MESSAGES else []
+    parts = [_("(There is more before this in the inbox.)")] if len(messages) > MOST_MESSAGES else []
     files = attachments_of(tx, [each.id or 0 for each in messages])
     for each in messages[-MOST_MESSAGES:]:
         parts.append(_shown(tx, each, customer, [file.name for file in files.get(each.id or 0, [])]))
@@ -210,10 +217,14 @@ def _shown(tx: Tx, message: Message, customer: str, files: Sequence[str]) -> str
     writer = tx.get(Contact, message.contact_id) if message.contact_id else None
     name = writer.name if writer and writer.name else customer
     at = message.created_at.astimezone(UTC)
-    words = message.visible_text.strip()[:MOST_CHARS] or "(no text)"
-    attached = f"\n[Files: {', '.join(files[:10])}]" if files else ""
-    head = f"{name}, {at.day} {at:%B %Y at %H:%M} UTC, by {KINDS.get(message.channel, message.channel)}:"
-    return f"{head}\n{words}{attached}"
+    text = message.visible_text.strip()[:MOST_CHARS] or _("(no text)")
+    attached = "\n" + _("[Files: {files}]", files=", ".join(files[:10])) if files else ""
+    head = _(
+        "{name}, {day} {month} {year} at {time} UTC, by {channel}:",
+        name=name, day=at.day, month=month(at), year=at.year, time=f"{at:%H:%M}",
+        channel=KINDS.get(message.channel, message.channel),
+    )  # fmt: skip
+    return f"{head}\n{text}{attached}"
 
 
 def _written(hub: Hub, opened: Opened, taken: Taken) -> Outbound:
@@ -222,11 +233,12 @@ def _written(hub: Hub, opened: Opened, taken: Taken) -> Outbound:
     link = f"{hub.settings.base_url}/inbox/c/{conversation.id}"
     way = KINDS.get(conversation.channel, conversation.channel)
     parts = (
-        f"-- {MARK}: it goes to {taken.customer} ({way}). --",
+        _("-- {mark}: it goes to {customer} ({channel}). --", mark=_(MARK), customer=taken.customer, channel=way),
         BEGINS[notice.reason],
         taken.words,
-        f"In the inbox: {link}\nBegin with @note for a note to your team instead, or with @close to resolve it with "
-        "your answer.",
+        _("In the inbox: {link}", link=link)
+        + "\n"
+        + _("Begin with @note for a note to your team instead, or with @close to resolve it with your answer."),
     )
     return Outbound(
         id=notice.uuid, to=(taken.agent.email,), subject=f"[#{conversation.id}] {conversation.subject}",

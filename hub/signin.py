@@ -10,7 +10,8 @@ from datetime import timedelta
 from sqlalchemy import bindparam
 from sqlmodel import col, select
 
-from config.language import _
+from config.language import ENGLISH, _, spoken
+from hub.agentmail import ASKED
 from hub.people import check_password, hashed, hasher
 from hub.throttle import SignInRefused, forgive, must_wait, note_try
 from storage import Store, Tx
@@ -58,7 +59,10 @@ def passed(store: Store, email: str, password: str, *, ip: str) -> Agent:
 
 
 def let_in(store: Store, agent: Agent, how: str, *, ip: str = "", user_agent: str = "", hours: int = 24 * 14) -> str:
-    """Sign a browser in for `hours`; the secret for its cookie, of which only a hash is kept."""
+    """Sign a browser in for `hours`; the secret for its cookie, of which only a hash is kept.
+
+    The language that is spoken is kept for mail to the agent.
+    """
     secret = secrets.token_urlsafe(32)
 
     def unit(tx: Tx) -> None:
@@ -70,6 +74,10 @@ def let_in(store: Store, agent: Agent, how: str, *, ip: str = "", user_agent: st
         tx.add(row)
         tx.flush()
         tx.emit(SignedIn(agent.id or 0, row.id or 0, how, f"agent:{agent.id}"))
+        known = tx.get_one(Agent, agent.id)
+        if known.preferences.get(ASKED, ENGLISH) != spoken():
+            known.preferences = {**known.preferences, ASKED: spoken()}
+            tx.add(known)
 
     store.submit(unit)
     return secret

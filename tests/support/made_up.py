@@ -57,7 +57,7 @@ def invent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def bare(page: Page, data: str) -> set[str]:
     """What a page says in no brackets, that is no name and stands in no row."""
-    return {part for text in _texts(page) for part in _untold(text, data)}
+    return {part for text in _texts(page) for part in untold(text, data)}
 
 
 def rows_of(desk: Desk) -> str:
@@ -82,7 +82,8 @@ def _texts(page: Page) -> Iterator[str]:
     yield page.body.text(separator="\n") if page.body else ""
 
 
-def _untold(text: str, data: str) -> Iterator[str]:
+def untold(text: str, data: str) -> Iterator[str]:
+    """What a text says in no brackets, that is no name and stands in no row."""
     while (told := re.sub(r"⟦[^⟦⟧]*⟧", "\n", text)) != text:
         text = told
     for part in re.split(r"\s+·\s+|, |\n| [≥(] ?", text):
