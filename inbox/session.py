@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from flask import Blueprint, Response, g, redirect, request, url_for
@@ -13,6 +14,7 @@ from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.wrappers import Response as BaseResponse
 
+from config.settings import Settings
 from hub.signin import keep_session, session_agent
 from hub.web import hub_here
 from inbox import tongue
@@ -77,7 +79,7 @@ def _configure(app: App) -> None:
     app.config["WTF_CSRF_CHECK_DEFAULT"] = False  # doors for machines are signed or carry a bearer token
     app.config["WTF_CSRF_TIME_LIMIT"] = None  # a page may stay open all day; the token ends with the browser
     app.config["WTF_CSRF_SSL_STRICT"] = False  # behind a proxy our host name is not the browser's
-    app.config["SESSION_COOKIE_NAME"] = f"switchyard_form_{hub.settings.port}"  # cookies don't know ports
+    app.config["SESSION_COOKIE_NAME"] = f"switchyard_form_{_site(hub.settings)}"
     app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
     app.config["SESSION_COOKIE_SECURE"] = hub.settings.base_url.startswith("https:")
     app.secret_key = app.secret_key or hub.settings.secret_key
@@ -102,7 +104,13 @@ def keep_cookie(response: BaseResponse, secret: str) -> None:
 
 
 def _cookie_name() -> str:
-    return f"switchyard_{hub_here().settings.port}"
+    return f"switchyard_{_site(hub_here().settings)}"
+
+
+def _site(settings: Settings) -> int:
+    """Cookies don't know ports, so hubs side by side say them; all processes behind one address are one hub."""
+    address = urlsplit(settings.base_url)
+    return address.port or (443 if address.scheme == "https" else 80)
 
 
 def _know_viewer() -> ResponseReturnValue | None:

@@ -12,7 +12,7 @@ from selectolax.lexbor import LexborHTMLParser as Page
 
 from channels.mail.sanitise import MAX_DEPTH, clean
 from inbox.mailhtml import pictured
-from tests.browser.room import PASSWORD, Browser, attr, words
+from tests.browser.room import PASSWORD, Browser, application, attr, words
 from tests.browser.scene import picture
 from tests.desk import Desk
 
@@ -199,6 +199,18 @@ def hostile(text: str, html: str) -> bytes:
     return message.as_bytes()
 
 
+def test_all_processes_behind_one_address_know_the_same_cookies(desk: Desk) -> None:
+    def names(port: int, public: str) -> set[str]:
+        desk.hub.settings = desk.hub.settings.changed(port=port, public_base_url=public)
+        browser = Browser(application(desk))
+        browser.sign_in("jonas@desk.example")
+        known = [f"{what}{number}" for what in ("", "form_") for number in (443, 8001, 8002)]
+        return {name for name in known if browser.client.get_cookie(f"switchyard_{name}")}
+
+    assert names(8001, "https://desk.example") == names(8002, "https://desk.example") == {"443", "form_443"}
+    assert names(8001, "") == {"8001", "form_8001"}  # beside another hub on the same machine
+
+
 def test_a_hostile_mail_is_inert_on_every_page(jonas: Browser, desk: Desk) -> None:
     text = "<script>alert(1)</script> {{ 7*7 }} <hx-partial hx-target='#me'>x</hx-partial> https://example.com/?<b>\"'"
     taken = desk.raw_mail(hostile(text, '<img src="cid:known">' + "".join(VECTORS).replace("\x00", "")))
@@ -260,7 +272,7 @@ def test_no_page_has_inline_script_or_style(jonas: Browser, desk: Desk) -> None:
 
 def test_the_cookie_is_out_of_reach(app: Flask) -> None:
     answer = Browser(app).sign_in("jonas@desk.example", PASSWORD)
-    (cookie,) = [line for line in answer.headers.getlist("Set-Cookie") if line.startswith("switchyard_8000=")]
+    (cookie,) = [line for line in answer.headers.getlist("Set-Cookie") if line.startswith("switchyard_443=")]
     assert "HttpOnly" in cookie and "SameSite=Lax" in cookie and "Secure" in cookie
 
 
@@ -290,7 +302,7 @@ def test_a_form_of_another_site_does_nothing(jonas: Browser, desk: Desk, path: s
 
 def test_signing_in_needs_a_form_of_ours_too(app: Flask, desk: Desk) -> None:
     answer = Browser(app).post("/sign-in", email="jonas@desk.example", password=PASSWORD)
-    assert answer.status_code == 403 and "switchyard_8000" not in str(answer.headers)
+    assert answer.status_code == 403 and "switchyard_443" not in str(answer.headers)
 
 
 def test_a_get_changes_nothing(jonas: Browser, desk: Desk) -> None:
