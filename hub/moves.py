@@ -56,7 +56,8 @@ READ = (
 def split(tx: Tx, actor: Actor, conversation_id: int, message_id: int) -> ConversationMove:
     """A message and all after it become a conversation of their own, which is new work.
 
-    Whoever has the old one has the new one as well, if there is room. Raises NotFound, and Conflict for the first.
+    Whoever has the old one has the new one as well, if there is room and rules give it to nobody else's queue. Raises
+    NotFound, and Conflict for the first.
     """
     actor.must(ANSWER)
     source = held(tx, actor, conversation_id)
@@ -88,7 +89,7 @@ def split(tx: Tx, actor: Actor, conversation_id: int, message_id: int) -> Conver
     recount(tx, fresh)
     enqueue(tx, arrival_again(tx, fresh))
     if mine:
-        with suppress(Conflict):  # no room: it waits in its queue like anything else
+        with suppress(Conflict, NotFound):  # no room, or a queue of others: it waits there like anything else
             claim(tx, actor, number)
     _follow(tx, conversation_id)
     tx.emit(ConversationSplit(conversation_id, number, move.id or 0, by=actor.by))
@@ -149,7 +150,7 @@ def undo(tx: Tx, actor: Actor, move_id: int) -> ConversationMove:
 
     A conversation that was merged is again as it was, in its queue and with its owner while those are there; else it
     waits where rules put it. What the other one got of its tags and participants goes, unless somebody has changed it
-    since. Raises NotFound and Conflict.
+    since. Who divided it may take that back wherever rules put the new one. Raises NotFound and Conflict.
     """
     actor.must(ANSWER)
     move = tx.get(ConversationMove, move_id)
@@ -165,7 +166,7 @@ def undo(tx: Tx, actor: Actor, move_id: int) -> ConversationMove:
     move.undone_at = tx.now
     tx.add(move)
     if move.kind == "split":
-        _join(tx, actor, conversation_for(tx, actor, move.from_id), target)
+        _join(tx, actor, source, target)
         return move
     source.merged_into_id = None
     tx.add(source)
@@ -271,9 +272,10 @@ def _person_of(tx: Tx, contact_id: int) -> int:
 
 
 def _row(tx: Tx, actor: Actor, number: int, move: ConversationMove) -> Conversation:
-    """A conversation of a move: who may see the one that it was merged into may bring the other one back."""
-    seen = conversation_for(tx, actor, move.to_id)
-    row = seen if number == move.to_id else tx.get_one(Conversation, number)
+    """A conversation of a move: who may see where it began or, of a merge, ended, may bring the other one back."""
+    mine = move.kind == "split" and move.by == actor.by
+    seen = {move.from_id} if mine else {move.to_id} if move.kind == "merge" else {move.from_id, move.to_id}
+    row = conversation_for(tx, actor, number) if number in seen else tx.get_one(Conversation, number)
     tx.refresh(row)
     if tx.get_one(Contact, row.contact_id).erased_at is not None:
         raise Conflict(_("This person was erased: there is nothing left to take back."))

@@ -205,8 +205,15 @@ def split(number: int) -> ResponseReturnValue:
     who, message = viewer(), _number("message")
     with hub_here().store.write() as tx:
         move = moves.split(tx, who.actor, number, message)
-    undo = Toast(_("A conversation of its own now."), undo=f"/inbox/moves/{move.id}/undo", seconds=10)
-    return changed(move.to_id, undo, moved=True)
+        tx.flush()
+        fresh = tx.get_one(Conversation, move.to_id, populate_existing=True)
+        theirs = not who.actor.sees(fresh.queue_id, fresh.assignee_id)
+        queue = tx.get_one(Queue, fresh.queue_id).name if theirs else ""
+    told = (
+        _("A conversation of its own now, in {queue}.", queue=queue) if theirs else _("A conversation of its own now.")
+    )
+    undo = Toast(told, undo=f"/inbox/moves/{move.id}/undo", seconds=10)
+    return changed(number if theirs else move.to_id, undo, moved=not theirs)
 
 
 @verb

@@ -317,6 +317,25 @@ def test_jonas_splits_and_merges_on_the_page(app: Flask, jonas: Browser, desk: D
     assert tomas.post("/inbox/moves/1/undo").status_code == 404
 
 
+def test_what_rules_give_to_others_is_parted_all_the_same_and_brought_back(jonas: Browser, desk: Desk) -> None:
+    available(desk, desk.jonas)
+    number = desk.text("Where is my lamp?").conversation_id or 0
+    with desk.hub.store.write() as tx:
+        claim(tx, desk.jonas, number)
+    desk.text("And my refund?")
+    jonas.page(f"/inbox/c/{number}?view=mine")
+    at = str(desk.messages(number)[1].id)
+    done = Page(jonas.post(f"/inbox/c/{number}/split", hx=True, message=at).text)
+    fresh = desk.conversations()[-1]
+    assert (conversation(desk, number).assignee_id, fresh.assignee_id) == (desk.jonas.agent_id, None)
+    assert words(done, ".toast > span") == ["A conversation of its own now, in Billing."]
+    assert words(done, "#timeline .msg .text") == ["Where is my lamp?"]
+    assert jonas.get(f"/inbox/c/{fresh.id}").status_code == 404
+    jonas.post(attr(done, ".toast form", "hx-post"), hx=True)
+    assert [each.text for each in desk.messages(number)] == ["Where is my lamp?", "And my refund?"]
+    assert conversation(desk, number).assignee_id == desk.jonas.agent_id
+
+
 def desk_conversations(tx: Tx) -> list[int]:
     return [number or 0 for number in tx.exec(select(Conversation.id).order_by(col(Conversation.id)))]
 
