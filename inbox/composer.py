@@ -28,6 +28,8 @@ from storage.access import Conflict, conversation_for, visible
 from storage.conversations import Attachment, Conversation, Message
 from storage.people import Agent
 
+ON_THE_WAY = 2  # seconds: a press on Undo, while the countdown still stands, also comes over a slow line in time
+
 
 def register(blueprint: Blueprint) -> None:
     """Add the composer's actions, all POST."""
@@ -75,11 +77,13 @@ def send(number: int) -> ResponseReturnValue:
 def _write(tx: Tx, who: Viewer, number: int, form: ComposerForm, attached: Sequence[int]) -> Message:
     hub = hub_here()
     html = form.html if form.by_mail else ""
+    seconds = hub.settings.undo_seconds
     return replies.reply(
         tx, who.actor, number, text="" if html else form.reply, html=html, tokens=hub.tokens,
         channel_id=form.channel_id, identity_id=form.identity_id, seen_message_id=form.seen,
         attachment_ids=attached, then=form.then, once=form.once, cc=form.cc, bcc=form.bcc, minds_colleagues=True,
-        undo_seconds=hub.settings.undo_seconds, send_at=moment_in(form, tx.now, who), unless_they_write=form.unless,
+        undo_seconds=seconds and seconds + ON_THE_WAY, send_at=moment_in(form, tx.now, who),
+        unless_they_write=form.unless,
     )  # fmt: skip
 
 

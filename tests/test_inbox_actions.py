@@ -65,6 +65,8 @@ def test_jonas_answers_on_the_channel_mara_used(jonas: Browser, desk: Desk) -> N
     assert words(page, ".msg.out .text") == ["It arrives on Thursday."]
     assert words(page, "#reply") == [""]
     (_, message) = desk.messages(number)
+    leaves = 12  # seconds: a press on Undo in the last of the ten gets through as well
+    assert message.send_after is not None and (message.send_after - desk.clock()).total_seconds() == leaves
     assert (message.kind, message.channel, message.to_address, message.state) == (
         "outbound",
         "sms",
