@@ -3,6 +3,7 @@ import { said } from "./said.js";
 const WRITING = 10_000; // milliseconds after the last key
 let typed = 0;
 let at = "";
+const heard = new Set(); // where somebody came or went since the last step: a page on its way may not know it yet
 const here = () => document.querySelector("#thread[data-id]")?.dataset.id ?? "";
 
 function told(id, doing) {
@@ -22,6 +23,8 @@ function moved() {
   if (here() === at) return;
   if (at && !here()) leave();
   at = here();
+  if (heard.has(at)) look();
+  heard.clear();
   typed = 0;
   beat();
 }
@@ -31,8 +34,11 @@ function leave() { if (at) navigator.sendBeacon(...told(at, "gone")); }
 export function met({ conversation, name, doing }) {
   const row = document.querySelector(`#c-${conversation} .typing`);
   if (row) row.textContent = doing === "replying" ? said("{name} is replying…").replace("{name}", name.split(" ")[0]) : "";
-  if (String(conversation) === here()) htmx.ajax("GET", `/inbox/c/${conversation}/watching`, { source: "#live", target: "#watching", swap: "innerHTML" });
+  if (String(conversation) === here()) look();
+  else heard.add(String(conversation));
 }
+
+const look = () => htmx.ajax("GET", `/inbox/c/${here()}/watching`, { source: "#live", target: "#watching", swap: "innerHTML" });
 
 document.addEventListener("input", ({ target }) => {
   if (!target.matches?.("#reply, #rich")) return;

@@ -50,6 +50,11 @@ async function refresh() {
   if (again !== null) want(again);
 }
 
+// What could not be fetched is asked for again until it is there: nobody tells it twice.
+for (const failed of ["htmx:error", "htmx:response:error"]) {
+  document.addEventListener(failed, ({ detail: { ctx } }) => { if (ctx?.request?.action.startsWith("/inbox/live")) setTimeout(want, 3000, true); });
+}
+
 // A message counts as seen by who writes once it has stood before his eyes for a moment, not in the same breath.
 function arrived(told) {
   setTimeout(() => {
