@@ -118,7 +118,10 @@ def live() -> ResponseReturnValue:
         index_new_messages(hub.store)
     with hub.store.read() as tx:
         parts = screen(hub, tx, who, where, opens=bool(request.args.get("open")))
-    return fragment("inbox/_changed.html", screen=parts, toasts=(), moved=False, with_composer=False, shuts=False)
+    # A composer keeps what is typed, unless it still shows the address of somebody who was erased meanwhile.
+    erased = parts.open is not None and parts.open.panel.person.erased_at is not None
+    composer = erased and bool(request.headers.get("X-Addressed"))
+    return fragment("inbox/_changed.html", screen=parts, toasts=(), moved=False, with_composer=composer, shuts=False)
 
 
 def people(number: int) -> ResponseReturnValue:

@@ -100,7 +100,7 @@ def panel(tx: Tx, who: Viewer, conversation: Conversation, name: str) -> Panel:
         waiting=list(work.why_waiting(tx, number)) if not assigned and conversation.state != "resolved" else [],
         labels=latest_labels(tx, number),
         parked=owned is not None and owned.parked_at is not None,
-        version=_version(tx, person.id or 0, closed),
+        version=_version(tx, person, closed),
         fields=_fields(tx, person),
         local=local_time(person, identities, tx.now),
         merges=list(tx.exec(merges.order_by(col(Merge.id).desc()).limit(3))),
@@ -159,8 +159,8 @@ def conversations_of(tx: Tx, who: Viewer, person_id: int, without: int) -> list[
     return list(tx.exec(query))
 
 
-def _version(tx: Tx, person_id: int, closed: dict[int, str]) -> str:
-    known = (*tx.sql(LATER, person_id).fetchone(), *sorted(closed.items()))
+def _version(tx: Tx, person: Contact, closed: dict[int, str]) -> str:
+    known = (*tx.sql(LATER, person.id).fetchone(), *sorted(closed.items()), person.erased_at)
     return f"{zlib.crc32(repr(known).encode()):x}"
 
 

@@ -13,6 +13,7 @@ from hub.web import hub_here
 from inbox.about import sheet
 from inbox.answers import Toast, changed
 from inbox.panel import person_of
+from inbox.screen import new_composer
 from inbox.session import viewer
 from storage.access import ERASE, conversation_for
 
@@ -56,11 +57,15 @@ def erase_person(number: int) -> ResponseReturnValue:
     who.actor.must(ERASE)
     if request.form.get("sure", "").strip().lower() != SURE:
         return _page(number, {"sure": _("Type the word {sure}, so that this doesn't happen by accident.", sure=SURE)})
-    done = erase(hub_here(), who.actor, _person(number))
+    hub = hub_here()
+    done = erase(hub, who.actor, _person(number))
     count = done.messages
+    with hub.store.read() as tx:
+        composer = new_composer(hub, tx, who, conversation_for(tx, who.actor, number))
     return changed(
         number,
         Toast(n_("Erased, with {count} message.", "Erased, with {count} messages.", count), seconds=10),
+        composer=composer,
         shuts=True,
     )
 

@@ -302,6 +302,20 @@ def test_ines_erases_with_a_word_and_jonas_may_not(ines: Browser, jonas: Browser
     assert log[0] == "Erased contact 1: 2 conversations"
 
 
+def test_a_page_that_is_open_forgets_whom_it_wrote_to(jonas: Browser, desk: Desk) -> None:
+    number = desk.mail("Lamp", "Where is it?").conversation_id
+    page = jonas.page(f"/inbox/c/{number}")
+    later = attr(page, "#context .later", "id")
+    assert MARA_MAIL in words(page, "#choice")[0]
+    assert not Page(jonas.get("/inbox/live?open=1", hx=True, **{"X-Addressed": "1"}).text).css("#composer")
+    erase(desk.hub, desk.ines, 1)
+    live = Page(jonas.get("/inbox/live?open=1", hx=True, **{"X-Addressed": "1"}).text)
+    assert words(live, "#composer .guard") == ["There is no channel on which this person could be answered."]
+    assert attr(live, ".later", "id") != later
+    assert MARA_MAIL not in (live.html or "")
+    assert not Page(jonas.get("/inbox/live?open=1", hx=True).text).css("#composer"), "what is typed since stays"
+
+
 def test_everything_about_mara_is_one_file(ines: Browser, desk: Desk) -> None:
     number = matter(desk)
     answer = ines.get(f"/inbox/c/{number}/export")

@@ -12,6 +12,7 @@ import "./rules.js";
 // Whatever htmx asks for, the server knows how many rows are on the page, and which conversation comes next.
 document.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
   ctx.request.headers["X-Rows"] = document.querySelectorAll("#rows .row").length;
+  if (document.getElementById("choice")) ctx.request.headers["X-Addressed"] = "1";
   ctx.request.headers["X-CSRFToken"] = document.body.dataset.token;
   ctx.asked = shown();
   const leaves = ["resolve", "snooze"].includes(ctx.request.submitter?.value) || ctx.sourceElement.closest?.("[data-leaves]");
