@@ -25,6 +25,7 @@ from storage.later import LaterReply
 from storage.people import Contact, Identity
 
 PAGE = 60
+MOST_CHARS = 20_000  # of one message in the thread, which every live update renders; the frame has all of it
 PREVIEWED = {"image/png", "image/jpeg", "image/gif", "image/webp"}
 AUTOMATIC = words(
     {
@@ -92,6 +93,7 @@ class Entry:
     card: Card | None = None
     named: list[str] = field(default_factory=list)  # colleagues whom a note names
     guest: bool = False  # written by somebody who takes part beside the customer
+    cut: bool = False  # only the beginning of its words is here
 
     @property
     def short(self) -> bool:
@@ -201,20 +203,24 @@ def _entry(
         remarks.append(_("Typed into a form: nobody has proved that the address is theirs."))
     body = message.visible_text
     quoted = message.text[message.quoted_at :].strip() if message.quoted_at is not None else ""
+    cut = max(len(body), len(quoted)) > MOST_CHARS
+    if cut and "truncated" not in message.flags:
+        remarks.append(_("This message is very long: here is its beginning, “As it was sent” has all of it."))
     return Entry(
         key=f"m{message.id}",
         at=message.created_at,
         message=message,
         author=author,
         mine=mine,
-        body=body,
-        quoted=quoted if body else "",
+        body=body[:MOST_CHARS],
+        quoted=quoted[:MOST_CHARS] if body else "",
         signature=message.signature if body else "",
         card=card_of(message),
         files=[file for file in files if not file.inline or file.content_type not in PREVIEWED or not message.html],
         delivery=_delivery(tx, message, mine or who.actor.sees_all) if message.kind == "outbound" else None,
         remarks=remarks,
         address=address,
+        cut=cut,
     )
 
 

@@ -421,3 +421,10 @@ def test_whom_one_writes_to_is_a_first_name_or_a_whole_number(jonas: Browser, de
     unnamed = desk.text("Where is mine?").conversation_id
     assert attr(jonas.page(f"/inbox/c/{named}"), "#reply", "placeholder") == "Write to Mara"
     assert attr(jonas.page(f"/inbox/c/{unnamed}"), "#reply", "placeholder").startswith("Write to +46 70 ")
+
+
+def test_a_very_long_message_is_begun_in_the_thread_and_whole_in_its_frame(jonas: Browser, desk: Desk) -> None:
+    taken = desk.mail("A novel", "It was a dark night. " * 50_000 + "The end.")
+    answer = jonas.get(f"/inbox/c/{taken.conversation_id}")
+    assert len(answer.data) < 100_000 and "very long" in answer.text and "The end." not in answer.text
+    assert "The end." in jonas.get(f"/inbox/m/{taken.message_id}/html").text
