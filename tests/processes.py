@@ -15,6 +15,7 @@ from typing import Any
 import requests
 
 ROOT = Path(__file__).resolve().parent.parent
+GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "app:create_app()"]
 PATIENCE = 20.0  # seconds for something that normally takes a fraction of one
 
 
@@ -63,11 +64,18 @@ class Processes:
         if self.embedded:
             self._spawn("web", [sys.executable, "app.py"], {})
         else:
-            server = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "app:create_app()"]
-            self._spawn("web", server, {"WEB_CONCURRENCY": str(web)})
+            self._spawn("web", GUNICORN, {"WEB_CONCURRENCY": str(web)})
             for number in range(workers):
                 self._spawn(f"worker-{number}", [sys.executable, "worker.py"], {})
-        until(self._answers, f"the hub to answer on {self.url}; see {self.folder}/web.log", 60)
+        self._await(self.url)
+
+    def another_web(self) -> str:
+        """One more web process, on a port of its own, as behind a load balancer; its address. Only on PostgreSQL."""
+        port = free_port()
+        self._spawn(f"web-{port}", GUNICORN, {"WEB_CONCURRENCY": "1", "PORT": str(port), "PUBLIC_BASE_URL": self.url})
+        url = f"http://127.0.0.1:{port}"
+        self._await(url)
+        return url
 
     def stop(self) -> None:
         """End every process and wait for it."""
@@ -81,13 +89,16 @@ class Processes:
                 process.wait()
         self.running = []
 
-    def _answers(self) -> bool:
+    def _await(self, url: str) -> None:
+        until(lambda: self._answers(url), f"the hub to answer on {url}; see the logs in {self.folder}", 60)
+
+    def _answers(self, url: str) -> bool:
         for process in self.running:
             if process.poll() is not None:
                 logs = "\n".join(file.read_text() for file in sorted(self.folder.glob("*.log")))
                 raise RuntimeError(f"a process ended with {process.returncode} at start: {logs[-3000:]}")
         try:
-            return requests.get(f"{self.url}/healthz", timeout=2).ok
+            return requests.get(f"{url}/healthz", timeout=2).ok
         except requests.RequestException:  # not yet
             return False
 

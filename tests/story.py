@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -112,11 +113,12 @@ def stage(
     database_url: str, folder: Path, timeline: Timeline, web: int, workers: int,
     more: Mapping[str, str] | None = None, dovecot_root: Path | None = None,
     way: Callable[[str, int], int] = lambda name, port: port, root: Path = ROOT,
+    before: Callable[[Processes], object] = lambda hub: None,
 ) -> Iterator[Stage]:  # fmt: skip
     """Raise the curtain: mail server, SMTP sink, Twilio and Slack, then the hub's own processes.
 
     `more` are further settings of the hub as environment variables. `way` says by which port the hub reaches "imap",
-    "smtp", "twilio" and "slack". `root` is the checkout that runs.
+    "smtp", "twilio" and "slack". `root` is the checkout that runs. `before` plays what was there when the hub starts.
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -139,9 +141,15 @@ def stage(
         imap_port, smtp_port = way("imap", mail.imap_port), way("smtp", smtp.port)
         desk.write_text(DESK.replace("IMAP,", f"{imap_port},").replace("SMTP,", f"{smtp_port},"))
         hub.command("apply", "--yes", str(desk))
-        for name, email in (("Jonas Weber", "jonas@desk.example"), ("Amara Obi", "amara@desk.example")):
-            hub.command("user", "create", "--name", name, "--email", email, "--password", PASSWORD)
-        token = hub.command("token", "create", "--name", "story", "--role", "admin").strip()
+        users = [("Jonas Weber", "jonas@desk.example"), ("Amara Obi", "amara@desk.example")]
+        create = ("user", "create", "--password", PASSWORD)
+        commands = [(*create, "--name", name, "--email", email) for name, email in users]
+        with ThreadPoolExecutor(2) as hands:  # a command begins with seconds of loading
+            *_, token = hands.map(
+                lambda words: hub.command(*words).strip(),
+                [*commands, ("token", "create", "--name", "story", "--role", "admin")],
+            )
+        before(hub)
         stack.callback(hub.stop)
         hub.start(web, workers)
         yield Stage(hub, Api(url, token), mail, smtp, twilio, slack, timeline)

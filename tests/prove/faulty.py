@@ -1,4 +1,4 @@
-"""Bad lines: a TCP proxy that delays, cuts, truncates and resets connections by dice."""
+"""Bad lines: a TCP proxy that delays, cuts, truncates and resets connections by dice, or is cut for a while."""
 
 from __future__ import annotations
 
@@ -24,18 +24,40 @@ Result = TypeVar("Result")
 
 @dataclass
 class Line:
-    """One way through: `hazard` is the chance of a fault for each chunk of bytes; `met` counts what happened."""
+    """One way through: `hazard` is the chance of a fault for each chunk of bytes; `met` counts what happened.
+
+    Every chunk takes `lag` seconds, and while the line is `down`, whoever calls is hung up on.
+    """
 
     name: str
     target: str | int  # a port of 127.0.0.1, or the path of a socket
     seed: int
     hazard: float = 0.0
+    lag: float = 0.0
+    down: bool = False
     port: int = 0
     met: Counter[str] = field(default_factory=Counter)
     numbers: Iterator[int] = field(default_factory=count)
+    carried: set[asyncio.StreamWriter] = field(default_factory=set)
 
     async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection both ways until it ends or a fault ends it."""
+        if self.down:
+            writer.transport.abort()
+            return
+        self.carried.add(writer)
+        try:
+            await self._take(reader, writer)
+        finally:
+            self.carried.discard(writer)
+
+    async def hang_up(self) -> None:
+        """End every connection that is carried now, without a word."""
+        self.met["hang up"] += len(self.carried)
+        for writer in self.carried:
+            writer.transport.abort()
+
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         dice = random.Random(f"{self.seed} {self.name} {next(self.numbers)}")
         try:
             if isinstance(self.target, int):
@@ -67,6 +89,7 @@ class Line:
     async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, dice: random.Random) -> str:
         with suppress(OSError, asyncio.CancelledError):
             while chunk := await source.read(CHUNK):
+                await asyncio.sleep(self.lag)
                 fault = dice.choice(FAULTS) if dice.random() < self.hazard else ""
                 if fault:
                     self.met[fault] += 1
@@ -115,6 +138,17 @@ class Lines:
         finally:
             for line in self.all.values():
                 line.hazard = 0.0
+
+    @contextmanager
+    def cut(self, name: str) -> Iterator[None]:
+        """Nothing passes on a line for as long as the block runs, and what was on it is gone."""
+        line = self.all[name]
+        line.down = True
+        self._run(line.hang_up())
+        try:
+            yield
+        finally:
+            line.down = False
 
     @contextmanager
     def running(self) -> Iterator[Lines]:
