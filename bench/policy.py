@@ -348,7 +348,9 @@ Work is lognormal; level 5, 3 and 2 work at 1, 0.85 and 0.75 of full speed; one,
 go at 1, 1.6 and 1.95 of it together. Peers are their documented rules, as orders of our engine: *TaskRouter default* is
 priority, then age, to whoever is idle longest; *round robin* is age alone, to whoever was last given something longest
 ago; *strict priority* ranks chat before SMS before e-mail, with preferred customers one rank higher. Ringing and
-declines, shifts, transfers and pauses for thought are left out. All but the arrival curve is synthetic.
+declines, transfers, what a missed target sets off and waiting for the last agent are left out, and in these days shifts
+and pauses for thought as well; `app.py simulate` has those from a desk's own past days, and plays its ladders, full
+queues, wrap-up, parking and labels. All but the arrival curve is synthetic.
 """
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from sqlmodel import col, select
 from hub.deskchange import Change
 from hub.deskvalues import Email, Entry, Name, Span, Text
 from hub.slots import must_be_known
-from routing.escalation import HIGHEST
+from routing.ladder import HIGHEST
 from storage import Tx
 from storage.desk import SavedReply
 

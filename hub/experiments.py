@@ -28,7 +28,7 @@ from routing.simulation.advice import (
     lesson,
     release_point,
 )
-from routing.simulation.lab import Sample, Trial, with_agents
+from routing.simulation.lab import Sample, Trial, handling, with_agents
 from routing.simulation.measures import Measures, paired
 from routing.simulation.policies import PEERS, Policy, reserved
 from routing.simulation.staffing import Pool, agents_needed
@@ -298,7 +298,7 @@ def _staffing(setting: Setting, today: Sequence[Measures]) -> dict[str, Any]:
         span = number if len(sample.spans) == 1 else int(hour * HOUR // DAY)
         busiest[span] = max(busiest.get(span, 0), many)
     per_second = fmean(busiest.values()) / HOUR
-    work = fmean(one.work for one in everybody)
+    work = fmean(handling(one, trial.house) for one in everybody)
     hurried = [one.patience for one in everybody if one.patience < inf]
     urgent = min(Counter(one.target for one in everybody).items(), key=lambda each: (each[0], -each[1]))[0]
     share = min(0.995, max(0.5, fmean(day.in_time for day in today)))

@@ -19,8 +19,7 @@ from hub.slots import fill, must_be_known, must_be_whole, values_of
 from hub.tags import tag, untag
 from routing import work
 from routing.commands import set_priority
-from routing.escalation import HIGHEST
-from routing.ladder import span
+from routing.ladder import HIGHEST, span
 from storage import Tx
 from storage.access import ANSWER, REPLIES, Actor, Conflict, NotFound, conversation_for
 from storage.conversations import Conversation, Message

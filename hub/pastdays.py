@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from config.language import _
 from hub.arrivals import past_arrivals
@@ -18,30 +19,29 @@ from routing.lookups import is_of_the_clock, value_at
 from routing.orders import speed
 from routing.rules import rule_book
 from routing.simulation.simulator import Shift
-from routing.simulation.traffic import WORK, WORK_OF_OTHERS, Contact
+from routing.simulation.traffic import WORK, WORK_OF_OTHERS, Contact, Pause
 from routing.simulation.worker import pace
 from routing.supply import Candidate
 from storage.access import Conflict
 from storage.store import Tx
 
 MOST = 20_000  # pieces of past work that are looked at
-CHANGES, BEGINS, GOES_ON, RESTS, ENDS = range(5)
 LOOK_BACK = timedelta(days=30)  # to know who was there in the beginning
+CHANGES, ENDS, BEGINS, GOES_ON, RESTS, SLEEPS = range(6)  # in which order at one moment
 _OF_THESE_DAYS = "assignment.ended_at IS NULL OR assignment.ended_at > ?"
 _HANDLED = (
     "SELECT work_item.id, work_item.conversation_id, work_item.skills, assignment.agent_id, assignment.started_at, "
     "assignment.ended_at FROM assignment JOIN work_item ON work_item.id = assignment.work_item_id "
     f"WHERE {_OF_THESE_DAYS}"
 )
-_WORDS = (
-    "SELECT conversation_id, created_at, kind = 'outbound' FROM message WHERE kind IN ('inbound','outbound') "
-    "AND automatic = '' AND state <> 'draft' "
-    f"AND conversation_id IN (SELECT conversation_id FROM assignment WHERE {_OF_THESE_DAYS}) "
-    "ORDER BY conversation_id, created_at, id"
-)
-_SLEEP = (
-    "SELECT conversation_id, at, name = 'ConversationSnoozed' FROM fact "
-    "WHERE name IN ('ConversationSnoozed','ConversationWoken') AND at > ? ORDER BY id"
+ANSWERED, TAKEN_BACK, WROTE = "ReplyQueued", "ReplyUndone", "MessageReceived"
+FALLS_ASLEEP, WAKES = "ConversationSnoozed", "ConversationWoken"
+BEGINS_ANEW = ("ConversationResolved", "ConversationReopened")
+TOLD = (ANSWERED, TAKEN_BACK, WROTE, FALLS_ASLEEP, WAKES, *BEGINS_ANEW)
+_TOLD = (
+    "SELECT conversation_id, at, name, data FROM fact "
+    f"WHERE conversation_id IN (SELECT conversation_id FROM assignment WHERE {_OF_THESE_DAYS}) "
+    f"AND name IN ({', '.join(repr(name) for name in TOLD)}) ORDER BY id"
 )
 _STATUSES = "SELECT at, data FROM fact WHERE name = 'AgentStatusChanged' AND at > ? ORDER BY id"
 
@@ -57,15 +57,10 @@ class Past:
 
 @dataclass(slots=True)
 class Attention:
-    """What a piece of work took: `work` in seconds of undivided skilled attention, and when it rested meanwhile: after
-    how much of it, and for how long.
-    """
+    """What a piece of work took: `work` in seconds of undivided skilled attention, and when it rested meanwhile."""
 
     work: float = 0.0
-    pauses: list[tuple[float, float]] = field(default_factory=list)
-
-
-NONE = Attention()
+    pauses: list[Pause] = field(default_factory=list)
 
 
 def past_days(tx: Tx, since: datetime, plan: DeskPlan | None = None) -> Past:
@@ -93,11 +88,11 @@ def past_days(tx: Tx, since: datetime, plan: DeskPlan | None = None) -> Past:
         values = past.arrival.values() | {name: value_at(name, at, book.queues_by_name) for name in clocks}
         place = book.served_place(book.open_place(book.place(values), at))
         first, *steps = way(book, place, item.channel, at)
-        took = attention.get(item.id or 0, NONE)
+        took = attention.get(item.id or 0) or Attention(WORK.get(item.channel, WORK_OF_OTHERS))
         contacts.append(
             Contact(
                 at.timestamp(), item.channel, first.queue_id, first.skills, item.weight, first.target,
-                took.work or WORK.get(item.channel, WORK_OF_OTHERS), priority=place.priority, closed=first.closed,
+                took.work, priority=place.priority, closed=first.closed,
                 labels=read_labels(place.labels), pauses=tuple(took.pauses), steps=tuple(steps),
                 ways=tuple(ways_round(book, place, item.channel, at)),
             )
@@ -143,6 +138,27 @@ def _presence(
     return begun, sorted(shifts)
 
 
+@dataclass(slots=True)
+class _Hands:
+    """What an agent has in hand. `spent` counts the seconds that each of it got, had he had it all the time."""
+
+    here: bool
+    now: float = 0.0
+    spent: float = 0.0
+    working: dict[int, float] = field(default_factory=dict)  # `spent` when he began with it, by item
+
+    def advance(self, now: float) -> None:
+        if self.here and self.working:
+            self.spent += pace(len(self.working)) / len(self.working) * (now - self.now)
+        self.now = now
+
+    def begin(self, item_id: int) -> None:
+        self.working.setdefault(item_id, self.spent)
+
+    def leave(self, item_id: int) -> float:
+        return self.spent - self.working.pop(item_id, self.spent)
+
+
 def _attention(
     tx: Tx, since: datetime, crew: Iterable[Candidate], changes: Mapping[int, Sequence[tuple[float, bool]]]
 ) -> dict[int, Attention]:
@@ -150,58 +166,73 @@ def _attention(
     they had to do. The simulator's model of an agent, read backwards.
     """
     levels = {one.id: one.skills for one in crew}
-    events: dict[int, list[tuple[float, int, int]]] = defaultdict(list)
+    events: list[tuple[float, int, int, int]] = []  # when what happens to whom and to which item
+    hands: dict[int, _Hands] = {}
     speeds: dict[tuple[int, int], float] = {}
     rests = _rests(tx, since)
     for item_id, conversation_id, skills, agent_id, started, ended in tx.sql(_HANDLED, since).fetchall():
         begin, end = seconds(started), seconds(ended or tx.now)
-        events[agent_id] += [(begin, BEGINS, item_id), (end, ENDS, item_id)]
-        events[agent_id] += [
-            (max(at, begin), RESTS if resting else GOES_ON, item_id)
-            for at, resting in _within(rests.get(conversation_id, ()), begin, end)
-        ]
         judged = scored_skill(read_skills(skills))
         speeds[agent_id, item_id] = speed(levels.get(agent_id, {}).get(judged, 0))
-    found: dict[int, Attention] = defaultdict(Attention)
-    for agent_id, told in events.items():
-        known = changes.get(agent_id, ())
-        here, last = not known or not known[0][1], 0.0
-        working, resting = set[int](), dict[int, float]()
-        for at, what, number in sorted([*told, *((at, CHANGES, int(change)) for at, change in known)]):
-            if here and working:
-                each = pace(len(working)) / len(working) * (at - last)
-                for item_id in working:
-                    found[item_id].work += each * speeds[agent_id, item_id]
-            last = at
-            if what == CHANGES:
-                here = bool(number)
-                continue
-            if number in resting:
-                found[number].pauses.append((found[number].work, at - resting.pop(number)))
-            (working.add if what in (BEGINS, GOES_ON) else working.discard)(number)
-            if what == RESTS:
-                resting[number] = at
+        if agent_id not in hands:
+            known = changes.get(agent_id, ())
+            hands[agent_id] = _Hands(not known or not known[0][1])
+            events += [(at, CHANGES, agent_id, int(here)) for at, here in known]
+        if end > begin:
+            within = _within(rests.get(conversation_id, ()), begin, end)
+            events += [(begin, BEGINS, agent_id, item_id), (end, ENDS, agent_id, item_id)]
+            events += [(at, what, agent_id, item_id) for at, what in within]
+    found = {item_id: Attention() for __, item_id in speeds}
+    resting: dict[tuple[int, int], tuple[float, bool]] = {}
+    for at, what, agent_id, number in sorted(events):
+        hand = hands[agent_id]
+        hand.advance(at)
+        if what == CHANGES:
+            hand.here = bool(number)
+            continue
+        took, which = found[number], (agent_id, number)
+        took.work += hand.leave(number) * speeds[which]
+        if which in resting:
+            began, slept = resting.pop(which)
+            took.pauses.append(Pause(took.work, at - began, slept))
+        if what in (RESTS, SLEEPS):
+            resting[which] = (at, what == SLEEPS)
+        elif what != ENDS:
+            hand.begin(number)
     return found
 
 
-def _rests(tx: Tx, since: datetime) -> dict[int, list[tuple[float, bool]]]:
-    """When each conversation began to rest, because the customer had the word or it slept, and when it went on."""
-    told: dict[int, list[tuple[float, int, bool]]] = defaultdict(list)
-    sources = ((_WORDS, since), (_SLEEP, since - LOOK_BACK))
-    for source, (statement, begin) in enumerate(sources):
-        for conversation_id, at, rests in tx.sql(statement, begin).fetchall():
-            told[conversation_id].append((seconds(at), source, bool(rests)))
-    found: dict[int, list[tuple[float, bool]]] = {}
-    for conversation_id, changes in told.items():
-        found[conversation_id], now = [], [False] * len(sources)
-        for at, source, rests in sorted(changes, key=lambda each: each[0]):
-            before, now[source] = any(now), rests
-            if any(now) != before:
-                found[conversation_id].append((at, not before))
+def _rests(tx: Tx, since: datetime) -> dict[int, list[tuple[float, int]]]:
+    """When each conversation began to rest, because the customer had the word or it slept, and when it went on.
+
+    By its facts, which keep their conversation when its messages are merged into another. Each further answer is a
+    rest of its own, because parking counts from the last one.
+    """
+    found: dict[int, list[tuple[float, int]]] = defaultdict(list)
+    answered, asleep = set[int](), set[int]()
+    for number, at, name, data in tx.sql(_TOLD, since).fetchall():
+        if name == ANSWERED:
+            answered.add(number)
+        elif name == FALLS_ASLEEP:
+            asleep.add(number)
+        elif name == WAKES:
+            asleep.discard(number)
+        elif name in BEGINS_ANEW:
+            answered.discard(number)
+            asleep.discard(number)
+        elif name == TAKEN_BACK or not _is_automatic(data):
+            answered.discard(number)
+        told, now = found[number], SLEEPS if number in asleep else RESTS if number in answered else GOES_ON
+        if now != (told[-1][1] if told else GOES_ON) or (now == RESTS and name == ANSWERED):
+            told.append((seconds(at), now))
     return found
 
 
-def _within(told: Sequence[tuple[float, bool]], begin: float, end: float) -> list[tuple[float, bool]]:
+def _is_automatic(data: Any) -> bool:
+    return bool((json.loads(data) if isinstance(data, str) else data).get("automatic"))
+
+
+def _within(told: Sequence[tuple[float, int]], begin: float, end: float) -> list[tuple[float, int]]:
     """What of this counts between two moments: how it was in the beginning, and what changed."""
-    before = [each for each in told if each[0] <= begin][-1:]
-    return [*(each for each in before if each[1]), *(each for each in told if begin < each[0] < end)]
+    before = [what for at, what in told if at <= begin][-1:]
+    return [*((begin, what) for what in before if what != GOES_ON), *(each for each in told if begin < each[0] < end)]

@@ -21,6 +21,7 @@ from routing.ahead import SOME_DAY, always_open, way, ways_round
 from routing.demand import Skills, Terms
 from routing.floor import read_labels, roster
 from routing.rules import Placement, RuleBook, rule_book
+from routing.simulation.lab import handling
 from routing.simulation.traffic import PATIENCE, WORK, WORK_OF_OTHERS, Sort
 from routing.simulation.worker import pace
 from routing.supply import Candidate
@@ -99,7 +100,7 @@ class DeskPlan:
     def per_hour(self) -> float:
         """How many contacts keep the agents busy."""
         sorts = self.sorts(self.placed, self.kinds)
-        work = sum(sort.work for sort in sorts) / len(sorts)
+        work = sum(handling(sort, self.book.queues) for sort in sorts) / len(sorts)
         weight = sum(sort.weight for sort in sorts) / len(sorts)
         return BUSY * sum(pace(int(one.limits.capacity / weight)) for one in self.crew) / work * 3600.0
 
@@ -108,7 +109,7 @@ class DeskPlan:
         return [
             name
             for name, place in self.placed.items()
-            if not any(place.queue.id in one.queues and one.has(read_skills(place.skills)) for one in self.crew)
+            if not self.book.can_be_taken(place.queue, place.skills, place.rule_id)
         ]
 
 
@@ -125,7 +126,8 @@ def desk_plan(tx: Tx) -> DeskPlan:
         queue = rule.queue or book.default
         if queue is not None:
             own = rule.id if rule.ladder else None
-            placed[rule.name] = Placement(queue, rule.skills, rule.priority, "[]", "", own, rule.labels)
+            trace = json.dumps([{"step": "rule", "queue_id": queue.id}])
+            placed[rule.name] = Placement(queue, rule.skills, rule.priority, trace, "", own, rule.labels)
     names = {int(number): name for number, name in tx.sql("SELECT id, name FROM agent WHERE active").fetchall()}
     return DeskPlan(book, crew, kinds, placed, names)
 

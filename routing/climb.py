@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
-from routing.escalation import HIGHEST
-from routing.hops import why_not_alone
 from routing.ladder import Climb, Step, following
 from routing.locks import hold, hold_agents
 from routing.moves import refresh, ringing_at
-from routing.onward import pass_on, question, way_in
+from routing.onward import full_now, next_queue, pass_on, question
 from routing.rules import QueueTerms, RuleBook, rule_book
 from routing.steps import COLUMNS, Standing, keep, standing
 from storage.access import SYSTEM
@@ -89,8 +87,7 @@ def _climb(tx: Tx, book: RuleBook, item_id: int) -> bool:
 def _take(tx: Tx, book: RuleBook, item: WorkItem, reached: Standing, step: Step) -> None:
     item_id, trace = int(item.id or 0), list(item.trace)
     skills = step.skills(item.skills)
-    joined = [*item.joined, *(each for each in step.join if each not in (*item.joined, item.queue_id))]
-    priority = min(item.priority + step.priority, max(HIGHEST, item.priority))
+    joined, priority = step.joined(item.joined, item.queue_id), step.raised(item.priority)
     told = {
         "relaxed": skills != item.skills,
         "joined": joined != item.joined,
@@ -127,22 +124,8 @@ def _take(tx: Tx, book: RuleBook, item: WorkItem, reached: Standing, step: Step)
 
 
 def _target(tx: Tx, book: RuleBook, item: WorkItem, step: Step, own: bool) -> QueueTerms | None:
-    """Where a step sends the work: the default queue in place of one that is gone or where it has been.
-
-    Where it would go to and fro it stays, and supervisors are told. A rule's `own` ladder ends: it may lead back.
-    """
-    if step.queue_id is None:
-        return None
-    wanted = book.queues.get(step.queue_id, book.default)
-    wanted = wanted and way_in(tx, book, wanted)
-    why = ""
-    for queue in (wanted, book.default):
-        if queue is None or queue.id == item.queue_id:
-            continue
-        reason = "" if own else why_not_alone(item.trace, queue.id, queue.name)
-        if not reason:
-            return queue
-        why = why or reason
-    if why and wanted is not None:
-        question(tx, SYSTEM.by, item, wanted.id, why, stopped=True)
-    return None
+    """Where a step sends the work; supervisors are told where it would have gone to and fro."""
+    goes = next_queue(book, item.queue_id, step, [] if own else item.trace, full_now(tx))
+    if goes.queue is None and goes.why:
+        question(tx, SYSTEM.by, item, goes.wanted, goes.why, stopped=True)
+    return goes.queue

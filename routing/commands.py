@@ -11,7 +11,7 @@ from unicodedata import category
 
 from config.language import _
 from routing.agents import agent_names
-from routing.escalation import HIGHEST
+from routing.ladder import HIGHEST
 from routing.locks import hold
 from routing.moves import refresh, ringing_at
 from routing.rules import rule_book

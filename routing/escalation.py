@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from routing.ladder import HIGHEST
 from routing.rules import rule_book
 from routing.work import transfer
 from storage.access import SYSTEM
@@ -9,7 +10,6 @@ from storage.facts import ConversationEscalated
 from storage.store import Tx
 
 WARNING, BREACH = "on_warning", "on_breach"
-HIGHEST = 1000  # priority
 TOLD = ("slack", "supervisors")  # by whoever follows the fact
 
 

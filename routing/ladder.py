@@ -14,6 +14,7 @@ from config.language import _, n_
 from routing.calendars import Calendar
 
 TOLD = ("slack", "supervisors")  # by whoever follows the fact
+HIGHEST = 1000  # priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,14 @@ class Step:
             return dict(self.require)
         lowered = {name: min(level, self.relax.get(name, level)) for name, level in asked.items()}
         return {name: level for name, level in lowered.items() if level}
+
+    def joined(self, joined: Sequence[int], queue_id: int) -> list[int]:
+        """The queues beside its own whose agents may take it from now on."""
+        return [*joined, *(each for each in self.join if each not in (*joined, queue_id))]
+
+    def raised(self, priority: int) -> int:
+        """The priority that it has from now on."""
+        return min(priority + self.priority, max(HIGHEST, priority))
 
 
 Ladder = tuple[Step, ...]  # each later than the one before

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import NamedTuple
 
 from config.language import _
 from routing.agents import skills_served
-from routing.hops import MOST_RETURNS, returns, why_not_alone
-from routing.ladder import Climb
+from routing.hops import MOST_RETURNS, Trace, returns, why_not_alone
+from routing.ladder import Climb, Step
 from routing.limits import is_full
 from routing.moves import end_offers, refresh, requeue
 from routing.rules import QueueTerms, RuleBook, rule_book
@@ -18,6 +20,8 @@ from storage.conversations import Conversation
 from storage.facts import ConversationQueued, TransferQuestioned
 from storage.store import Tx
 from storage.work import WorkItem
+
+Full = Callable[[QueueTerms], bool]
 
 
 def pass_on(
@@ -53,17 +57,50 @@ def pass_on(
     tx.emit(ConversationQueued(item.conversation_id, number, queue.id, why, by, reason))
 
 
-def way_in(tx: Tx, book: RuleBook, queue: QueueTerms) -> QueueTerms:
+def full_now(tx: Tx) -> Full:
+    """Which queues are full at this moment."""
+    return lambda queue: queue.limits.exist and is_full(tx, queue)
+
+
+def way_in(book: RuleBook, queue: QueueTerms, full: Full) -> QueueTerms:
     """The queue that takes what is to go into this one: itself, or while it is full the one that it names.
 
     A queue that nobody serves is passed over like a full one. Where that one is full as well, and so on, the default
     queue takes it, however much waits there.
     """
     passed = set[int]()
-    while queue.id not in passed and ((queue.limits.exist and is_full(tx, queue)) or not book.can_be_taken(queue)):
+    while queue.id not in passed and (full(queue) or not book.can_be_taken(queue)):
         passed.add(queue.id)
         queue = book.queues.get(queue.limits.queue_id or 0) or book.default or queue
     return (book.default or queue) if queue.id in passed else queue
+
+
+class Onward(NamedTuple):
+    """Where a step sends work: nowhere without a `queue`, and `why` not where `wanted` is, if there is a reason."""
+
+    queue: QueueTerms | None
+    wanted: int = 0
+    why: str = ""
+
+
+def next_queue(book: RuleBook, here: int, step: Step, trace: Trace, full: Full) -> Onward:
+    """Where a step sends work that is `here`: the default queue in place of one that is gone or where it has been.
+
+    Where it would go to and fro it stays. `trace` tells where it has been; one without a beginning stops nothing, which
+    is for a rule's own ladder: that ends, and may lead back.
+    """
+    wanted = None if step.queue_id is None else book.queues.get(step.queue_id, book.default)
+    wanted = wanted and way_in(book, wanted, full)
+    if wanted is None or wanted.id == here:
+        return Onward(None)
+    why = ""
+    for queue in (wanted, book.default):
+        if queue is not None and queue.id != here:
+            reason = why_not_alone(trace, queue.id, queue.name)
+            if not reason:
+                return Onward(queue)
+            why = why or reason
+    return Onward(None, wanted.id, why)
 
 
 def may_go_on(tx: Tx, actor: Actor, item: WorkItem, queue: QueueTerms) -> bool:

@@ -190,6 +190,11 @@ class RuleBook:
             rule_id=None,
         )
 
+    def past_full(self, place: Placement, queue: QueueTerms) -> Placement:
+        """The same work in the queue that takes it because its own is full."""
+        full = place.queue.name
+        return self.moved(place, queue, f"{full} is full", {"step": "full", "full": full})
+
     def can_be_taken(self, queue: QueueTerms, skills: str = "{}", rule_id: int | None = None) -> bool:
         """Whether somebody serves the queue who can take such work, now or at a later step of its ladder."""
         key = (queue.id, skills, rule_id)

@@ -16,7 +16,7 @@ from routing.limits import is_full
 from routing.locks import hold, hold_agents, unmerged
 from routing.lookups import looked_up
 from routing.moves import cool_down, disown, end_offers, own, refresh, requeue, ring_on, ringing_at
-from routing.onward import may_go_on, pass_on, way_in
+from routing.onward import full_now, may_go_on, pass_on, way_in
 from routing.parking import follow_parking
 from routing.presence import acting_agent, set_status
 from routing.pull import choices, hindrance, why_chosen, why_next
@@ -332,10 +332,8 @@ def _with_room(tx: Tx, book: RuleBook, place: Placement) -> Placement:
     """Where work goes that comes now: a queue that is full may have named another one."""
     if not place.queue.limits.exist or not is_full(tx, place.queue):
         return place
-    queue, full = way_in(tx, book, place.queue), place.queue.name
-    if queue is place.queue:
-        return place
-    return book.moved(place, queue, f"{full} is full", {"step": "full", "full": full})
+    queue = way_in(book, place.queue, full_now(tx))
+    return place if queue is place.queue else book.past_full(place, queue)
 
 
 def held_item(tx: Tx, actor: Actor, conversation_id: int) -> WorkItem:

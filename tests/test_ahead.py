@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from random import Random
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ from routing.rules import Placement, RuleBook, rule_book
 from storage import Store
 from storage.calendars import CalendarPlan
 from storage.columns import moment
+from storage.desk import Queue, touch_desk
+from storage.people import AgentQueue
 from tests.clock import Clock
 from tests.routing_desk import Desk
 from tests.test_ladders import ladder_of, rule_ladder
@@ -127,6 +131,86 @@ def test_steps_and_targets_count_open_time(desk: Desk, clock: Clock) -> None:
     assert seen == told and len(told) == 3
     assert told[0][-1] == datetime(2026, 11, 23, 13, 50, tzinfo=UTC)
     assert told[2][-1] == datetime(2026, 11, 23, 15, 10, tzinfo=UTC), "of two hours fifty minutes were used up"
+
+
+def more_queues(desk: Desk, *names: str, served: bool = True) -> None:
+    with desk.store.write() as tx:
+        for name in names:
+            queue = Queue(name=name, is_default=False, first_reply_seconds=3600)
+            tx.add(queue)
+            tx.flush()
+            desk.queues[name] = queue.id or 0
+            if served:
+                tx.add(AgentQueue(agent_id=desk.agents["Jonas"], queue_id=queue.id or 0))
+        touch_desk(tx)
+
+
+def test_what_nobody_serves_is_passed_over(desk: Desk, clock: Clock) -> None:
+    more_queues(desk, "Nobody", served=False)
+    ladder_of(desk, "Shipping", {"after": 60, "queue_id": desk.queues["Nobody"]})
+    told, seen = lived(desk, clock)
+    assert seen == told and told[-1][0] == desk.queues["Support"]
+
+
+def test_after_three_moves_by_itself_it_stays(desk: Desk, clock: Clock) -> None:
+    more_queues(desk, "A", "B", "C")
+    for one, other in pairwise(("Shipping", "Billing", "A", "B", "C")):
+        ladder_of(desk, one, {"after": 60, "queue_id": desk.queues[other]})
+    told, seen = lived(desk, clock)
+    assert seen == told and told[-1][0] == told[-2][0] == desk.queues["B"]
+
+
+def test_a_step_to_where_it_is_leaves_it_there(desk: Desk, clock: Clock) -> None:
+    rule_ladder(desk, {"after": 60, "queue_id": desk.queues["Shipping"], "priority": 1})
+    told, seen = lived(desk, clock)
+    assert seen == told and told[-1][0] == desk.queues["Shipping"]
+
+
+HOURS: tuple[Any, ...] = (
+    "00:00-24:00", ["09:00-12:00", "13:00-17:00"], "10:00-10:20", "14:00-22:00", "22:00-24:00",
+)  # fmt: skip
+
+
+def random_ladder(chance: Random, queues: list[int], most: int) -> list[dict[str, Any]]:
+    steps, after = list[dict[str, Any]](), 0
+    for _ in range(chance.randint(0, most)):
+        after += chance.choice([10, 45, 600, 3600])
+        step: dict[str, Any] = {"after": after}
+        step |= chance.choice(
+            [{}, {"relax": {"order": chance.randint(0, 2)}}, {"require": {"order": 3}}, {"require": {}}]
+        )
+        step |= {"priority": chance.choice([1, 7, 500, 900])} if chance.random() < 0.3 else {}
+        step |= {"age_credit": chance.choice([60, 600])} if chance.random() < 0.3 else {}
+        step |= chance.choice([{}, {"queue_id": chance.choice(queues)}, {"join": chance.sample(queues, 2)}])
+        steps.append(step)
+    return steps
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_whatever_the_desk_it_is_foretold(desk: Desk, clock: Clock, seed: int) -> None:
+    """Ladders, hours, closed, paused and unserved queues, drawn at random."""
+    chance = Random(seed)
+    more_queues(desk, "Returns", "Extra")
+    more_queues(desk, "Nobody", served=False)
+    queues = [*desk.queues.values(), 999_999]
+    with desk.store.write() as tx:
+        numbers = list[int | None]([None])
+        for number, hours in enumerate(HOURS):
+            plan = CalendarPlan(name=f"hours {number}", plan={"time_zone": "UTC", "hours": {"mon-sun": hours}})
+            tx.add(plan)
+            tx.flush()
+            numbers.append(plan.id)
+    for name in desk.queues:
+        more = {"handout": {"paused": True}} if chance.random() < 0.2 else {}
+        ladder_of(
+            desk, name, *random_ladder(chance, queues, 3), first_reply_seconds=chance.choice([60, 3600, 14_400]),
+            calendar_id=chance.choice(numbers), closed_queue_id=chance.choice([None, *desk.queues.values()]), **more,
+        )  # fmt: skip
+    if chance.random() < 0.4:
+        rule_ladder(desk, *random_ladder(chance, queues, 4))
+    clock.moment = datetime(2026, 11, 23, chance.choice([0, 9, 11, 13, 16, 23]), chance.choice([0, 15, 59]), tzinfo=UTC)
+    told, seen = lived(desk, clock)
+    assert seen == told
 
 
 @pytest.mark.parametrize(

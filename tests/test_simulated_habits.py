@@ -13,7 +13,7 @@ from routing.limits import Limits as QueueLimits
 from routing.rules import QueueTerms
 from routing.shares import Shares
 from routing.simulation.simulator import Day, simulate
-from routing.simulation.traffic import Contact, Stand, synthetic_day
+from routing.simulation.traffic import Contact, Pause, Stand, synthetic_day
 from routing.supply import Candidate, Limits, Serving
 from tests.test_simulator import SORTS, Watched, crew
 
@@ -53,7 +53,7 @@ def test_wrapping_up_counts_as_one_of_a_channel_and_is_told_as_such() -> None:
 
 
 def test_in_a_pause_nothing_is_done_and_all_its_room_is_kept() -> None:
-    pausing = chat(0, pauses=((40.0, 300.0),), weight=100)
+    pausing = chat(0, pauses=(Pause(40.0, 300.0),), weight=100)
     day = played(pausing, chat(50, weight=100))
     assert starts(day) == [0, 400]
     assert day.courses[0].ended == 400
@@ -62,7 +62,7 @@ def test_in_a_pause_nothing_is_done_and_all_its_room_is_kept() -> None:
 
 def test_what_is_parked_makes_room_and_takes_it_again_when_the_customer_writes() -> None:
     """Also above what fits: ownership wins, and both are slower for it."""
-    pausing = chat(0, pauses=((40.0, 300.0),), weight=100)
+    pausing = chat(0, pauses=(Pause(40.0, 300.0),), weight=100)
     queue = replace(QUEUE, park=Shares(60, 0))
     contacts = (pausing, chat(50, work=400.0, weight=100))
     day = simulate(contacts, (ALONE,), Engine([Terms(1)]), HOUR, house={1: queue})
@@ -76,13 +76,30 @@ def test_what_is_parked_makes_room_and_takes_it_again_when_the_customer_writes()
     assert starts(played(*contacts, queue=short)) == [0, 400], "the pause is over before it would be parked"
 
 
+def test_what_sleeps_is_parked_at_once() -> None:
+    asleep = chat(0, pauses=(Pause(40.0, 300.0, sleeps=True),), weight=100)
+    queue = replace(QUEUE, park=Shares(3600, 0))
+    day = simulate([asleep, chat(50, weight=100)], (ALONE,), Engine([Terms(1)]), HOUR, house={1: queue})
+    assert starts(day) == [0, 50]
+
+
+def test_what_ends_while_it_is_parked_is_not_wrapped_up() -> None:
+    answered = chat(0, pauses=(Pause(100.0, 300.0),), weight=100)
+    for queue, free in ((replace(QUEUE, wrap_up=Shares(30)), 430), (replace(QUEUE, park=Shares(60, 50)), 400)):
+        assert starts(played(answered, chat(200, weight=100), queue=queue)) == [0, free]
+    both = replace(QUEUE, wrap_up=Shares(30), park=Shares(60, 50))
+    day = played(answered, chat(200, weight=100), queue=both)
+    assert starts(day) == [0, 400] and day.courses[0].ended == 400
+    assert day.occupancy[1] == pytest.approx((160 * 1.0 + 240 * 0.5 + 100 + 30) / HOUR)
+
+
 def test_several_pauses_and_one_at_the_end() -> None:
-    day = played(chat(0, pauses=((20.0, 10.0), (20.0, 5.0), (100.0, 50.0))))
+    day = played(chat(0, pauses=(Pause(20.0, 10.0), Pause(20.0, 5.0), Pause(100.0, 50.0))))
     assert day.courses[0].ended == pytest.approx(100 + 65)
 
 
 def test_who_goes_home_in_a_pause_goes_on_when_he_is_back() -> None:
-    contacts = [chat(0, pauses=((40.0, 100.0),))]
+    contacts = [chat(0, pauses=(Pause(40.0, 100.0),))]
     shifts = [(50.0, 1, False), (500.0, 1, True)]
     day = simulate(contacts, (ALONE,), Engine([Terms(1)]), HOUR, house={1: QUEUE}, shifts=shifts)
     assert day.courses[0].ended == pytest.approx(560)
@@ -99,6 +116,8 @@ def test_a_step_of_a_ladder_lets_somebody_else_have_it() -> None:
     day = played(moved, people=(other,))
     assert starts(day) == [20]
     assert day.courses[0].in_time and day.courses[0].contact.target == 600.0, "as its new queue promises"
+    too_late = chat(0, steps=(Stand(120, 2, (), 600.0),))
+    assert not played(too_late, people=(other,)).courses[0].in_time, "what is late is not made good by a longer target"
     late = chat(0, patience=30.0, steps=(Stand(45, 1, (), 60.0),))
     gone = played(late, people=(replace(ALONE, status="away"),))
     assert gone.courses[0].left == 30
@@ -149,7 +168,7 @@ def test_a_day_with_everything_leaves_nobody_waiting_whom_somebody_could_take(se
     """Loads end where they began, and never go below nothing."""
     contacts = [
         replace(
-            one, pauses=((one.work / 3, 40.0), (one.work / 2, 200.0)), labels=("big",) if number % 3 else (),
+            one, pauses=(Pause(one.work / 3, 40.0), Pause(one.work / 2, 200.0)), labels=("big",) if number % 3 else (),
             steps=(Stand(50.0, one.queue_id, (), one.target, groups=(3 - one.queue_id,)),),
             ways=((Stand(0.0, 3 - one.queue_id, (), one.target),),),
         )

@@ -133,8 +133,10 @@ def test_while_the_customer_has_the_word_or_it_sleeps_nobody_works_on_it(desk: D
     assert first.work == pytest.approx(level_4 * (300 + side_by_side * 1200))
     assert second.work == pytest.approx(level_4 * (300 + 600 + side_by_side * 1200))
     answered, slept = first.pauses
-    assert answered == pytest.approx((level_4 * 300, 900.0))
-    assert slept == pytest.approx((level_4 * (300 + side_by_side * 600), 600.0))
+    assert (answered.seconds, slept.seconds) == (900.0, 600.0)
+    assert (answered.sleeps, slept.sleeps) == (False, True)
+    assert answered.after == pytest.approx(level_4 * 300)
+    assert slept.after == pytest.approx(level_4 * (300 + side_by_side * 600))
     assert second.pauses == ()
     jonas = [one for one in past.crew if one.id == desk.jonas.agent_id]
     trial = Trial(
@@ -192,6 +194,23 @@ def test_a_changed_desk_is_looked_at_and_forgotten(desk: Desk) -> None:
     with desk.hub.store.read() as tx:
         assert desk_version(tx) == version
         assert desk_plan(tx).placed == before.placed
+
+
+def test_what_somebody_can_take_later_is_not_said_to_wait_for_ever(desk: Desk) -> None:
+    with desk.hub.store.read() as tx:
+        text = export(tx).replace("orders: 2", "orders: 5")
+    helped = text.replace("name: Shipping\n", "name: Shipping\n  ladder: [{after: 60s, relax: {orders: 3}}]\n")
+    assert helped != text
+    unserved = [as_changed(desk.hub.store, read(one), desk_plan, private=True).unserved() for one in (text, helped)]
+    assert unserved == [["Order keywords"], []]
+
+
+def test_wrapping_up_is_work_for_the_formulas_too(desk: Desk) -> None:
+    with desk.hub.store.read() as tx:
+        text = export(tx)
+    slower = text.replace("name: Shipping\n", "name: Shipping\n  wrap_up: {time: 10m, keep: 50}\n")
+    plans = [as_changed(desk.hub.store, read(one), desk_plan, private=True) for one in (text, slower)]
+    assert plans[1].per_hour() < plans[0].per_hour()
 
 
 def test_past_days_are_told_beside_other_rules(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:

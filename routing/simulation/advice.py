@@ -155,7 +155,7 @@ def _late_and_spare(sample: Sample, trial: Trial, policy: Policy) -> tuple[list[
     busy: dict[int, list[float]] = defaultdict(list)
     for day in sample.smaller(FEWER_DAYS).days(trial, policy):
         for course in day.courses:
-            one = course.contact
+            one = course.came
             at = one.at - trial.begin
             if not course.in_time and any(start <= at <= end for start, end in sample.spans):
                 lost[one.queue_id, one.skills] += COST.get(one.channel, COST_OF_OTHERS)

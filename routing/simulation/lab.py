@@ -10,7 +10,7 @@ from routing.demand import Terms
 from routing.simulation.measures import Measures, measure
 from routing.simulation.policies import Policy
 from routing.simulation.simulator import Day, Habits, Shift, simulate
-from routing.simulation.traffic import Contact
+from routing.simulation.traffic import Contact, Sort
 from routing.supply import Candidate
 
 
@@ -73,6 +73,13 @@ def play(trial: Trial, policy: Policy, number: int) -> Measures:
     """One day of a trial under a policy, in numbers."""
     day = simulated(trial, policy, number)
     return measure(day, trial.begin + trial.counted_from, trial.begin + trial.counted_until)
+
+
+def handling(one: Contact | Sort, house: Mapping[int, Habits]) -> float:
+    """Seconds of an agent that a contact takes, when he has nothing else: its work, and wrapping it up."""
+    habits = house.get(one.queue_id)
+    share = None if habits is None else habits.wrap_up.on(one.channel)
+    return one.work + (share.seconds * share.keep / 100 if share is not None else 0.0)
 
 
 def with_agents(trial: Trial, number: int) -> Trial:

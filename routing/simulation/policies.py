@@ -19,8 +19,8 @@ RANKS: Mapping[str, int] = {"voice": 2, "chat": 2, "sms": 1, "whatsapp": 1, "sla
 
 
 def as_told(contact: Contact) -> int:
-    """The desk's own priority."""
-    return contact.priority
+    """The desk's own priority, with what ladders have added; others know none."""
+    return contact.priority + contact.raised
 
 
 def valued_first(contact: Contact) -> int:

@@ -1,12 +1,12 @@
 """A day on the floor under a virtual clock, decided by the very engine that runs live.
 
-Left out: ringing and declines, transfers, and that work is kept for whoever had the customer last; who goes keeps what
-he has. A step of a ladder goes to its queue although that is full, and a closed queue hands out as if it were open.
+Left out: ringing and declines, transfers, what a missed target sets off, and that work is kept for whoever had the
+customer last; who goes keeps what he has, and wrapping up takes all of its time. A step of a ladder goes to its queue
+although that is full, and a closed queue hands out as if it were open.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +16,7 @@ from typing import Protocol
 
 from routing.demand import Waiting
 from routing.engine import Decision
-from routing.shares import Shares
+from routing.shares import Share, Shares
 from routing.simulation.traffic import Contact
 from routing.simulation.worker import Worker
 from routing.supply import Candidate
@@ -66,9 +66,14 @@ class Router(Protocol):
 
 @dataclass(slots=True)
 class Course:
-    """What became of a contact, which stands as it did in the end; None for what never happened."""
+    """What became of a contact, which stands as it did in the end; None for what never happened.
+
+    `came` is the contact as its queue took it, `late` whether it was due while it stood otherwise than in the end.
+    """
 
     contact: Contact
+    came: Contact
+    late: bool = False
     started: float | None = None
     left: float | None = None
     ended: float | None = None
@@ -82,7 +87,7 @@ class Course:
     @property
     def in_time(self) -> bool:
         """Whether an agent had it before its target."""
-        return self.started is not None and self.started <= self.contact.due
+        return self.started is not None and self.started <= self.contact.due and not self.late
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,7 @@ def simulate(
     house: Mapping[int, Habits] | None = None,
     every: float = 0.0,
     shifts: Iterable[Shift] = (),
-    priority: Callable[[Contact], int] = lambda contact: contact.priority,
+    priority: Callable[[Contact], int] = lambda contact: contact.priority + contact.raised,
 ) -> Day:
     """Play a day: `contacts` in order of time, `crew` as it is in the beginning, and who comes and goes later.
 
@@ -136,13 +141,14 @@ class _Floor:
         begin: float, counted_from: float, house: Mapping[int, Habits], priority: Callable[[Contact], int],
     ):  # fmt: skip
         self.router, self.counted_from, self.house, self.priority = router, counted_from, house, priority
-        self.courses = [Course(contact) for contact in contacts]
+        self.courses = [Course(contact, contact) for contact in contacts]
         self.events = [(contact.at, ARRIVES, number, 0) for number, contact in enumerate(contacts)]
         self.workers = {one.id: Worker(one, begin) for one in crew}
         self.events += [(at, COMES if here else GOES, who, 0) for at, who, here in shifts if who in self.workers]
         heapify(self.events)
         self.limited = {number for number, one in house.items() if one.limits.size is not None or one.limits.wait}
-        self.waiting: dict[int, dict[int, float]] = defaultdict(dict)  # since when, by queue and contact, where limited
+        # Of queues that may be full what waits, with its place in order and since when.
+        self.waiting: dict[int, dict[int, tuple[float, float]]] = {queue_id: {} for queue_id in self.limited}
         for worker in self.workers.values():
             router.put_agent(worker.candidate, begin)
 
@@ -200,7 +206,7 @@ class _Floor:
         for way in course.contact.ways:
             if not self._is_full(course.contact.queue_id, now):
                 break
-            course.contact = course.contact.going(way)
+            course.contact = course.came = course.contact.going(way)
         one = course.contact
         self._wait(number, now)
         for place, stand in enumerate(one.steps):
@@ -213,6 +219,7 @@ class _Floor:
         if course.started is not None or course.left is not None:
             return False
         self._no_longer_waits(number)
+        course.late |= course.contact.due < now
         course.contact = course.contact.standing(course.contact.steps[place])
         self._wait(number, now)
         return True
@@ -228,24 +235,23 @@ class _Floor:
     def _wait(self, number: int, now: float) -> None:
         one = self.courses[number].contact
         if one.queue_id in self.limited:
-            self.waiting[one.queue_id][number] = one.at
+            self.waiting[one.queue_id][number] = (one.at - one.credit, one.at)
         item = Waiting(
-            number, number, one.queue_id, one.channel, one.weight, one.skills, self.priority(one) + one.raised,
+            number, number, one.queue_id, one.channel, one.weight, one.skills, self.priority(one),
             one.at - one.credit, one.due - one.credit, one.target, labels=one.labels, groups=one.groups,
         )  # fmt: skip
         self.router.put(item, now)
 
     def _no_longer_waits(self, number: int) -> None:
-        if self.limited:
-            self.waiting[self.courses[number].contact.queue_id].pop(number, None)
+        self.waiting.get(self.courses[number].contact.queue_id, {}).pop(number, None)
 
     def _is_full(self, queue_id: int, now: float) -> bool:
         if queue_id not in self.limited:
             return False
-        limits, there = self.house[queue_id].limits, self.waiting[queue_id]
+        limits, there = self.house[queue_id].limits, self.waiting[queue_id].values()
         if limits.size is not None and len(there) >= limits.size:
             return True
-        return limits.wait is not None and min(there.values(), default=inf) <= now - limits.wait.total_seconds()
+        return limits.wait is not None and bool(there) and min(there)[1] <= now - limits.wait.total_seconds()
 
     # --- who is at work ---------------------------------------------------------------------------------------------
 
@@ -255,21 +261,23 @@ class _Floor:
         number = worker.next_stop()[1]
         one = self.courses[number].contact
         habits = self.house.get(one.queue_id)
-        if worker.working[number].stretches:
-            share = None if habits is None else habits.park.on(one.channel)
-            turn, seconds = worker.rest(number, share)
-            heappush(self.events, (now + seconds, RETURNS, number, turn))
-            if share is not None and share.seconds < seconds:
-                heappush(self.events, (now + share.seconds, PARKS, number, turn))
-            self._announce(worker)
-            return False
-        share = None if habits is None else habits.wrap_up.on(one.channel)
+        if not worker.working[number].stretches:
+            self._end(worker, number, None if habits is None else habits.wrap_up.on(one.channel), now)
+            return True
+        share = None if habits is None else habits.park.on(one.channel)
+        turn, pause = worker.rest(number, share)
+        heappush(self.events, (now + pause.seconds, RETURNS, number, turn))
+        if share is not None and (after := 0 if pause.sleeps else share.seconds) < pause.seconds:
+            heappush(self.events, (now + after, PARKS, number, turn))
+        self._announce(worker)
+        return False
+
+    def _end(self, worker: Worker, number: int, share: Share | None, now: float) -> None:
         worker.finish(number, share, now)
         self.courses[number].ended = now
         if share is not None:
             heappush(self.events, (now + share.seconds, WRAPPED, number, 0))
         self._tell(worker, now)
-        return True
 
     def _go_on(self, what: int, number: int, turn: int, now: float) -> bool:
         """A pause or the time to wrap up has gone by."""
@@ -280,6 +288,9 @@ class _Floor:
             return False
         elif what == PARKS:
             worker.park(number, now)
+        elif worker.is_over(number):
+            self._end(worker, number, None, now)
+            return True
         else:
             worker.go_on(number)
         self._tell(worker, now)

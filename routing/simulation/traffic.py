@@ -10,6 +10,7 @@ from functools import cache
 from itertools import accumulate
 from math import inf
 from pathlib import Path
+from typing import NamedTuple
 
 from routing.demand import Skills
 
@@ -19,6 +20,14 @@ SPREAD = 0.7  # of the logarithm of the work: most of it is short, some takes ve
 WORK: Mapping[str, float] = {"chat": 480.0, "sms": 300.0, "whatsapp": 300.0, "slack": 360.0}
 WORK_OF_OTHERS = 360.0
 PATIENCE: Mapping[str, float] = {"voice": 180.0, "chat": 300.0, "sms": 2700.0, "whatsapp": 2700.0}  # others don't leave
+
+
+class Pause(NamedTuple):
+    """After so many seconds of work nobody works on it for so long: the customer has the word, or it `sleeps`."""
+
+    after: float
+    seconds: float
+    sleeps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +55,8 @@ Way = tuple[Stand, ...]  # in order of time
 class Contact:
     """Somebody who writes. `work` is in seconds of a skilled agent who does nothing else, `patience` in seconds.
 
-    `closed` are the seconds before it is due in which its queue is closed. `pauses` are when the customer has the
-    word: after so many seconds of work, for so long. Its `steps` come while nobody takes it; where its queue is full
-    it goes the first of these `ways` that is not, at worst the last.
+    `closed` are the seconds before it is due in which its queue is closed. Its `steps` come while nobody takes it;
+    where its queue is full it goes the first of these `ways` that is not, at worst the last.
     """
 
     at: float
@@ -62,7 +70,7 @@ class Contact:
     priority: int = 0
     closed: float = 0.0
     labels: tuple[str, ...] = ()
-    pauses: tuple[tuple[float, float], ...] = ()
+    pauses: tuple[Pause, ...] = ()
     steps: Way = ()
     ways: tuple[Way, ...] = ()
     groups: tuple[int, ...] = ()

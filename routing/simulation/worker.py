@@ -13,7 +13,7 @@ from itertools import pairwise
 from routing.demand import scored_skill
 from routing.orders import speed
 from routing.shares import Share
-from routing.simulation.traffic import Contact
+from routing.simulation.traffic import Contact, Pause
 from routing.supply import Candidate
 
 CONCURRENCY = (0.0, 1.0, 1.6, 1.95)  # speed of an agent with so many conversations, all of them taken together
@@ -71,7 +71,7 @@ class Worker:
         if self.is_here and now > self.now:
             counted = max(0.0, now - max(self.now, since))
             self.present += counted
-            self.busy += counted * self.load
+            self.busy += counted * min(self.load, self.candidate.limits.capacity)
             each = pace(len(self.working)) / (len(self.working) or 1) * (now - self.now)
             for task in self.working.values():
                 task.left -= each * task.speed
@@ -102,7 +102,7 @@ class Worker:
     def take(self, number: int, contact: Contact, now: float) -> None:
         """Begin with a contact."""
         level = self.candidate.skills.get(scored_skill(contact.skills), 0)
-        stops = [0.0, *(min(worked, contact.work) for worked, __ in contact.pauses), contact.work]
+        stops = [0.0, *(min(pause.after, contact.work) for pause in contact.pauses), contact.work]
         first, *later = (end - start for start, end in pairwise(stops))
         self.working[number] = Task(contact, speed(level), first, later, contact.weight)
         self.load += contact.weight
@@ -112,12 +112,12 @@ class Worker:
 
     # --- the customer has the word ----------------------------------------------------------------------------------
 
-    def rest(self, number: int, share: Share | None) -> tuple[int, float]:
-        """The customer has the word now; which pause that is, and its seconds. `share` is kept once it is parked."""
+    def rest(self, number: int, share: Share | None) -> tuple[int, Pause]:
+        """A pause begins; which one that is. `share` is kept once it is parked."""
         task = self.resting[number] = self.working.pop(number)
         task.turn += 1
         task.parks_to = task.weight if share is None else share.of(task.weight)
-        return task.turn, task.contact.pauses[task.turn - 1][1]
+        return task.turn, task.contact.pauses[task.turn - 1]
 
     def rests(self, number: int, turn: int) -> bool:
         """Whether it is in this pause."""
@@ -131,8 +131,12 @@ class Worker:
         self._count(task.contact, -1)
         self._done(now)
 
+    def is_over(self, number: int) -> bool:
+        """Whether nothing is left to do for what is parked: it ends where it is."""
+        return self.resting[number].parked and self.resting[number].stretches == [0.0]
+
     def go_on(self, number: int) -> None:
-        """The customer wrote: it takes its room again, also above what he can have."""
+        """It takes its room again, also above what he can have."""
         task = self.working[number] = self.resting.pop(number)
         task.left = task.stretches.pop(0)
         if task.parked:
@@ -144,10 +148,10 @@ class Worker:
 
     def finish(self, number: int, share: Share | None, now: float) -> None:
         """Be done with a contact; with a share he wraps it up, and keeps that much of its room."""
-        task = self.working.pop(number)
+        task = self.working.pop(number, None) or self.resting.pop(number)
         self._keep(task, 0 if share is None else share.of(task.weight))
         if share is None:
-            self._count(task.contact, -1)
+            self._count(task.contact, 0 if task.parked else -1)
             self._done(now)
         else:
             self.wrapping[number] = task
