@@ -57,7 +57,6 @@ FLAGS = words(
         "notice_no_access": "An agent wrote this by mail who does not serve this queue: it was not sent to the "
         "customer.",
         "erased": "What was written here was erased.",
-        "truncated": "This message is very long; its raw file has all of it.",
     }
 )
 
@@ -204,7 +203,7 @@ def _entry(
     body = message.visible_text
     quoted = message.text[message.quoted_at :].strip() if message.quoted_at is not None else ""
     cut = max(len(body), len(quoted)) > MOST_CHARS
-    if cut and "truncated" not in message.flags:
+    if cut and "text_cut" not in message.flags:
         remarks.append(_("This message is very long: here is its beginning, “As it was sent” has all of it."))
     return Entry(
         key=f"m{message.id}",
