@@ -15,6 +15,7 @@ from typing import NamedTuple
 from config.language import ENGLISH, STORED, catalog, p_, speaking, spoken
 
 MOST_CHARS = 2000
+NOUN = "noun"  # a place of this name has a word of ours in it, such as "queue"
 _PLACE = re.compile(r"{(\w+)}")
 _SENTENCE_ENDS = re.compile(r"[.?!)] (?=\S)")
 
@@ -82,11 +83,16 @@ def _whole(code: str, text: str) -> _Told | None:
 
 
 def _filled(code: str, template: _Template, values: dict[str, str]) -> _Told:
-    told = {name: _told(code, value) for name, value in values.items()}
+    told = {name: _word(code, value) if name == NOUN else _told(code, value) for name, value in values.items()}
     with speaking(code):
         said = p_(STORED, template.message, **{name: each.text for name, each in told.items()})
     known = sum(map(len, template.parts))
     return _Told(known + sum(each.known for each in told.values()), said)
+
+
+def _word(code: str, noun: str) -> _Told:
+    said = catalog(code).gettext(noun)
+    return _Told(len(noun) if said != noun else 0, said)
 
 
 @lru_cache

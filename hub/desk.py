@@ -8,6 +8,8 @@ from typing import Any
 import yaml
 from sqlmodel import SQLModel, col, select
 
+from config.language import N_
+from config.retold import stored
 from hub.deskaccess import may_apply, must_know_roles, roles_in, roles_out, sign_in_in, sign_in_out
 from hub.deskchange import Change
 from hub.deskentries import (
@@ -77,7 +79,7 @@ def apply(
         tx.flush()
         must_know_roles(tx)
     if file.agents is not None and admins and not admins_who_sign_in(tx):
-        raise DeskError("agents leaves nobody who can sign in as an admin: keep the role of one who has a password")
+        raise DeskError(N_("agents leaves nobody who can sign in as an admin: keep the role of one who has a password"))
     if file.skills is not None or file.queues is not None:
         _must_not_miss_skills(tx)
     if file.calendars is not None:
@@ -160,7 +162,11 @@ def _must_not_miss_calendars(tx: Tx) -> None:
     for queue in _active(tx, Queue):
         if queue.calendar_id is not None and not names[queue.calendar_id].active:
             name = names[queue.calendar_id].name
-            raise DeskError(f"calendars leaves out {name!r}, which queue {queue.name!r} keeps to")
+            raise DeskError(
+                stored(
+                    "calendars leaves out {name}, which queue {name2} keeps to", name=repr(name), name2=repr(queue.name)
+                )
+            )
 
 
 def _queues(tx: Tx, entries: list[QueueEntry]) -> list[Change]:
@@ -211,8 +217,12 @@ def _ways_between(tx: Tx, entries: list[QueueEntry]) -> list[Change]:
             changes.append(Change("~", f"queue {entry.name}", ", ".join(differing)))
     if found := circle(entries):
         raise DeskError(
-            f"queue {found[1][0]!r}: {found[0]} goes in a circle: {' → '.join(found[1])}; "
-            "end it in a queue that keeps its work"
+            f"queue {found[1][0]!r}: "
+            + stored(
+                "{found} goes in a circle: {known}; end it in a queue that keeps its work",
+                found=found[0],
+                known=" → ".join(found[1]),
+            )
         )
     return changes
 
@@ -225,7 +235,17 @@ def _move_out(tx: Tx, actor: Actor, queue: Any) -> list[Change]:
     """The work of a queue that was switched off goes to the default queue."""
     target = tx.exec(select(Queue).where(col(Queue.active), col(Queue.is_default))).one()
     moved = move_out(tx, actor, queue.id, int(target.id or 0), target.name)
-    return [Change("~", f"queue {target.name}", f"takes {moved} conversations of {queue.name}")] if moved else []
+    return (
+        [
+            Change(
+                "~",
+                f"queue {target.name}",
+                stored("takes {count} conversations of {queue}", count=moved, queue=queue.name),
+            )
+        ]
+        if moved
+        else []
+    )
 
 
 def _skills(tx: Tx, names: list[str]) -> list[Change]:
@@ -294,7 +314,7 @@ def _webhooks(tx: Tx, entries: list[WebhookEntry]) -> list[Change]:
     known = {row.name for row in tx.exec(select(WebhookEndpoint))}
     for entry in entries:
         if entry.secret is None and entry.name not in known:
-            raise DeskError(f"webhook {entry.name!r}: secret is missing; write env:NAME or file:/path")
+            raise DeskError(f"webhook {entry.name!r}: " + N_("secret is missing; write env:NAME or file:/path"))
     wanted = {
         entry.name: {**entry.model_dump(exclude={"name"}, exclude_none=True), "active": True} for entry in entries
     }
@@ -365,7 +385,10 @@ def _links(tx: Tx, entry: AgentEntry, queues: Mapping[str, int], skills: Mapping
 def _must_exist(place: str, noun: str, names: Iterable[str], known: Mapping[str, int]) -> None:
     for name in names:
         if name not in known:
-            raise DeskError(f"{place}: there is no {noun} {name!r}; {nearest(name, known)}")
+            raise DeskError(
+                f"{place}: "
+                + stored("there is no {noun} {name}; {near}", noun=noun, name=repr(name), near=nearest(name, known))
+            )
 
 
 def _match(tx: Tx, model: type[SQLModel], key: str, wanted: Mapping[str, Mapping[str, Any]], noun: str) -> list[Change]:

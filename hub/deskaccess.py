@@ -8,6 +8,7 @@ from typing import Any
 from sqlmodel import col, select
 
 from config.language import _
+from config.retold import stored
 from hub.deskchange import Change
 from hub.deskentries import RoleEntry, SignInEntry
 from hub.deskfile import DeskError
@@ -28,7 +29,12 @@ def roles_in(tx: Tx, entries: Sequence[RoleEntry], queues: Mapping[str, int], by
     for entry in entries:
         for name in entry.queues:
             if name not in queues:
-                raise DeskError(f"role {entry.name!r}: there is no queue {name!r}; {nearest(name, queues)}")
+                raise DeskError(
+                    f"role {entry.name!r}: "
+                    + stored(
+                        "there is no {noun} {name}; {near}", noun="queue", name=repr(name), near=nearest(name, queues)
+                    )
+                )
         wanted = (sorted(completed(entry.permissions)), sorted(queues[name] for name in entry.queues))
         row = rows.pop(entry.name, None)
         if row is not None and (row.permissions, row.queue_ids) == wanted:
@@ -76,15 +82,30 @@ def must_know_roles(tx: Tx) -> None:
     serving = set(tx.exec(select(AgentQueue.agent_id)))
     for agent in tx.exec(select(Agent).where(col(Agent.active)).order_by(col(Agent.id))):
         if agent.role not in known:
-            raise DeskError(f"agent {agent.email}: {agent.role!r} is no role; {nearest(agent.role, known)}")
+            raise DeskError(
+                f"agent {agent.email}: "
+                + stored(
+                    "{value} is no {noun}; {near}", value=repr(agent.role), noun="role", near=nearest(agent.role, known)
+                )
+            )
         if agent.id in serving and ANSWER not in permissions_of(tx, agent.role):
             raise DeskError(
-                f"agent {agent.email}: the role {agent.role!r} does not answer, so it can't serve queues; "
-                "name those that it may see under the role"
+                f"agent {agent.email}: "
+                + stored(
+                    "the role {role} does not answer, so it can't serve queues; name those that it may see under the "
+                    "role",
+                    role=repr(agent.role),
+                )
             )
     for token in tx.exec(select(ApiToken).where(col(ApiToken.revoked_at).is_(None))):
         if token.role not in known:
-            raise DeskError(f"roles leaves out {token.role!r}, which the API token {token.name!r} has: revoke it first")
+            raise DeskError(
+                stored(
+                    "roles leaves out {role}, which the API token {name} has: revoke it first",
+                    role=repr(token.role),
+                    name=repr(token.name),
+                )
+            )
 
 
 def may_apply(actor: Actor, changes: Sequence[Change]) -> None:

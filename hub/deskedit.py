@@ -17,7 +17,9 @@ from sqlmodel import col, select
 
 from channels.text import storable
 from config.language import N_, _
+from config.retold import retold, stored
 from hub.desk import Change, DeskError, apply, sections
+from hub.deskchange import SAID, thing
 from hub.preview import CHANGED, looked_at
 from hub.refusals import FieldRefused
 from hub.rulecheck import Finding, look_over
@@ -80,7 +82,7 @@ def entry(tx: Tx, actor: Actor, section: str, number: int) -> Entry:
     name = name_of(tx, section, number)
     found = next((each for each in entries(tx, section) if each["name"] == name), None)
     if found is None:
-        raise NotFound(_("The {nouns} {name} is switched off.", nouns=NOUNS[section], name=repr(name)))
+        raise NotFound(_("The {nouns} {name} is switched off.", nouns=SAID[NOUNS[section]], name=repr(name)))
     return found
 
 
@@ -88,7 +90,7 @@ def name_of(tx: Tx, section: str, number: int) -> str:
     """Raises NotFound."""
     row = tx.get(MODELS[section], number)
     if row is None:
-        raise NotFound(_("There is no {nouns} {number}.", nouns=NOUNS[section], number=number))
+        raise NotFound(_("There is no {nouns} {number}.", nouns=SAID[NOUNS[section]], number=number))
     name: str = row.name
     return name
 
@@ -97,7 +99,7 @@ def number_of(tx: Tx, section: str, name: str) -> int:
     """The row of an entry in use. Raises NotFound."""
     number = tx.exec(select(MODELS[section].id).where(MODELS[section].name == name)).first()
     if number is None:
-        raise NotFound(_("There is no {nouns} {name}.", nouns=NOUNS[section], name=repr(name)))
+        raise NotFound(_("There is no {nouns} {name}.", nouns=SAID[NOUNS[section]], name=repr(name)))
     return int(number)
 
 
@@ -137,7 +139,7 @@ def _make(tx: Tx, actor: Actor, edit: Edit) -> list[Change]:
     listed = entries(tx, edit.section)
     place = next((at for at, each in enumerate(listed) if each["name"] == edit.name), len(listed))
     if edit.name is not None and place == len(listed):
-        raise NotFound(_("There is no {noun} {edit} any more.", noun=edit.noun, edit=repr(edit.name)))
+        raise NotFound(_("There is no {noun} {edit} any more.", noun=SAID[edit.noun], edit=repr(edit.name)))
     if edit.entry is None:
         if edit.section == "queues" and listed[place].get("default"):
             raise FieldRefused("default", _(KEPT_DEFAULT))
@@ -149,7 +151,7 @@ def _make(tx: Tx, actor: Actor, edit: Edit) -> list[Change]:
         if edit.name is not None and new["name"] != edit.name:
             changes += _rename(tx, edit, new["name"])
         elif edit.name is None and any(each["name"] == new["name"] for each in listed):
-            raise FieldRefused("name", _("There is a {noun} of this name already.", noun=edit.noun))
+            raise FieldRefused("name", _("There is a {noun} of this name already.", noun=SAID[edit.noun]))
         if edit.section == "queues":
             _one_default(listed, place, new)
         listed[place : place + 1] = [new]
@@ -164,17 +166,17 @@ def _make(tx: Tx, actor: Actor, edit: Edit) -> list[Change]:
 
 def _rename(tx: Tx, edit: Edit, name: str) -> list[Change]:
     if edit.section not in RENAMED:
-        raise FieldRefused("name", _("A {noun} keeps its name: others know it by that.", noun=edit.noun))
+        raise FieldRefused("name", _("A {noun} keeps its name: others know it by that.", noun=SAID[edit.noun]))
     model = MODELS[edit.section]
     if tx.exec(select(model.id).where(model.name == name)).first() is not None:
         raise FieldRefused(
-            "name", _("There is, or was, a {noun} of this name already: take another one.", noun=edit.noun)
+            "name", _("There is, or was, a {noun} of this name already: take another one.", noun=SAID[edit.noun])
         )
     row = tx.exec(select(model).where(model.name == edit.name, col(model.active))).one()
     row.name = name
     tx.add(row)
     tx.flush()
-    return [Change("~", f"{edit.noun} {edit.name}", f"is called {name}")]
+    return [Change("~", f"{edit.noun} {edit.name}", stored("is called {name}", name=name))]
 
 
 def _one_default(listed: Sequence[Entry], place: int, new: Entry) -> None:
@@ -191,11 +193,12 @@ def _refused(error: DeskError, edit: Edit, number: int) -> FieldRefused:
     """The sentence with the field that it is about, as far as it says so."""
     told = str(error)
     if (found := _PLACE.fullmatch(told)) and found["section"] == edit.section and int(found["number"]) == number:
-        return FieldRefused(found["field"] or _subject(edit, found["sentence"]), _begun(found["sentence"]))
+        return FieldRefused(found["field"] or _subject(edit, found["sentence"]), _begun(retold(found["sentence"])))
     name = edit.entry["name"] if edit.entry else edit.name
     if (found := _OF_NAME.fullmatch(told)) and found["name"] == name:
-        return FieldRefused(_subject(edit, found["sentence"]), _begun(found["sentence"]))
-    return FieldRefused(FORM, _begun(told))
+        return FieldRefused(_subject(edit, found["sentence"]), _begun(retold(found["sentence"])))
+    place, colon, sentence = told.partition(": ")
+    return FieldRefused(FORM, _begun(f"{thing(place)}: {retold(sentence)}" if colon else retold(told)))
 
 
 def _subject(edit: Edit, sentence: str) -> str:

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from channels import KINDS
+from config.language import N_
+from config.retold import stored
 from hub.deskfields import ContactFieldEntry
 from hub.deskhandout import (
     Grace,
@@ -55,15 +57,15 @@ def _condition(value: Any) -> Any:
 
 def _not_built_in(name: str) -> str:
     if name in ROLES:
-        raise ValueError(f"{name!r} is built in and can't be made anew")
+        raise ValueError(stored("{name} is built in and can't be made anew", name=repr(name)))
     return name
 
 
 def _served(queues: list[QueueEntry]) -> list[QueueEntry]:
     if not queues:
-        raise ValueError("must have at least one queue: work has to wait somewhere")
+        raise ValueError(N_("must have at least one queue: work has to wait somewhere"))
     if sum(queue.default for queue in queues) > 1:
-        raise ValueError("has two defaults; one queue takes what no rule claims")
+        raise ValueError(N_("has two defaults; one queue takes what no rule claims"))
     return queues
 
 
@@ -107,7 +109,7 @@ class TargetsEntry(Entry):
 class SlaEntry(TargetsEntry):
     """What a queue promises, on some channels differently; warn_at is per cent of a target."""
 
-    channels: dict[Annotated[str, among(KINDS, "kind of channel")], TargetsEntry] = {}
+    channels: dict[Annotated[str, among(KINDS, N_("kind of channel"))], TargetsEntry] = {}
     warn_at: int = Field(default=WARN_AT, ge=1, le=99)
 
 
@@ -122,7 +124,7 @@ class ActionEntry(Entry):
     @model_validator(mode="after")
     def _one(self) -> ActionEntry:
         if len(self.model_fields_set) != 1 or not any(self.model_dump().values()):
-            raise ValueError("must be one of slack, supervisors, {priority: 10} and {queue: its name}")
+            raise ValueError(N_("must be one of slack, supervisors, {priority: 10} and {queue: its name}"))
         return self
 
 
@@ -165,16 +167,16 @@ class StepEntry(Entry):
     priority: int = Field(default=0, ge=0, le=1000)
     age_credit: Span | None = None
     overflow: Name | None = None
-    notify: Annotated[list[Annotated[str, among(TOLD, "receiver")]], distinct()] = []
+    notify: Annotated[list[Annotated[str, among(TOLD, N_("receiver"))]], distinct()] = []
 
     @model_validator(mode="after")
     def _does_something(self) -> StepEntry:
         if not any(value for name, value in self if name not in ("after", "require")) and self.require is None:
-            raise ValueError("must do something: require, relax, join, priority, age_credit, overflow or notify")
+            raise ValueError(N_("must do something: require, relax, join, priority, age_credit, overflow or notify"))
         if self.require is not None and self.relax:
-            raise ValueError("has both require and relax: relax lowers what is asked for, require replaces it")
+            raise ValueError(N_("has both require and relax: relax lowers what is asked for, require replaces it"))
         if self.join and self.overflow:
-            raise ValueError("has both join and overflow: who joins helps in this queue, and it leaves it")
+            raise ValueError(N_("has both join and overflow: who joins helps in this queue, and it leaves it"))
         return self
 
 
@@ -183,16 +185,27 @@ def _in_order(ladder: list[StepEntry]) -> list[StepEntry]:
     for number, (before, step) in enumerate(zip([None, *ladder], ladder, strict=False), 1):
         if before is not None and step.after <= before.after:
             raise ValueError(
-                f"has steps out of order: step {number} comes after {span(step.after)}, and the one before it after "
-                f"{span(before.after)}; give it a longer time or move it up"
+                stored(
+                    "has steps out of order: step {number} comes after {span}, and the one before it after {span2}; "
+                    "give it a longer time or move it up",
+                    number=number,
+                    span=span(step.after),
+                    span2=span(before.after),
+                )
             )
         if step.require is not None:
             lowest.clear()
         for name, level in step.relax.items():
             if level >= lowest.get(name, 6):
                 raise ValueError(
-                    f"has steps out of order: step {number} lets {name} {level} do, and an earlier one "
-                    f"{name} {lowest[name]} already; lower it or leave it out"
+                    stored(
+                        "has steps out of order: step {number} lets {name} {level} do, and an earlier one {name} "
+                        "{lowest} already; lower it or leave it out",
+                        number=number,
+                        name=name,
+                        level=level,
+                        lowest=lowest[name],
+                    )
                 )
             lowest[name] = level
     return ladder
@@ -202,8 +215,12 @@ def _ends_with_overflow(ladder: list[StepEntry]) -> list[StepEntry]:
     for number, step in enumerate(ladder[:-1], 1):
         if step.overflow:
             raise ValueError(
-                f"has steps out of order: after step {number} the ladder of {step.overflow!r} counts, so that what "
-                "follows is never taken; move it there or up"
+                stored(
+                    "has steps out of order: after step {number} the ladder of {overflow} counts, so that what follows "
+                    "is never taken; move it there or up",
+                    number=number,
+                    overflow=repr(step.overflow),
+                )
             )
     return ladder
 
@@ -221,7 +238,7 @@ class LimitsEntry(Entry):
     @model_validator(mode="after")
     def _limit(self) -> LimitsEntry:
         if self.size is None and self.wait is None:
-            raise ValueError("must have a size or a wait")
+            raise ValueError(N_("must have a size or a wait"))
         return self
 
 
@@ -277,7 +294,7 @@ class QueueEntry(Entry):
     @model_validator(mode="after")
     def _promises_once(self) -> QueueEntry:
         if self.first_reply is not None and self.sla is not None and self.sla.first_reply is not None:
-            raise ValueError("has first_reply twice: leave it under sla and take out the other one")
+            raise ValueError(N_("has first_reply twice: leave it under sla and take out the other one"))
         return self
 
 
@@ -320,7 +337,11 @@ class ProfileEntry(Entry):
     @model_validator(mode="after")
     def _gets_it_somehow(self) -> ProfileEntry:
         if both := sorted(set(self.pull) & set(self.push)):
-            raise ValueError(f"has {both[0]} in pull and in push: take it out of one, or out of both for either way")
+            raise ValueError(
+                stored(
+                    "has {both} in pull and in push: take it out of one, or out of both for either way", both=both[0]
+                )
+            )
         return self
 
 
@@ -328,7 +349,7 @@ class ChannelEntry(Entry):
     """One account of a kind."""
 
     name: Name
-    kind: Annotated[str, among(KINDS, "kind of channel")]
+    kind: Annotated[str, among(KINDS, N_("kind of channel"))]
     address: Annotated[str, StringConstraints(max_length=320)] = ""
     settings: Annotated[dict[str, Any], AfterValidator(harmless_settings)] = {}
 
@@ -358,14 +379,14 @@ class WebhookEntry(Entry):
     name: Name
     url: Annotated[str, StringConstraints(max_length=2000)]
     secret: Secret | None = None
-    events: list[Annotated[str, among(TYPES, "event")]] = []
+    events: list[Annotated[str, among(TYPES, N_("event"))]] = []
 
 
 class RoleEntry(Entry):
     """A role beside those that are built in; it sees these queues as well as those that its people serve."""
 
     name: Annotated[Name, AfterValidator(_not_built_in)]
-    permissions: Annotated[list[Annotated[str, among(PERMISSIONS, "permission")]], distinct()]
+    permissions: Annotated[list[Annotated[str, among(PERMISSIONS, N_("permission"))]], distinct()]
     queues: Annotated[list[Name], distinct()] = []
 
 

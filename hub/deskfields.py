@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, StringConstraints, model_validator
 
+from config.language import N_
+from config.retold import stored
 from hub.contactfields import KINDS, MOST_CHOICE, MOST_CHOICES, NAME, TAKEN
 from hub.deskchange import Change
 from hub.deskvalues import Entry, among, distinct
@@ -15,9 +17,9 @@ from storage.contactdata import ContactField, contact_fields
 
 def _named(name: str) -> str:
     if not NAME.fullmatch(name):
-        raise ValueError("must be small letters, digits and _, beginning with a letter, at most 40")
+        raise ValueError(N_("must be small letters, digits and _, beginning with a letter, at most 40"))
     if name in TAKEN:
-        raise ValueError(f"contact.{name} is something else already: choose another name")
+        raise ValueError(stored("contact.{name} is something else already: choose another name", name=name))
     return name
 
 
@@ -35,7 +37,9 @@ class ContactFieldEntry(Entry):
     @model_validator(mode="after")
     def _chosen(self) -> ContactFieldEntry:
         if (self.kind == "choice") != bool(self.choices) or len(self.choices) == 1 or len(self.choices) > MOST_CHOICES:
-            raise ValueError(f"choices are for kind: choice, which has 2 to {MOST_CHOICES} of them")
+            raise ValueError(
+                stored("choices are for kind: choice, which has 2 to {most_choices} of them", most_choices=MOST_CHOICES)
+            )
         return self
 
 

@@ -12,6 +12,8 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from config.language import N_
+from config.retold import S_, stored
 from hub.deskentries import (
     ActionEntry,
     AgentEntry,
@@ -80,12 +82,16 @@ def plain_yaml(text: str) -> Any:
     try:
         return yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
-        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise DeskError(f"this is not valid YAML{line}: {error.problem or error.context}") from None
+        why = error.problem or error.context
+        told = stored("this is not valid YAML: {problem}", problem=why)
+        if error.problem_mark:
+            line = error.problem_mark.line + 1
+            told = stored("this is not valid YAML in line {line}: {problem}", line=line, problem=why)
+        raise DeskError(told) from None
     except (yaml.YAMLError, ValueError) as error:
-        raise DeskError(f"this is not valid YAML: {str(error).splitlines()[0]}") from None
+        raise DeskError(stored("this is not valid YAML: {problem}", problem=str(error).splitlines()[0])) from None
     except RecursionError:
-        raise DeskError(f"the file is nested deeper than {DEEPEST} levels") from None
+        raise DeskError(stored("the file is nested deeper than {deepest} levels", deepest=DEEPEST)) from None
 
 
 def check(document: Any, *, private: bool = True) -> DeskFile:
@@ -94,10 +100,12 @@ def check(document: Any, *, private: bool = True) -> DeskFile:
     `private` lets webhooks lead into our own network and over plain http, as the setting webhook_allow_private does.
     """
     if not isinstance(document, Mapping):
-        raise DeskError(f"the file must be a mapping with {', '.join(DeskFile.model_fields)}")
+        raise DeskError(stored("the file must be a mapping with {known}", known=", ".join(DeskFile.model_fields)))
     _must_be_plain(document)
     if empty := [name for name, entries in document.items() if entries is None]:
-        raise DeskError(f"{empty[0]} is empty: leave it out to keep what there is, or write [] to have none")
+        raise DeskError(
+            stored("{empty} is empty: leave it out to keep what there is, or write [] to have none", empty=empty[0])
+        )
     try:
         file = DeskFile.model_validate(document)
     except ValidationError as error:
@@ -119,7 +127,10 @@ def _fetch_ics(document: dict[str, Any], folder: Path) -> None:
             try:
                 entry["ics"] = (folder / named.removeprefix("file:")).read_text("utf-8")
             except (OSError, ValueError) as error:
-                raise DeskError(f"calendar {entry.get('name')!r}: {named} can't be read ({error})") from None
+                raise DeskError(
+                    f"calendar {entry.get('name')!r}: "
+                    + stored("{named} can't be read ({error})", named=named, error=error)
+                ) from None
 
 
 def _must_be_plain(document: Any) -> None:
@@ -129,35 +140,52 @@ def _must_be_plain(document: Any) -> None:
         place, value, depth = waiting.pop()
         seen += 1
         if depth > DEEPEST or seen > MOST_VALUES:
-            raise DeskError(f"{place} is too big: at most {DEEPEST} levels and {MOST_VALUES} values")
+            raise DeskError(
+                stored(
+                    "{place} is too big: at most {deepest} levels and {most_values} values",
+                    place=place,
+                    deepest=DEEPEST,
+                    most_values=MOST_VALUES,
+                )
+            )
         if isinstance(value, Mapping):
             for name, inner in value.items():
                 waiting += [(f"the key {str(name)[:40]!r}", f"{name}", depth + 1), (str(name)[:80], inner, depth + 1)]
                 if not isinstance(name, str):
-                    raise DeskError(f"{place}: the key {str(name)[:40]!r} must be text: put it in quotes")
+                    raise DeskError(
+                        f"{place}: "
+                        + stored("the key {value} must be text: put it in quotes", value=repr(str(name)[:40]))
+                    )
         elif isinstance(value, list):
             waiting += [(f"{place}[{number}]", inner, depth + 1) for number, inner in enumerate(value, 1)]
         elif not isinstance(value, str | int | float | None):
-            raise DeskError(f"{place} must be text: put {value} in quotes")
+            raise DeskError(stored("{place} must be text: put {value} in quotes", place=place, value=value))
         elif isinstance(value, str) and re.search("[\x00\ud800-\udfff]", value):
-            raise DeskError(f"{place} has a character that can't be stored (NUL or half a character)")
+            raise DeskError(
+                stored("{place} has a character that can't be stored (NUL or half a character)", place=place)
+            )
         elif isinstance(value, int | float) and (not math.isfinite(value) or abs(value) >= 2**63):
-            raise DeskError(f"{place} is no number that can be stored")
+            raise DeskError(stored("{place} is no number that can be stored", place=place))
 
 
 # How pydantic names a branch of a union in the way to an error; a reader knows of none.
 _BRANCH = re.compile(r"(dict|list|literal|function-\w+)\[.*|LastAgentEntry", re.DOTALL)
 _SAID = {
-    "missing": "is missing",
-    "string_type": "must be text: put it in quotes",
-    "string_too_short": "is empty",
-    "list_type": "must be a list",
-    "dict_type": "must be a mapping",
-    "model_type": "must be a mapping",
-    "int_type": "must be a whole number",
-    "bool_type": "must be true or false",
-    "string_pattern_mismatch": "must be an e-mail address",
+    "missing": N_("is missing"),
+    "string_type": N_("must be text: put it in quotes"),
+    "string_too_short": N_("is empty"),
+    "list_type": N_("must be a list"),
+    "dict_type": N_("must be a mapping"),
+    "model_type": N_("must be a mapping"),
+    "int_type": N_("must be a whole number"),
+    "bool_type": N_("must be true or false"),
+    "string_pattern_mismatch": N_("must be an e-mail address"),
 }
+# What else pydantic finds comes in its own words; these are how they begin here, so that they are known again.
+THEIRS = (
+    S_("must be less than or equal to {most}"), S_("must be greater than or equal to {least}"),
+    S_("must have at most {most} characters"), S_("must be {choices}"),
+)  # fmt: skip
 
 
 def _sentence(error: ErrorDetails) -> str:
@@ -171,9 +199,9 @@ def _sentence(error: ErrorDetails) -> str:
     if kind == "extra_forbidden":
         where, _, name = place.rpartition(".")
         known = _keys(steps)
-        return (
-            f"{f'{where}: ' if where else ''}unknown {'key' if where else 'section'} {name!r}; {nearest(name, known)}"
-        )
+        noun = N_("key") if where else N_("section")
+        told = stored("unknown {noun} {name}; {near}", noun=noun, name=repr(name), near=nearest(name, known))
+        return f"{where}: {told}" if where else told
     if kind == "value_error":
         why = error["ctx"]["error"]
         if isinstance(why, ConditionError) and why.path:

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from config.language import N_
+from config.retold import stored
 from hub.deskvalues import UNITS, Channel, Entry, Span, among, off, seconds_of, span
 from routing.demand import AGENT_ORDERS, WORK_ORDERS
 from routing.handout import GRACES
@@ -63,7 +65,7 @@ class WrapUpEntry(SharesEntry):
     @model_validator(mode="after")
     def _is_some(self) -> WrapUpEntry:
         if self.time is None and not self.channels:
-            raise ValueError("must have a time, or channels with their times")
+            raise ValueError(N_("must have a time, or channels with their times"))
         return self
 
 
@@ -76,7 +78,7 @@ class ParkEntry(SharesEntry):
     @model_validator(mode="after")
     def _is_some(self) -> ParkEntry:
         if self.after is None and not self.channels:
-            raise ValueError("must have an after, or channels with theirs")
+            raise ValueError(N_("must have an after, or channels with theirs"))
         return self
 
 
@@ -92,7 +94,12 @@ def short(name: str) -> BeforeValidator:
 
 def _not_too_short(value: Any) -> Any:
     if value != "off" and value < SHORTEST_GRACE:
-        raise ValueError(f"must be at least {SHORTEST_GRACE}s: a page that is loaded anew is gone for a moment, too")
+        raise ValueError(
+            stored(
+                "must be at least {shortest_grace}s: a page that is loaded anew is gone for a moment, too",
+                shortest_grace=SHORTEST_GRACE,
+            )
+        )
     return value
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from sqlmodel import col, select
 
+from config.language import N_
+from config.retold import stored
 from hub.deskchange import Change
 from hub.deskfile import DeskError
 from hub.deskvalues import span
@@ -59,15 +61,31 @@ def _does(entry: MacroEntry, agents: dict[str, int | None], queues: dict[str, in
         raise DeskError(f"{place}: {refused}") from None
     if entry.assign is not None:
         if entry.assign != ME and entry.assign not in agents:
-            raise DeskError(f"{place}: there is no agent {entry.assign!r}; {nearest(entry.assign, agents)}")
+            raise DeskError(
+                f"{place}: "
+                + stored(
+                    "there is no {noun} {name}; {near}",
+                    noun="agent",
+                    name=repr(entry.assign),
+                    near=nearest(entry.assign, agents),
+                )
+            )
         values["assign"] = 0 if entry.assign == ME else agents[entry.assign]
     if entry.queue is not None:
         if entry.queue not in queues:
-            raise DeskError(f"{place}: there is no queue {entry.queue!r}; {nearest(entry.queue, queues)}")
+            raise DeskError(
+                f"{place}: "
+                + stored(
+                    "there is no {noun} {name}; {near}",
+                    noun="queue",
+                    name=repr(entry.queue),
+                    near=nearest(entry.queue, queues),
+                )
+            )
         values["queue_id"] = queues[entry.queue]
     if entry.snooze is not None:
         if entry.then:
-            raise DeskError(f"{place}: it can't resolve and snooze: leave one out")
+            raise DeskError(f"{place}: " + N_("it can't resolve and snooze: leave one out"))
         values |= {"then": "snooze", "snooze": entry.snooze}
     does = Does.model_validate(values)
     if does.problem:

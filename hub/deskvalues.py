@@ -9,6 +9,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from channels import KINDS
+from config.language import N_
+from config.retold import stored
 from hub.sealing import is_sealed
 from routing.fields import nearest
 
@@ -22,7 +24,9 @@ def among(known: Iterable[str], noun: str) -> AfterValidator:
 
     def check(value: str) -> str:
         if value not in names:
-            raise ValueError(f"{value!r} is no {noun}; {nearest(value, names)}")
+            raise ValueError(
+                stored("{value} is no {noun}; {near}", value=repr(value), noun=noun, near=nearest(value, names))
+            )
         return value
 
     return AfterValidator(check)
@@ -34,7 +38,7 @@ def seconds_of(value: Any) -> int:
     if isinstance(value, str) and (found := re.fullmatch(r"([0-9]{1,9})\s*([smhd])", value.strip())):
         seconds = int(found[1]) * UNITS[found[2]]
     if not 0 < seconds <= LONGEST_SPAN:
-        raise ValueError("must be a span such as 30s, 15m, 4h or 2d, at most 365d")
+        raise ValueError(N_("must be a span such as 30s, 15m, 4h or 2d, at most 365d"))
     return seconds
 
 
@@ -58,7 +62,7 @@ def is_secret(name: str) -> bool:
 
 def _referred(value: str) -> str:
     if not is_reference(value):
-        raise ValueError("is a secret; write env:NAME or file:/path instead of the value")
+        raise ValueError(N_("is a secret; write env:NAME or file:/path instead of the value"))
     return value
 
 
@@ -68,7 +72,7 @@ def harmless_settings(value: Any, place: str = "") -> Any:
         at = f"{place}.{name}" if place else f"{name}"
         if is_secret(str(name)):
             if inner not in (None, "") and not is_reference(inner) and not is_sealed(inner):
-                raise ValueError(f"{at} is a secret; write env:NAME or file:/path instead of the value")
+                raise ValueError(stored("{at} is a secret; write env:NAME or file:/path instead of the value", at=at))
         elif isinstance(inner, dict | list):
             harmless_settings(inner, at)
     return value
@@ -80,7 +84,7 @@ def distinct(field: str = "") -> AfterValidator:
         for item in items:
             name = getattr(item, field) if field else item
             if name in seen:
-                raise ValueError(f"{name!r} is there twice")
+                raise ValueError(stored("{name} is there twice", name=repr(name)))
             seen.add(name)
         return items
 
@@ -110,7 +114,7 @@ Span = Annotated[
 ]  # fmt: skip
 Level = Annotated[int, Field(ge=1, le=5)]
 Count = Annotated[int, Field(ge=0, le=10_000)]
-Channel = Annotated[str, among(KINDS, "kind of channel")]
+Channel = Annotated[str, among(KINDS, N_("kind of channel"))]
 Secret = Annotated[str, AfterValidator(_referred)]
 
 

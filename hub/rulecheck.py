@@ -9,10 +9,12 @@ from typing import Any
 from sqlmodel import col, select
 
 from channels import KINDS
+from config.language import N_
+from config.retold import stored
+from hub.deskvalues import span
 from routing.conditions import Condition, Leaf, read_condition
 from routing.fields import QUEUE_FIELD, nearest
 from routing.ladder import Ladder, read_ladder
-from routing.ladder import span as told_span
 from routing.logic import always, implies, never
 from storage import Tx
 from storage.desk import Queue, RoutingRule, Skill, active_channels
@@ -45,7 +47,7 @@ class Staff:
         """Why nobody can take such work, with the agent who is nearest to it; empty when somebody can."""
         agents = self.serving.get(queue_id, frozenset()).union(*(self.serving.get(each, ()) for each in joined))
         if not agents:
-            return "no agent serves it: give it to somebody, or the work waits for ever"
+            return N_("no agent serves it: give it to somebody, or the work waits for ever")
         if not skills:
             return ""
         missing = {
@@ -55,13 +57,13 @@ class Staff:
         best = min(missing, key=lambda agent: (len(missing[agent]), sum(missing[agent].values()), agent))
         if not missing[best]:
             return ""
-        wanted = " and ".join(f"{name} ≥ {level}" for name, level in sorted(skills.items()))
+        wanted = ", ".join(f"{name} ≥ {level}" for name, level in sorted(skills.items()))
         has = self.levels.get(best, {})
-        lacks = ", ".join(
-            f"{name} {has[name]} instead of {level}" if name in has else f"no {name}"
-            for name, level in sorted(missing[best].items())
-        )
-        return f"nobody who serves it has {wanted}; the nearest is {self.names[best]} with {lacks}"
+        falls_short = ", ".join(f"{name} {has.get(name, 0)}" for name in sorted(missing[best]))
+        return stored(
+            "nobody who serves it has {wanted}; the nearest is {agent} with {has}",
+            wanted=wanted, agent=self.names[best], has=falls_short,
+        )  # fmt: skip
 
     def climb(self, queue_id: int, skills: Mapping[str, int], ladder: Ladder) -> str:
         """Why nobody can take such work, at first or at any step of its ladder; empty when somebody can at once."""
@@ -73,10 +75,13 @@ class Staff:
             skills, joined = step.skills(skills), [*joined, *step.join]
             gap = self.gap(queue_id, skills, joined)
             if not gap:
-                return f"{first}; it waits for step {number} of its ladder, after {told_span(step.after)}"
+                return stored(
+                    "{gap}; it waits for step {number} of its ladder, after {span}",
+                    gap=first, number=number, span=span(step.after),
+                )  # fmt: skip
         else:
             if gap and ladder:
-                return f"its ladder never helps: even after the last step {gap}"
+                return stored("its ladder never helps: even after the last step {gap}", gap=gap)
         return first
 
 
@@ -102,7 +107,7 @@ def look_over(tx: Tx) -> list[Finding]:
             conditions.append(read_condition(rule.condition))
         except ValueError as error:
             conditions.append(None)
-            found.append(Finding(f"rule {rule.name}", f"it can't be used and is left out: {error}"))
+            found.append(Finding(f"rule {rule.name}", stored("it can't be used and is left out: {error}", error=error)))
     for place, (rule, condition) in enumerate(zip(rules, conditions, strict=True)):
         if condition is None:
             continue
@@ -113,7 +118,7 @@ def look_over(tx: Tx) -> list[Finding]:
             continue
         own = _ladder(rule.ladder)
         if rule.skills and (gap := staff.climb(target.id or 0, rule.skills, own or _ladder(target.ladder))):
-            found.append(Finding(f"rule {rule.name}", f"queue {target.name}: {gap}"))
+            found.append(Finding(f"rule {rule.name}", stored("queue {name}: {gap}", name=target.name, gap=gap)))
         found += _about_ladder(f"rule {rule.name}", staff, target.id or 0, own, queues)
     return found
 
@@ -135,17 +140,19 @@ def _about_ladder(
         if step.require and (gap := staff.gap(queue_id, step.require, joined | set(step.join))):
             found.append(Finding(what, gap, f"{place}.require"))
         for each in step.join:
-            name = queues[each].name if each in queues else "a queue that is gone"
+            name = queues[each].name if each in queues else N_("a queue that is gone")
             if each in joined:
-                found.append(Finding(what, f"{name} is there already; leave it out", f"{place}.join"))
+                found.append(Finding(what, stored("{name} is there already; leave it out", name=name), f"{place}.join"))
             elif not staff.serving.get(each):
-                found.append(Finding(what, f"no agent serves {name}, so that nobody joins", f"{place}.join"))
+                found.append(
+                    Finding(what, stored("no agent serves {name}, so that nobody joins", name=name), f"{place}.join")
+                )
         joined |= set(step.join)
         if step.queue_id is not None:
             if step.queue_id == queue_id:
-                found.append(Finding(what, "it is in that queue already; leave it out", f"{place}.overflow"))
+                found.append(Finding(what, N_("it is in that queue already; leave it out"), f"{place}.overflow"))
             elif step.queue_id not in queues:
-                found.append(Finding(what, "that queue is gone: the default queue takes it", f"{place}.overflow"))
+                found.append(Finding(what, N_("that queue is gone: the default queue takes it"), f"{place}.overflow"))
             queue_id, joined = step.queue_id, {step.queue_id}
     return found
 
@@ -156,14 +163,25 @@ def _about(
 ) -> list[Finding]:  # fmt: skip
     what = f"rule {rule.name}"
     if (leaf := never(condition)) is not None:
-        told = f"{leaf.field} {leaf.op} can't hold beside the rest, so that the rule never does"
+        told = stored(
+            "{field} {op} can't hold beside the rest, so that the rule never does", field=leaf.field, op=leaf.op
+        )
         return [Finding(what, told, leaf.path)]
     found = [Finding(what, sentence, leaf.path) for leaf in condition.leaves if (sentence := _stray(tx, leaf, queues))]
     for other, over in earlier:
         if over is not None and implies(condition, over):
-            why = "holds for everything" if always(over) else "holds whenever this one does"
-            fix = "leave one of the two out" if implies(over, condition) else f"move it above “{other.name}”"
-            return [*found, Finding(what, f"it is never reached: the earlier rule “{other.name}” {why}; {fix}")]
+            why = N_("holds for everything") if always(over) else N_("holds whenever this one does")
+            above = stored("move it above “{name}”", name=other.name)
+            fix = N_("leave one of the two out") if implies(over, condition) else above
+            return [
+                *found,
+                Finding(
+                    what,
+                    stored(
+                        "it is never reached: the earlier rule “{name}” {why}; {fix}", name=other.name, why=why, fix=fix
+                    ),
+                ),
+            ]
     return found
 
 
@@ -171,7 +189,10 @@ def _stray(tx: Tx, leaf: Leaf, queues: Sequence[str]) -> str:
     """What is odd about a comparison with names of this desk."""
     for name in (leaf.field, leaf.other):
         if (asked := QUEUE_FIELD.fullmatch(name)) and asked[1] not in queues:
-            return f"there is no queue {asked[1]!r}, so that it never holds; {nearest(asked[1], queues)}"
+            return stored(
+                "there is no queue {name}, so that it never holds; {near}",
+                name=repr(asked[1]), near=nearest(asked[1], queues),
+            )  # fmt: skip
     if leaf.other or leaf.op not in ("eq", "ne", "in", "not_in"):
         return ""
     known: Sequence[str] = ()
@@ -181,7 +202,11 @@ def _stray(tx: Tx, leaf: Leaf, queues: Sequence[str]) -> str:
         known = [account.name for account in active_channels(tx)]
     values = leaf.value if isinstance(leaf.value, list) else [leaf.value]
     strange = next((value for value in values if known and value not in known), None)
-    return "" if strange is None else f"this desk has no {leaf.field} {strange!r}; {nearest(strange, known)}"
+    if strange is None:
+        return ""
+    return stored(
+        "this desk has no {field} {name}; {near}", field=leaf.field, name=repr(strange), near=nearest(strange, known)
+    )
 
 
 def _staff(tx: Tx) -> Staff:

@@ -14,6 +14,7 @@ from typing import Any
 from sqlmodel import col, select
 
 from config.language import _
+from config.retold import stored
 from hub.arrivals import past_arrivals
 from hub.desk import rule_entry, rule_values
 from hub.deskentries import RuleEntry
@@ -251,7 +252,9 @@ def _values(tx: Tx, given: Any, rule_id: int | None = None) -> dict[str, Any]:
     entry = checked(given)
     taken = select(RoutingRule.id).where(RoutingRule.name == entry.name, RoutingRule.id != rule_id)
     if tx.exec(taken).first() is not None:
-        raise RuleRefused("name", f"there is a rule {entry.name!r} already: give this one another name")
+        raise RuleRefused(
+            "name", stored("there is a rule {name} already: give this one another name", name=repr(entry.name))
+        )
     try:
         queues = {name: number or 0 for number, name in _queue_names(tx).items()}
         skills = {skill.name: skill.id or 0 for skill in tx.exec(select(Skill))}

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from config.language import _
+from config.retold import retold
 from hub.deskfile import DeskError, plain_yaml
 from hub.deskvalues import is_reference
 from hub.refusals import FieldRefused
@@ -140,7 +141,7 @@ def entry_of(typed: Typed, groups: Sequence[Group]) -> Entry:
     try:
         rest = plain_yaml(typed.more) if typed.more.strip() else {}
     except DeskError as error:
-        raise FieldRefused(MORE, str(error)) from None
+        raise FieldRefused(MORE, retold(str(error))) from None
     if not isinstance(rest, dict):
         raise FieldRefused(MORE, _("Write keys and values, such as “boost: 10m”."))
     entry: Entry = {}

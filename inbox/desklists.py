@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from sqlmodel import select
 
 from config.language import _, words
+from config.retold import retold
 from hub.deskedit import MODELS, Edit, entries, keep_edit, name_of, try_edit
 from hub.hub import Hub
 from hub.refusals import FieldRefused
@@ -48,7 +49,9 @@ def listed(section: Section) -> ResponseReturnValue:
         rows = [(numbers[each["name"]], each, _words(section, each)) for each in entries(tx, section.name)]
         odd: dict[str, list[str]] = {}
         for each in look_over(tx):
-            odd.setdefault(each.what, []).append(f"{each.path}: {each.sentence}" if each.path else each.sentence)
+            odd.setdefault(each.what, []).append(
+                f"{each.path}: {retold(each.sentence)}" if each.path else retold(each.sentence)
+            )
         parts = screen(hub, tx, who, Place(VIEW))
     return make_response(render_template("inbox/desk_list.html", screen=parts, section=section, rows=rows, odd=odd))
 

@@ -11,12 +11,14 @@ from sqlmodel import col, select
 
 from channels import KINDS
 from config.language import _
+from config.retold import retold
 from hub import rules as verbs
 from hub.hub import Hub
 from hub.rules import RuleRefused, Trial
 from hub.web import hub_here
 from inbox import ruleform
 from inbox.answers import fragment
+from inbox.desktold import begun
 from inbox.ruleform import Box, Row
 from inbox.screen import Place, screen
 from inbox.session import Viewer, viewer, wants_fragment
@@ -74,11 +76,12 @@ class Draft:
         place, __, rest = refused.field.partition(".")
         if place == "when":
             path = "yaml" if self.yaml is not None else ruleform.box_path(rest)
-            told = f"{rest}: {refused.sentence}" if self.yaml is not None and rest else refused.sentence
+            told = retold(refused.sentence)
+            told = f"{rest}: {told}" if self.yaml is not None and rest else told
         else:
-            path, told = (rest.partition(".")[0] if place == "then" and rest else place), refused.sentence
+            path, told = (rest.partition(".")[0] if place == "then" and rest else place), retold(refused.sentence)
         known = path in ("yaml", "name", "queue", "skills", "labels", "priority") or path.startswith(ruleform.ROOT)
-        self.errors[path if known else "form"] = told[0].upper() + told[1:]
+        self.errors[path if known else "form"] = begun(told)
 
 
 def register(blueprint: Blueprint) -> None:
@@ -103,7 +106,7 @@ def listed() -> ResponseReturnValue:
         parts = screen(hub, tx, who, Place(VIEW))
     odd: dict[str, list[str]] = {}
     for each in found.findings:
-        odd.setdefault(each.what.removeprefix("rule "), []).append(each.sentence[0].upper() + each.sentence[1:])
+        odd.setdefault(each.what.removeprefix("rule "), []).append(begun(retold(each.sentence)))
     page = render_template(
         "inbox/rules.html", screen=parts, rules=found.rules, version=found.version, odd=odd, in_words=told_condition
     )

@@ -14,6 +14,8 @@ from markupsafe import Markup, escape
 
 from config.language import N_, _, month, number, weekday, words
 from config.retold import retold
+from hub.deskchange import thing
+from inbox.desktold import begun, told_finding
 
 HUES = 12
 SOON = timedelta(minutes=30)  # from here on a target is shown in colour and sorted under "Due now"
@@ -205,5 +207,5 @@ def register(blueprint: Blueprint) -> None:
     """Make the words known to every template."""
     blueprint.add_app_template_global(uuid4, "new_id")
     for word in (kind, initials, hue, size, address, clock, since, day, at, full, span, due, became, first_name,
-                 naming, status_word, role_word, retold):  # fmt: skip
+                 naming, status_word, role_word, retold, thing, begun, told_finding):  # fmt: skip
         blueprint.add_app_template_filter(word)

@@ -10,6 +10,8 @@ from typing import Any
 
 from dateutil.rrule import rruleset, rrulestr
 
+from config.language import N_
+from config.retold import stored
 from routing.calendars import Closed, Interval
 
 MAX_BYTES = 256_000
@@ -29,10 +31,19 @@ def public_holidays(country: str, region: str = "") -> Closings:
 
     known = holidays.list_supported_countries(include_aliases=False)
     if country not in known:
-        raise ValueError(f"holidays of {country!r} are not known; write a country in two letters, such as DE or MX")
+        raise ValueError(
+            stored(
+                "holidays of {country} are not known; write a country in two letters, such as DE or MX",
+                country=repr(country),
+            )
+        )
     if region and region not in known[country]:
-        told = f"known are {', '.join(known[country])}" if known[country] else "leave it out"
-        raise ValueError(f"holidays of {country} have no region {region!r}; {told}")
+        told = stored("known are {known}", known=", ".join(known[country])) if known[country] else N_("leave it out")
+        raise ValueError(
+            stored(
+                "holidays of {country} have no region {region}; {told}", country=country, region=repr(region), told=told
+            )
+        )
 
     def closed(year: int) -> Closed:
         return Closed(frozenset(holidays.country_holidays(country, subdiv=region or None, years=year, expand=False)))
@@ -85,19 +96,23 @@ class Events:
 def events(text: str, zone: tzinfo) -> Events:
     """Read an iCalendar text; times without a zone are in `zone`. Raises ValueError."""
     if len(text) > MAX_BYTES:
-        raise ValueError(f"is longer than {MAX_BYTES:,} characters: leave out years that are past")
+        raise ValueError(
+            stored("is longer than {max_bytes} characters: leave out years that are past", max_bytes=f"{MAX_BYTES:,}")
+        )
     unfolded = re.sub(r"\r?\n[ \t]", "", text)
     if BUSY.search(unfolded) or BUSY_ZONE.search(unfolded):
-        raise ValueError("repeats something more than once a day: closings are days or single times")
+        raise ValueError(N_("repeats something more than once a day: closings are days or single times"))
     from icalendar import Calendar
 
     try:
         walked: list[Any] = Calendar.from_ical(text).walk("VEVENT")
         found = [each for each in walked if each.get("status") != "CANCELLED"]
         if not found:
-            raise ValueError("has no events (VEVENT)")
+            raise ValueError(N_("has no events (VEVENT)"))
         if len(found) > MAX_EVENTS:
-            raise ValueError(f"has more than {MAX_EVENTS:,} events: leave out years that are past")
+            raise ValueError(
+                stored("has more than {max_events} events: leave out years that are past", max_events=f"{MAX_EVENTS:,}")
+            )
         moved: dict[str, list[datetime]] = {}
         for each in found:
             if "recurrence-id" in each:
@@ -106,10 +121,10 @@ def events(text: str, zone: tzinfo) -> Events:
     except ValueError as error:
         if str(error).startswith("has "):
             raise
-        raise ValueError(f"is not a readable iCalendar text: {error}") from None
+        raise ValueError(stored("is not a readable iCalendar text: {error}", error=error)) from None
     except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         # What the library stumbles over in texts that are damaged.
-        raise ValueError(f"is not a readable iCalendar text ({type(error).__name__})") from None
+        raise ValueError(stored("is not a readable iCalendar text ({name})", name=type(error).__name__)) from None
 
 
 def _series(event: Any, zone: tzinfo, moved: dict[str, list[datetime]]) -> Series | None:

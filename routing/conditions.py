@@ -12,6 +12,8 @@ from difflib import get_close_matches
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
+from config.language import N_
+from config.retold import stored
 from routing.fields import ZONED, Field, Kind, field_named, nearest
 from routing.operands import EACH, FLAG, NUMBER, PATTERN, WORD, Operand, one_of, pair, several
 
@@ -150,25 +152,32 @@ def read_condition(condition: Any, named: Named = field_named) -> Condition:
     root = _read_node(condition, "", 0, False, named)
     leaves = tuple(_leaves(root))
     if len(leaves) > MOST_LEAVES:
-        raise ConditionError("", f"makes more than {MOST_LEAVES} comparisons in one condition")
+        raise ConditionError(
+            "", stored("makes more than {most_leaves} comparisons in one condition", most_leaves=MOST_LEAVES)
+        )
     return Condition(_compiled(root), leaves, root, frozenset(name for leaf in leaves for name in leaf.asks))
 
 
 def _read_node(node: Any, path: str, depth: int, negated: bool, named: Named) -> Node:
     if not isinstance(node, Mapping):
-        raise ConditionError(path, "must be a mapping: {all: […]}, {any: […]}, {not: …} or {field, op, value}")
+        raise ConditionError(path, N_("must be a mapping: {all: […]}, {any: […]}, {not: …} or {field, op, value}"))
     if depth > DEEPEST:
-        raise ConditionError(path, f"is nested deeper than {DEEPEST} levels")
+        raise ConditionError(path, stored("is nested deeper than {deepest} levels", deepest=DEEPEST))
     if "field" in node:
         return _read_leaf(node, path, negated, named)
     if len(node) != 1 or (name := next(iter(node))) not in GROUPS:
         present = ", ".join(map(str, node))[:80] or "nothing"
-        raise ConditionError(path, f"must have exactly one of all, any, not, or field; it has {present}")
+        raise ConditionError(
+            path, stored("must have exactly one of all, any, not, or field; it has {present}", present=present)
+        )
     parts = node[name] if name != "not" or isinstance(node[name], list) else [node[name]]
     if not isinstance(parts, list) or not parts:
-        raise ConditionError(_at(path, name), "must be a list with at least one condition")
+        raise ConditionError(_at(path, name), N_("must be a list with at least one condition"))
     if len(parts) > MOST_LEAVES:
-        raise ConditionError(_at(path, name), f"makes more than {MOST_LEAVES} comparisons in one condition")
+        raise ConditionError(
+            _at(path, name),
+            stored("makes more than {most_leaves} comparisons in one condition", most_leaves=MOST_LEAVES),
+        )
     below = negated != (name == "not")
     return Group(
         name,
@@ -197,7 +206,7 @@ def _compiled(node: Node) -> Test:
 
 def _read_leaf(node: Mapping[str, Any], path: str, negated: bool, named: Named) -> Leaf:
     if unknown := sorted(set(map(str, node)) - {"field", "op", "value", "zone"}):
-        raise ConditionError(_at(path, unknown[0][:80]), "is not known here; a leaf has field, op and value")
+        raise ConditionError(_at(path, unknown[0][:80]), N_("is not known here; a leaf has field, op and value"))
     try:
         field = named(node["field"])
     except ValueError as error:
@@ -222,9 +231,13 @@ def _read_op(op: Any, field: Field, path: str) -> str:
     if isinstance(op, str) and op in known:
         return op
     if isinstance(op, str) and op in _OPS:
-        raise ConditionError(_at(path, "op"), f"{op} makes no sense for a {field.kind}; use {', '.join(known)}")
-    told = "is missing" if op is None else f"{str(op)[:40]!r} is no comparison"
-    raise ConditionError(_at(path, "op"), f"{told}; {nearest(str(op), known)}")
+        raise ConditionError(
+            _at(path, "op"),
+            stored("{op} makes no sense for a {kind}; use {known}", op=op, kind=field.kind, known=", ".join(known)),
+        )
+    near = nearest(str(op), known)
+    told = stored("{op} is no comparison; {near}", op=repr(str(op)[:40]), near=near)
+    raise ConditionError(_at(path, "op"), stored("is missing; {near}", near=near) if op is None else told)
 
 
 def _read_zone(node: Mapping[str, Any], field: Field, path: str) -> str:
@@ -232,7 +245,7 @@ def _read_zone(node: Mapping[str, Any], field: Field, path: str) -> str:
         return "UTC" if field.kind in ZONED else ""
     zone = node["zone"]
     if field.kind not in ZONED:
-        raise ConditionError(_at(path, "zone"), "goes only with time.of_day, time.weekday and time.date")
+        raise ConditionError(_at(path, "zone"), N_("goes only with time.of_day, time.weekday and time.date"))
     try:
         if isinstance(zone, str) and zone:
             return ZoneInfo(zone).key
@@ -240,21 +253,25 @@ def _read_zone(node: Mapping[str, Any], field: Field, path: str) -> str:
         pass
     near = get_close_matches(str(zone)[:40], available_timezones(), n=1)
     hint = f"did you mean {near[0]!r}?" if near else "write one such as Europe/Stockholm"
-    raise ConditionError(_at(path, "zone"), f"{str(zone)[:40]!r} is no time zone; {hint}")
+    raise ConditionError(
+        _at(path, "zone"), stored("{value} is no time zone; {hint}", value=repr(str(zone)[:40]), hint=hint)
+    )
 
 
 def _read_other(value: Mapping[str, Any], op: str, field: Field, path: str, named: Named) -> str:
     """The field on the right hand of a comparison of two."""
     if set(value) != {"field"}:
-        raise ConditionError(_at(path, "value"), "must be a value, or {field: …} to compare with another field")
+        raise ConditionError(_at(path, "value"), N_("must be a value, or {field: …} to compare with another field"))
     if op not in COMPARE or field.kind in ZONED:
-        raise ConditionError(_at(path, "value"), f"{op} of {field.name} can't be compared with another field")
+        raise ConditionError(
+            _at(path, "value"), stored("{op} of {name} can't be compared with another field", op=op, name=field.name)
+        )
     try:
         other = named(value["field"])
     except ValueError as error:
         raise ConditionError(_at(path, "value.field"), str(error)) from None
     if other.kind in ZONED:
-        raise ConditionError(_at(path, "value.field"), f"{other.name} can only stand on the left")
+        raise ConditionError(_at(path, "value.field"), stored("{name} can only stand on the left", name=other.name))
     return str(value["field"])
 
 

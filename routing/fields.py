@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from config.language import N_
+from config.retold import stored
 
 LONGEST_NAME = 64
 
@@ -104,14 +105,23 @@ def field_named(name: object) -> Field:
         for pattern, family in FAMILIES:
             if pattern.fullmatch(name):
                 return family
-    raise ValueError(f"{_shown(name)} is no field; {nearest(str(name), [field.name for field in FIELDS])}")
+    raise ValueError(
+        stored(
+            "{value} is no {noun}; {near}",
+            value=_shown(name),
+            noun=N_("field"),
+            near=nearest(str(name), [field.name for field in FIELDS]),
+        )
+    )
 
 
 def nearest(typed: str, known: Iterable[str]) -> str:
     """What to say of a name that nobody knows: the one that was probably meant, else all there are."""
     names = list(known)
     near = difflib.get_close_matches(typed, names, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names) or 'none'}"
+    if near:
+        return stored("did you mean {near}?", near=repr(near[0]))
+    return stored("known are {known}", known=", ".join(names)) if names else N_("known are none")
 
 
 def _shown(name: object) -> str:

@@ -11,6 +11,8 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
+from config.language import N_
+from config.retold import stored
 from routing.calendars import DAY, HORIZON_YEARS, Calendar, Closed, Span
 from routing.closings import Closings, Events, events, public_holidays
 
@@ -32,8 +34,11 @@ def must_open(calendar: Calendar, now: datetime) -> None:
     """Raises ValueError for a calendar that stays closed: work would wait for ever."""
     if calendar.next_opening(now) is None:
         raise ValueError(
-            f"never opens in the coming {HORIZON_YEARS} years: something in closed, holidays or ics covers all its "
-            "hours; take that out or write other hours"
+            stored(
+                "never opens in the coming {years} years: something in closed, holidays or ics covers all its hours; "
+                "take that out or write other hours",
+                years=HORIZON_YEARS,
+            )
         )
 
 
@@ -53,13 +58,15 @@ def known_until(plan: Mapping[str, Any], now: datetime) -> date | None:
 def _read(name: str, text: str) -> Calendar:
     plan: dict[str, Any] = json.loads(text)
     if unknown := [key for key in plan if key not in KEYS]:
-        raise ValueError(f"has an unknown key {unknown[0]!r}; known are {', '.join(KEYS)}")
+        raise ValueError(
+            stored("has an unknown key {unknown}; known are {known}", unknown=repr(unknown[0]), known=", ".join(KEYS))
+        )
     zone = _zone(plan.get("time_zone", ""))
     week = _week(plan.get("hours") or {})
     special = {_date(day): _spans(hours, f"special {day}") for day, hours in (plan.get("special") or {}).items()}
     for day in (day for entry in plan.get("closed") or [] for day in _dates(entry)):
         if special.get(day):
-            raise ValueError(f"says that {day} is closed and that it is special: take one of them out")
+            raise ValueError(stored("says that {day} is closed and that it is special: take one of them out", day=day))
         special[day] = ()
     return Calendar(name, zone, week, special, _closed(plan, zone))
 
@@ -84,7 +91,7 @@ def _events(text: str, zone: ZoneInfo) -> Events:
     try:
         return events(text, zone)
     except ValueError as error:
-        raise ValueError(f"ics {error}") from None
+        raise ValueError(stored("ics {error}", error=error)) from None
 
 
 def _zone(name: str) -> ZoneInfo:
@@ -93,7 +100,7 @@ def _zone(name: str) -> ZoneInfo:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         near = difflib.get_close_matches(name, available_timezones(), n=1)
         hint = f"did you mean {near[0]!r}?" if near else "write one such as Europe/Berlin"
-        raise ValueError(f"time_zone {name!r} is not known; {hint}") from None
+        raise ValueError(stored("time_zone {name} is not known; {hint}", name=repr(name), hint=hint)) from None
 
 
 def _week(hours: Mapping[str, Any]) -> list[tuple[Span, ...]]:
@@ -102,18 +109,26 @@ def _week(hours: Mapping[str, Any]) -> list[tuple[Span, ...]]:
     for days, written in hours.items():
         for day in _weekdays(days):
             if day in said:
-                raise ValueError(f"hours says {DAYS[day]} twice")
+                raise ValueError(stored("hours says {days} twice", days=DAYS[day]))
             said.add(day)
             week[day] = _spans(written, f"hours {days}")
     if not any(week):
-        raise ValueError("has no hours, so that work would wait for ever; write for instance {mon-fri: 09:00-17:00}")
+        raise ValueError(
+            N_("has no hours, so that work would wait for ever; write for instance {mon-fri: 09:00-17:00}")
+        )
     return week
 
 
 def _weekdays(written: str) -> Iterator[int]:
     first, _, last = written.strip().lower().partition("-")
     if first not in DAYS or (last or first) not in DAYS:
-        raise ValueError(f"hours: {written!r} is no day; write one of {', '.join(DAYS)}, or two of them as mon-fri")
+        raise ValueError(
+            stored(
+                "hours: {written} is no day; write one of {known}, or two of them as mon-fri",
+                written=repr(written),
+                known=", ".join(DAYS),
+            )
+        )
     begin, end = DAYS.index(first), DAYS.index(last or first)
     for number in range((end - begin) % 7 + 1):
         yield (begin + number) % 7
@@ -129,14 +144,17 @@ def _span(written: Any, place: str) -> Span:
         begin, end = int(found[1]) * 60 + int(found[2]), int(found[3]) * 60 + int(found[4])
         if begin < DAY and end <= DAY and begin != end and int(found[2]) < 60 and int(found[4]) < 60:
             return begin, end if end > begin else end + DAY
-    raise ValueError(f"{place}: {written!r} is no time; write it as 09:00-17:00, past midnight as 22:00-06:00")
+    raise ValueError(
+        f"{place}: "
+        + stored("{written} is no time; write it as 09:00-17:00, past midnight as 22:00-06:00", written=repr(written))
+    )
 
 
 def _date(written: str) -> date:
     try:
         return date.fromisoformat(written.strip())
     except ValueError:
-        raise ValueError(f"{written!r} is no date; write it as 2026-12-24") from None
+        raise ValueError(stored("{written} is no date; write it as 2026-12-24", written=repr(written))) from None
 
 
 def _dates(written: str) -> Iterator[date]:
@@ -144,6 +162,12 @@ def _dates(written: str) -> Iterator[date]:
     begin = _date(first)
     end = _date(last) if last else begin
     if not timedelta() <= end - begin <= timedelta(days=LONGEST_CLOSING):
-        raise ValueError(f"{written!r} must go from an earlier to a later date, at most {LONGEST_CLOSING} days")
+        raise ValueError(
+            stored(
+                "{written} must go from an earlier to a later date, at most {longest_closing} days",
+                written=repr(written),
+                longest_closing=LONGEST_CLOSING,
+            )
+        )
     for number in range((end - begin).days + 1):
         yield begin + timedelta(days=number)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from config.language import N_
+from config.retold import stored
 from routing.fields import DAYS, Kind
 from routing.patterns import LONGEST_PATTERN, Pattern, read_pattern
 
@@ -24,7 +26,7 @@ class Operand:
 def _scalar(value: Any) -> Any:
     if isinstance(value, str | int | float) and value != "":
         return value
-    raise ValueError("must be a text, a number, true or false")
+    raise ValueError(N_("must be a text, a number, true or false"))
 
 
 def _exact(value: Any) -> str:
@@ -36,19 +38,19 @@ def _exact(value: Any) -> str:
 def _word(value: Any) -> str:
     if isinstance(value, str) and value.strip():
         return value.strip()
-    raise ValueError("must be a text that is not empty")
+    raise ValueError(N_("must be a text that is not empty"))
 
 
 def _number(value: Any) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    raise ValueError("must be a number")
+    raise ValueError(N_("must be a number"))
 
 
 def _flag(value: Any) -> bool:
     if isinstance(value, bool):
         return value
-    raise ValueError("must be true or false")
+    raise ValueError(N_("must be true or false"))
 
 
 def _pattern(value: Any) -> Pattern:
@@ -63,7 +65,7 @@ def _shaped(pattern: str, like: str) -> Operand:
     def read(value: Any) -> str:
         if isinstance(value, str) and re.fullmatch(pattern, value):
             return value
-        raise ValueError(f"must be written like {like}, in quotes")
+        raise ValueError(stored("must be written like {like}, in quotes", like=like))
 
     return Operand(read, {"type": "string", "pattern": f"^{pattern}$"})
 
@@ -73,7 +75,7 @@ def one_of(choices: tuple[str, ...]) -> Operand:
 
     def read(value: Any) -> str:
         if value not in choices or not isinstance(value, str):
-            raise ValueError(f"must be one of {', '.join(choices)}")
+            raise ValueError(stored("must be one of {known}", known=", ".join(choices)))
         return value
 
     return Operand(read, {"enum": list(choices)})
@@ -84,7 +86,7 @@ def several(each: Operand) -> Operand:
 
     def read(value: Any) -> list[Any]:
         if not isinstance(value, list) or not value:
-            raise ValueError("must be a list with at least one entry")
+            raise ValueError(N_("must be a list with at least one entry"))
         return [each.read(one) for one in value]
 
     return Operand(read, {"type": "array", "items": each.schema, "minItems": 1})
@@ -95,10 +97,10 @@ def pair(each: Operand, *, ordered: bool) -> Operand:
 
     def read(value: Any) -> tuple[Any, Any]:
         if not isinstance(value, list) or len(value) != 2:
-            raise ValueError("must be a list of two: the lowest and the highest")
+            raise ValueError(N_("must be a list of two: the lowest and the highest"))
         low, high = each.read(value[0]), each.read(value[1])
         if ordered and low > high:
-            raise ValueError("must have the lowest first")
+            raise ValueError(N_("must have the lowest first"))
         return low, high
 
     return Operand(read, {"type": "array", "items": each.schema, "minItems": 2, "maxItems": 2})
@@ -115,7 +117,7 @@ PATTERN = Operand(_pattern, {"type": "string", "pattern": r"\S", "maxLength": LO
 def _span(value: Any) -> float:
     if isinstance(value, str) and (found := re.fullmatch(r"([0-9]{1,4})([mhd])", value)):
         return float(found[1]) * SPAN_UNITS[found[2]]
-    raise ValueError("must be a span such as 30m, 4h or 2d")
+    raise ValueError(N_("must be a span such as 30m, 4h or 2d"))
 
 
 SPAN_UNITS = {"m": 60, "h": 3600, "d": 86400}

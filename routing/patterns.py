@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from re import _parser  # type: ignore[attr-defined]
 from typing import Any
 
+from config.language import N_
+from config.retold import stored
+
 LONGEST_PATTERN = 200
 LONGEST_TEXT = 4000
 SHORTEST_TEXT = 200
@@ -38,16 +41,18 @@ def read_pattern(source: str) -> Pattern:
     n^(k+1) / (k+1)! steps for each way through the alternatives. `reach` is the n that stays within STEPS.
     """
     if len(source) > LONGEST_PATTERN:
-        raise ValueError(f"the pattern is longer than {LONGEST_PATTERN} characters")
+        raise ValueError(
+            stored("the pattern is longer than {longest_pattern} characters", longest_pattern=LONGEST_PATTERN)
+        )
     try:
         regex = re.compile(source, re.IGNORECASE)
         ways, unbounded = _cost(_parser.parse(source), inside_repeat=False)
     except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"the pattern can't be read: {error}") from None
+        raise ValueError(stored("the pattern can't be read: {error}", error=error)) from None
     order = unbounded + 1
     reach = min(LONGEST_TEXT, int((STEPS * math.factorial(order) / ways) ** (1 / order)))
     if reach < SHORTEST_TEXT:
-        raise ValueError("the pattern could take too long: use at most two of * and +, and fewer alternatives")
+        raise ValueError(N_("the pattern could take too long: use at most two of * and +, and fewer alternatives"))
     return Pattern(regex, reach)
 
 
@@ -61,7 +66,7 @@ def _cost(parsed: Any, inside_repeat: bool) -> tuple[float, int]:
             low, high, body = argument
             choices = high - low + 1
             if inside_repeat and choices > 1:
-                raise ValueError("the pattern could take too long: a repeat must not contain another repeat")
+                raise ValueError(N_("the pattern could take too long: a repeat must not contain another repeat"))
             more_ways, more_unbounded = _cost(body, inside_repeat or high > 1)
             if choices > _FEW:
                 more_unbounded += 1
@@ -69,7 +74,7 @@ def _cost(parsed: Any, inside_repeat: bool) -> tuple[float, int]:
                 more_ways *= choices
         elif name == "BRANCH":
             if inside_repeat:
-                raise ValueError("the pattern could take too long: a repeat must not contain alternatives")
+                raise ValueError(N_("the pattern could take too long: a repeat must not contain alternatives"))
             costs = [_cost(branch, inside_repeat) for branch in argument[1]]
             more_ways, more_unbounded = sum(cost[0] for cost in costs), max(cost[1] for cost in costs)
         elif name in ("SUBPATTERN", "ATOMIC_GROUP"):
@@ -77,6 +82,6 @@ def _cost(parsed: Any, inside_repeat: bool) -> tuple[float, int]:
         elif name in ("ASSERT", "ASSERT_NOT"):
             more_ways, more_unbounded = _cost(argument[1], inside_repeat)
         elif name.startswith("GROUPREF"):
-            raise ValueError("the pattern could take too long: it must not refer back to a group")
+            raise ValueError(N_("the pattern could take too long: it must not refer back to a group"))
         ways, unbounded = ways * more_ways, unbounded + more_unbounded
     return ways, unbounded

@@ -113,8 +113,8 @@ def test_ladders_that_lead_nowhere_are_refused(desk: Desk, queues: str, sentence
 def test_a_ladder_that_helps_nobody_is_warned_of(desk: Desk) -> None:
     applied(desk, QUEUES)
     assert [told for told in warnings(desk) if "ladder" in told] == [
-        "rule Parcels, ladder[2].require: nobody who serves it has billing ≥ 1; the nearest is Jonas Weber with no "
-        "billing"
+        "rule Parcels, ladder[2].require: nobody who serves it has billing ≥ 1; the nearest is Jonas Weber with "
+        "billing 0"
     ]
     applied(
         desk,

@@ -154,8 +154,7 @@ def test_a_desk_is_told_what_looks_wrong_with_it_and_is_used_all_the_same(desk: 
         told = [str(finding) for finding in look_over(tx)]
     assert told == [
         "queue Billing: no agent serves it: give it to somebody, or the work waits for ever",
-        "rule Mail: queue Shipping: nobody who serves it has en ≥ 2 and orders ≥ 4; "
-        "the nearest is Jonas with orders 2 instead of 4",
+        "rule Mail: queue Shipping: nobody who serves it has en ≥ 2, orders ≥ 4; the nearest is Jonas with orders 2",
         "rule Gold mail: it is never reached: the earlier rule “Mail” holds whenever this one does; "
         "move it above “Mail”",
         "rule Misspelt: this desk has no item.channel 'emial'; did you mean 'email'?",

@@ -111,7 +111,7 @@ def test_a_queue_is_made_says_what_is_missing_and_is_in_the_next_export(desk: De
     }  # fmt: skip
     looked = Page(ines.post(path, hx=True, **fields).text)
     assert "- supervisors" in words(looked, ".lines")[0] and "+ name: Contracts" in words(looked, ".lines")[0]
-    assert "queue Contracts: no agent serves it" in words(looked, ".odd")[0], "and nothing that was odd before"
+    assert "Queue Contracts: no agent serves it" in words(looked, ".odd")[0], "and nothing that was odd before"
     assert len(words(looked, ".odd")) == 1 and "Contracts" not in rows(desk, Queue)
     assert ines.post(path, **fields, do="save").status_code == 303
     with desk.hub.store.read() as tx:

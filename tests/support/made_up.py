@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from gettext import NullTranslations
 
 import pytest
+from babel.messages.catalog import Message
 from selectolax.lexbor import LexborHTMLParser as Page
 
 from config import language
@@ -20,7 +22,7 @@ SAID = ("aria-label", "title", "placeholder", "alt")
 NAMES = re.compile(
     r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|mon|fri|thu)\b|"
     r"express|Switchyard|Auto: \{subject\}|message \|\| text|\w+-(?:mail|slack|line)\b|\{\w+\}|"
-    r"Slack|SMS|WhatsApp|YAML|desk\.yaml|Ctrl|Esc|API|STOP|Cc|Bcc|OAuth|Webhooks?|Twilio|[A-Z]{2,}\b|"
+    r"\w+\[\d+\][.\w]*|Slack|SMS|WhatsApp|YAML|desk\.yaml|Ctrl|Esc|API|STOP|Cc|Bcc|OAuth|Webhooks?|Twilio|[A-Z]{2,}\b|"
     r"[\w.+-]+@[\w.-]+|https?://\S+|/\w+|\b\w+[:.=_]\w[\w.:=-]*|\b[a-z]+:"
 )
 # What is stored in English for readers of every language is no name: a page has to tell it.
@@ -32,7 +34,7 @@ class MadeUp(NullTranslations):
 
     def __init__(self) -> None:
         super().__init__()
-        said = [each for each in catalog.template() if each.id]
+        said = _said()
         self._known = {(form, each.context) for each in said for form in catalog.forms(each.id)}
         self.stored = tuple(str(each.id) for each in said if each.context == STORED)
 
@@ -47,6 +49,11 @@ class MadeUp(NullTranslations):
 
     def _bracketed(self, message: str, context: str | None) -> str:
         return f"⟦{message}⟧" if (message, context) in self._known else message
+
+
+@cache
+def _said() -> list[Message]:
+    return [each for each in catalog.template() if each.id]
 
 
 def invent(monkeypatch: pytest.MonkeyPatch) -> None:
