@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from hub import Hub
+from hub import Hub, tongue
 from hub.web import hub_here
 from sandbox.cast import (
     CUSTOMERS,
@@ -60,9 +60,10 @@ def create_blueprint() -> Blueprint:
         "sandbox", __name__, url_prefix="/sandbox", template_folder="templates", static_folder="static"
     )
     blueprint.before_request(_refuse_other_sites)
+    tongue.register(blueprint)
     blueprint.after_request(_harden)
-    blueprint.get("")(show)
-    blueprint.get("/live")(live)
+    blueprint.get("")(tongue.as_asked(show))
+    blueprint.get("/live")(tongue.as_asked(live))
     blueprint.post("/text")(send_text)
     blueprint.post("/mail")(send_mail)
     blueprint.post("/slack/say")(say_in_slack)

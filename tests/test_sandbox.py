@@ -38,6 +38,7 @@ from storage.migrations import upgrade
 from storage.people import Agent, Contact, agent_by_email, identities_of
 from storage.receipts import Receipt
 from storage.work import open_assignment
+from tests.support.made_up import MADE_UP, bare, invent
 from worker import Worker
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
@@ -224,6 +225,16 @@ def test_the_page_shows_all_five_customers_and_the_way_in(demo: Demo) -> None:
         labelled = field.parent is not None and field.parent.tag == "label"
         assert labelled or shown.css_first(f"label[for={field.attributes.get('id')}]") is not None
     assert not shown.css("[style], [onclick]") and not shown.css("script:not([src])")
+
+
+def test_the_page_speaks_as_the_browser_asks(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
+    german = LexborHTMLParser(requests.get(f"{demo.url}/sandbox", headers={"Accept-Language": "de"}, timeout=10).text)
+    assert german.css("html[lang=de]") and "Sie sind die Kunden" in german.text()
+    invent(monkeypatch)
+    shown = LexborHTMLParser(requests.get(f"{demo.url}/sandbox", headers={"Accept-Language": MADE_UP}, timeout=10).text)
+    for said in shown.css(".chip, option, .start p, .letters li, .screen li, .posts li, .num, b"):
+        said.decompose()  # what customers and agents say, and who they are
+    assert "⟦You are the customers⟧" in shown.text() and bare(shown, "") == set()
 
 
 def test_nothing_new_costs_no_body(demo: Demo) -> None:

@@ -51,6 +51,7 @@ function told(form, sentence) {
 }
 
 async function play(form, button) {
+  const said = document.body.dataset;
   const data = new FormData(form, button);
   form.setAttribute("aria-busy", "true");
   try {
@@ -60,10 +61,10 @@ async function play(form, button) {
       if (!("keep" in form.dataset)) empty(form);
     } else {
       const heard = answer.status === 502 ? (await answer.json()).answer : answer.status;
-      told(form, heard ? `The hub answered ${heard}.` : "The hub did not answer.");
+      told(form, heard ? said.answered.replace("{status}", heard) : said.silent);
     }
   } catch {
-    told(form, "The hub can't be reached; is it running?");
+    told(form, said.away);
   }
   form.removeAttribute("aria-busy");
   await refresh();

@@ -18,7 +18,7 @@ from jinja2.ext import extract_from_ast
 from config.language import LOCALES, STORED
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = ("api", "channels", "config", "hub", "inbox", "routing", "storage", "webhooks")
+CODE = ("api", "channels", "config", "hub", "inbox", "routing", "sandbox", "storage", "webhooks")
 SAYS = ("_", "N_", "n_", "p_", "words", "stored", "S_")
 Said = tuple[str, str | tuple[str, str], str | None]  # its file, the message or its two forms, its context
 
