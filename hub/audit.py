@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlmodel import col, or_, select
 
+from config.language import _
 from storage import Tx
 from storage.access import AUDIT, Actor
 from storage.factrows import AUDITED, FactRow
@@ -57,8 +58,9 @@ def audit(tx: Tx, actor: Actor, wanted: AuditFilter, *, before: int | None = Non
 
 def names_of_actors(tx: Tx) -> dict[str, str]:
     """Everybody whose hand a fact may name, as people call them."""
-    names = {"system": "The hub", "customer": "A customer", "operator": "The command line"}
+    names = {"system": _("The hub"), "customer": _("A customer"), "operator": _("The command line")}
     names |= {f"agent:{number}": name for number, name in tx.exec(select(Agent.id, Agent.name))}
     return names | {
-        f"token:{number}": f"API token {name}" for number, name in tx.exec(select(ApiToken.id, ApiToken.name))
+        f"token:{number}": _("API token {name}", name=name)
+        for number, name in tx.exec(select(ApiToken.id, ApiToken.name))
     }

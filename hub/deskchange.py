@@ -10,7 +10,7 @@ from config.language import _, words
 SAID = words({
     "agent": "agent", "calendar": "calendar", "channel": "channel", "contact field": "contact field",
     "macro": "macro", "profile": "profile", "queue": "queue", "role": "role", "rule": "rule",
-    "saved reply": "saved reply", "skill": "skill", "webhook": "webhook",
+    "saved reply": "saved reply", "skill": "skill", "tag": "tag", "view": "view", "webhook": "webhook",
 })  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from config.language import _, n_, words
+from hub.deskchange import thing
 
 TOPIC_WORDS = words({
     "sign-in": "Signing in", "people": "People and roles", "tokens": "API tokens", "settings": "Settings",
@@ -31,6 +32,12 @@ ROLE_DID = words({"made": "made", "changed": "changed", "deleted": "deleted"})
 STOPPED = words({
     "password": "wrong passwords", "code": "wrong codes", "link": "requests for links",
     "sso": "failed single sign-ons",
+})  # fmt: skip
+
+DID = words({
+    "added": "added", "changed": "changed", "deleted": "deleted", "removed": "removed", "moved": "moved",
+    "taken out": "taken out", "switched on": "switched on", "switched off": "switched off",
+    "has a new secret": "has a new secret",
 })  # fmt: skip
 
 
@@ -120,6 +127,9 @@ def told(name: str, data: Mapping[str, Any], names: Mapping[str, str], queues: M
             return _("left receipt {receipt_id} as it is", receipt_id=data["receipt_id"])
         case __:
             what = str(data.get("what", _("the desk")))
-            if what.endswith(" by file"):
-                return _("applied {what}", what=what)
-            return f"changed {re.sub(r'agent ([0-9]+)', lambda found: names.get(f'agent:{found[1]}', found[0]), what)}"
+            if counted := re.fullmatch(r"([0-9]+) changes by file", what):
+                return n_("applied {count} change by file", "applied {count} changes by file", int(counted[1]))
+            what = re.sub(r"agent ([0-9]+)", lambda found: names.get(f"agent:{found[1]}", found[0]), what)
+            if done := re.fullmatch(rf"(.+) ({'|'.join(DID)})(: .+)?", what, re.DOTALL):
+                return _("changed {thing} {did}", thing=thing(done[1]), did=f"{DID[done[2]]}{done[3] or ''}")
+            return _("changed {what}", what=thing(what))

@@ -11,6 +11,7 @@ from selectolax.lexbor import LexborHTMLParser as Page
 from hub.desk import apply, read
 from storage.access import SYSTEM
 from storage.desk import Queue
+from storage.facts import DeskChanged
 from tests.browser.room import Browser, words
 from tests.desk import Desk
 from tests.support.made_up import MADE_UP, bare, invent, rows_of
@@ -88,3 +89,14 @@ def test_what_is_wrong_with_a_rule_is_told(desk: Desk, made_up: Browser) -> None
         page = press(made_up, page, "save", yaml=text)
         wrong = words(page, ".wrong, .problem")
         assert wrong and bare(Page(f"<p>{' '.join(wrong)}</p>"), data) == set(), text
+
+
+def test_what_was_changed_is_told_in_the_log(desk: Desk, made_up: Browser) -> None:
+    with desk.hub.store.write() as tx:
+        apply(tx, desk.ines, read(FULL))
+        for what in ("rule Money changed: queue", "agent 1", "webhook crm has a new secret", "tag vip removed"):
+            tx.emit(DeskChanged(what, by=desk.ines.by))
+    page = made_up.page("/inbox/people/audit")
+    text = page.text()
+    assert "changes by file" in text and "⟦changed" in text
+    assert bare(page, f"{rows_of(desk)} money crm vip") == set()
