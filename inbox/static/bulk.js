@@ -13,6 +13,8 @@ export const marked = () => boxes().filter((box) => box.checked).length;
 function count() {
   if (!rest()) return;
   const all = boxes();
+  // An attribute, because `:has(:checked)` lets the browser look at every row again with each change of the page.
+  document.documentElement.toggleAttribute("data-marking", marked() > 0);
   if (marked() < all.length) rest().replaceChildren();
   const more = rest().firstElementChild;
   document.getElementById("bulk-n").textContent = (more?.dataset.more === "" ? said("{count} of more") : "{count}").replace("{count}", more ? more.dataset.n : marked());
@@ -60,6 +62,6 @@ document.addEventListener("bulk-done", ({ detail }) => {
 });
 document.addEventListener("htmx:after:swap", () => setTimeout(count, 0));
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && marked() && !event.defaultPrevented && !document.querySelector("dialog[open]") && !event.target.matches?.("input, textarea, [contenteditable]")) set(boxes(), false);
+  if (event.key === "Escape" && marked() && !event.defaultPrevented && !document.querySelector("dialog[open]") && !event.target.matches?.("input:not(.pick), textarea, [contenteditable]")) set(boxes(), false);
 });
 count();

@@ -90,6 +90,11 @@ def test_shift_and_a_press_mark_a_stretch(browser: Browser, desk: Desk, address:
         page.click(f"#c-{numbers[1]} .pick")
         page.click(f"#c-{numbers[4]} .pick", modifiers=["Shift"])
         assert marked(page) == numbers[1:5]
+        page.keyboard.press("Escape")
+        assert marked(page) == []
+        expect(page.locator("#bulk")).to_be_hidden()
+        page.click(f"#c-{numbers[1]} .pick")
+        page.click(f"#c-{numbers[4]} .pick", modifiers=["Shift"])
         page.click(f"#c-{numbers[2]} .pick")
         expect(page.locator("#bulk-n")).to_have_text("3")
         page.keyboard.press("s")
