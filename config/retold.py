@@ -14,7 +14,12 @@ from typing import NamedTuple
 
 from config.language import ENGLISH, STORED, catalog, p_, speaking, spoken
 
-MOST_CHARS = 2000
+MOST_CHARS = 600  # columns have 500
+# Strangers have a say in what is stored (what a server answers, what a form calls itself): one of their texts may cost
+# milliseconds, whatever is in it.
+MOST_ENDS = 8  # of sentences; a text with more is taken as one
+MOST_TRIES = 120
+MOST_DEPTH = 6
 NOUN = "noun"  # a place of this name has a word of ours in it, such as "queue"
 _PLACE = re.compile(r"{(\w+)}")
 _SENTENCE_ENDS = re.compile(r"[.?!)] (?=\S)")
@@ -38,7 +43,7 @@ def retold(text: str) -> str:
     code = spoken()
     if code == ENGLISH or not text or len(text) > MOST_CHARS:
         return text
-    return _told(code, text).text
+    return _said(code, text)
 
 
 class _Told(NamedTuple):
@@ -52,42 +57,68 @@ class _Template(NamedTuple):
     patterns: tuple[re.Pattern[str], ...]  # its places taken as short, and as long, as can be
 
 
-@lru_cache(2048)
-def _told(code: str, text: str) -> _Told:
-    """The reading that accounts for most of it."""
-    return max(_readings(code, text), key=lambda told: told.known)
+class _TooHard(Exception):
+    """It would take too long to find out."""
 
 
-def _readings(code: str, text: str) -> Iterator[_Told]:
-    yield _Told(0, text)
-    if (said := _whole(code, text)) is not None:
-        yield said
-    for end in _SENTENCE_ENDS.finditer(text):
-        begins, rest = text[: end.start() + 1], _told(code, text[end.end() :])
-        first = _whole(code, begins) or _Told(0, begins)
-        yield _Told(first.known + rest.known, f"{first.text} {rest.text}")
+@lru_cache(4096)
+def _said(code: str, text: str) -> str:
+    try:
+        return _Reading(code).told(text).text
+    except _TooHard:
+        return text
 
 
-def _whole(code: str, text: str) -> _Told | None:
-    """The text as one sentence that is known."""
-    if " " in text and (said := catalog(code).gettext(text)) != text:
-        return _Told(len(text), said)
-    found = [
-        _filled(code, each, match.groupdict())
-        for each in _templates(code)
-        if all(part in text for part in each.parts)  # far faster than most patterns
-        for pattern in each.patterns
-        if (match := pattern.fullmatch(text))
-    ]
-    return max(found, key=lambda told: told.known, default=None)
+class _Reading:
+    """One text as it is taken apart."""
 
+    def __init__(self, code: str):
+        self.code = code
+        self.left = MOST_TRIES
+        self.kept: dict[str, _Told] = {}
 
-def _filled(code: str, template: _Template, values: dict[str, str]) -> _Told:
-    told = {name: _word(code, value) if name == NOUN else _told(code, value) for name, value in values.items()}
-    with speaking(code):
-        said = p_(STORED, template.message, **{name: each.text for name, each in told.items()})
-    known = sum(map(len, template.parts))
-    return _Told(known + sum(each.known for each in told.values()), said)
+    def told(self, text: str, depth: int = 0) -> _Told:
+        """The reading that accounts for most of it."""
+        if text not in self.kept:
+            found = self._readings(text, depth) if depth <= MOST_DEPTH else iter((_Told(0, text),))
+            self.kept[text] = max(found, key=lambda told: told.known)
+        return self.kept[text]
+
+    def _readings(self, text: str, depth: int) -> Iterator[_Told]:
+        yield _Told(0, text)
+        if (said := self._whole(text, depth)) is not None:
+            yield said
+        ends = list(_SENTENCE_ENDS.finditer(text))
+        for end in ends if len(ends) <= MOST_ENDS else ():
+            begins, rest = text[: end.start() + 1], self.told(text[end.end() :], depth + 1)
+            first = self._whole(begins, depth) or _Told(0, begins)
+            yield _Told(first.known + rest.known, f"{first.text} {rest.text}")
+
+    def _whole(self, text: str, depth: int) -> _Told | None:
+        """The text as one sentence that is known."""
+        self.left -= 1
+        if self.left < 0:
+            raise _TooHard
+        if " " in text and (said := catalog(self.code).gettext(text)) != text:
+            return _Told(len(text), said)
+        found = [
+            self._filled(each, match.groupdict(), depth)
+            for each in _templates(self.code)
+            if all(part in text for part in each.parts)  # far faster than most patterns
+            for pattern in each.patterns
+            if (match := pattern.fullmatch(text))
+        ]
+        return max(found, key=lambda told: told.known, default=None)
+
+    def _filled(self, template: _Template, values: dict[str, str], depth: int) -> _Told:
+        told = {
+            name: _word(self.code, value) if name == NOUN else self.told(value, depth + 1)
+            for name, value in values.items()
+        }
+        with speaking(self.code):
+            said = p_(STORED, template.message, **{name: each.text for name, each in told.items()})
+        known = sum(map(len, template.parts))
+        return _Told(known + sum(each.known for each in told.values()), said)
 
 
 def _word(code: str, noun: str) -> _Told:

@@ -14,7 +14,7 @@ from channels.mail.answers import sentence
 from channels.mail.settings import Server, explain
 from channels.twilio import failure
 from config.language import STORED, p_, speaking
-from config.retold import retold, stored
+from config.retold import MOST_TRIES, _Reading, _said, retold, stored
 from hub.delivery import AGAIN, GAVE_UP, move_message
 from hub.endpoints import add_endpoint, send_test
 from hub.gate import Leaving, may_leave
@@ -149,3 +149,32 @@ def test_how_a_channels_test_went_and_what_is_wrong_with_its_settings_is_told(
         browser.get("/inbox/settings/channels/new/email")
         tried = Page(browser.post("/inbox/settings/channels/new/email", **typed).text)
         assert bare(tried, data + " hello") == set()
+
+
+HOSTILE = ("! " * 250, "a. " * 166 + "x", "ics " * 125, "Refused: " + "! " * 200, ": (" * 160, "a) b. c! " * 50)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_a_stranger_made_up_costs_little_and_stops_no_page(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What servers answer and forms call themselves is stored, too, and pages are deep in the stack."""
+    tried: list[str] = []
+    whole = _Reading._whole
+
+    def counted(self: _Reading, each: str, depth: int) -> Any:
+        tried.append(each)
+        return whole(self, each, depth)
+
+    monkeypatch.setattr(_Reading, "_whole", counted)
+
+    def deep(more: int) -> str:
+        return deep(more - 1) if more else retold(text)
+
+    _said.cache_clear()
+    with speaking("de"):
+        assert deep(600) == text
+    assert len(tried) <= MOST_TRIES + 1
+
+
+def test_a_sentence_is_known_although_a_strange_one_stands_beside_it() -> None:
+    with speaking("de"):
+        assert retold(f"{AGAIN} x y z.") != f"{AGAIN} x y z."
