@@ -150,7 +150,8 @@ def undo(tx: Tx, actor: Actor, move_id: int) -> ConversationMove:
 
     A conversation that was merged is again as it was, in its queue and with its owner while those are there; else it
     waits where rules put it. What the other one got of its tags and participants goes, unless somebody has changed it
-    since. Who divided it may take that back wherever rules put the new one. Raises NotFound and Conflict.
+    since. Who divided it may take that back wherever rules put the new one, while nobody else has anything there.
+    Raises NotFound and Conflict.
     """
     actor.must(ANSWER)
     move = tx.get(ConversationMove, move_id)
@@ -163,6 +164,8 @@ def undo(tx: Tx, actor: Actor, move_id: int) -> ConversationMove:
         raise Conflict(_("This was taken back already."))
     if target.merged_into_id is not None or (move.kind == "split" and source.merged_into_id is not None):
         raise Conflict(_("It was merged again later; take that back first."))
+    if move.kind == "split" and not actor.sees(target.queue_id, target.assignee_id):
+        _must_be_as_divided(tx, move, target)
     move.undone_at = tx.now
     tx.add(move)
     if move.kind == "split":
@@ -253,6 +256,14 @@ def _came_along(tx: Tx, move: ConversationMove) -> list[str]:
     there = there.where(ConversationTag.conversation_id == move.to_id, ConversationTag.at == move.at)
     theirs = tags_of(tx, [move.from_id]).get(move.from_id, [])
     return [name for name in tx.exec(there) if name in theirs]
+
+
+def _must_be_as_divided(tx: Tx, move: ConversationMove, target: Conversation) -> None:
+    """Who does not see a conversation any more must not get what others made of it. Raises Conflict."""
+    there = set(tx.exec(select(Message.id).where(Message.conversation_id == target.id)))
+    merged = select(ConversationMove.id).where(ConversationMove.to_id == target.id, ConversationMove.kind == "merge")
+    if there != set(move.moved) or target.assignee_id is not None or tx.exec(merged).first() is not None:
+        raise Conflict(_("Others work on it by now: they can merge it back."))
 
 
 def _still_there(tx: Tx, back: Back) -> Back:

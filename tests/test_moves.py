@@ -336,6 +336,26 @@ def test_what_rules_give_to_others_is_parted_all_the_same_and_brought_back(jonas
     assert conversation(desk, number).assignee_id == desk.jonas.agent_id
 
 
+def test_what_others_made_of_it_by_then_is_theirs_to_bring_back(desk: Desk) -> None:
+    """Who divided it does not see their queue, and must not get their words by taking that back."""
+    available(desk, desk.jonas)
+    number = desk.text("Where is my lamp?").conversation_id or 0
+    with desk.hub.store.write() as tx:
+        claim(tx, desk.jonas, number)
+    desk.text("And my refund?")
+    with desk.hub.store.write() as tx:
+        move = moves.split(tx, desk.jonas, number, desk.messages(number)[1].id or 0)
+        fresh, parted = move.to_id, move.id or 0
+    with desk.hub.store.write() as tx:
+        note(tx, desk.tomas, fresh, "Between us: she is difficult.")
+    with pytest.raises(Conflict, match="Others work on it"), desk.hub.store.write() as tx:
+        moves.undo(tx, desk.jonas, parted)
+    assert [each.text for each in desk.messages(number)] == ["Where is my lamp?"]
+    with desk.hub.store.write() as tx:
+        moves.undo(tx, desk.ines, parted)
+    assert len(desk.messages(number)) == 3
+
+
 def desk_conversations(tx: Tx) -> list[int]:
     return [number or 0 for number in tx.exec(select(Conversation.id).order_by(col(Conversation.id)))]
 
