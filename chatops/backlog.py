@@ -20,8 +20,8 @@ _WAITING = "SELECT count(*) FROM (SELECT 1 FROM delivery WHERE state = ? AND sen
 def why_not_posted(tx: Tx, settings: Settings, conversation_id: int, since: datetime) -> str:
     """Why a notice that nobody has seen yet is not worth a message any more; "" when it is.
 
-    What came late because Slack was away is posted. What came late because there is so much of it is told of together,
-    once in `LATE`; a target that is missed meanwhile has its own notice.
+    What came late because Slack was away is posted, unless it is that much. What came late because there is so much of
+    it is told of together, once in `LATE`; a missed target is never left out, whoever has it.
     """
     if tx.now - since < LATE:
         return ""

@@ -30,6 +30,7 @@ from storage.failpoints import step
 from storage.people import Agent, Contact, Identity
 
 OPENING = frozenset(("ConversationQueued", "FirstReplyBreached", "NextReplyBreached", "ResolutionBreached"))
+MISSED = OPENING - {"ConversationQueued"}
 CHANGING = frozenset(
     (
         "ConversationAssigned",
@@ -95,17 +96,20 @@ def wanted(hub: Hub, tx: Tx) -> Collection[str]:
 def follow(hub: Hub, tx: Tx, facts: Sequence[Happened]) -> None:
     """Write a delivery for every conversation that something worth telling happened to."""
     newest: dict[int, int] = {}
-    opening: set[int] = set()
+    opening, missed = set[int](), set[int]()
     for fact in facts:
         if fact.name in TOLD and fact.conversation_id is not None:
             newest[fact.conversation_id] = fact.id
             if fact.name in OPENING:
                 opening.add(fact.conversation_id)
+            if fact.name in MISSED:
+                missed.add(fact.conversation_id)
         if fact.name in ALERTING:
             _alert(hub, tx, fact)
     target = f"slack:{hub.settings.slack_channel}"
     for conversation_id, fact_id in newest.items():
         told = {"conversation": conversation_id, "fact": fact_id, "opens": conversation_id in opening}
+        told |= {"missed": True} if conversation_id in missed else {}
         deliver(tx, "slack", target, f"{conversation_id}:{fact_id}", told)
 
 
@@ -230,7 +234,7 @@ def _take(tx: Tx, settings: Settings, told: dict[str, Any], since: datetime) -> 
         return "there is no notice"
     if before is not None and before.ts and before.fact_id >= told["fact"]:
         return "it is shown already"
-    if before is None and (why := why_not_posted(tx, settings, conversation_id, since)):
+    if before is None and not told.get("missed") and (why := why_not_posted(tx, settings, conversation_id, since)):
         return why
     channel = before.channel if before else settings.slack_channel
     taken = tx.sql(TAKE, conversation_id, channel, tx.now + BUSY, tx.now, tx.now)

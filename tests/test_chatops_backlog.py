@@ -71,6 +71,27 @@ def test_what_somebody_has_by_then_needs_no_notice(desk: Desk) -> None:
     assert [f"/c/{waits}" in str(post.blocks) for post in desk.notices] == [True]
 
 
+def test_a_missed_target_is_told_however_late_and_whoever_has_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backlog, "MANY", 1)
+    taken, waits = flood(desk, 2)
+    desk.slack.moods.clear()
+    desk.work(A_WHILE)
+    before = len(desk.notices)
+    with desk.hub.store.write() as tx:
+        jonas = agent_by_email(tx, "jonas@example.com")
+        assert jonas is not None
+        assign(tx, SYSTEM, taken, jonas.id or 0)
+    start = utcnow()
+    desk.hub.store.clock = lambda: start + timedelta(minutes=31)
+    assert Router(desk.hub.store, "test").breach_once() == 2
+    while desk.followers.run_once():
+        pass
+    desk.work(timedelta(minutes=31) + A_WHILE)
+    told = [str(post.blocks) for post in desk.notices]
+    assert all(any(f"/c/{number}" in each for each in told) for number in (taken, waits))
+    assert len(desk.notices) <= before + 2
+
+
 def test_a_missed_target_of_what_was_skipped_has_its_notice(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backlog, "MANY", 1)
     flood(desk, 3)
