@@ -16,7 +16,8 @@ from inbox.screen import Place
 from inbox.session import Viewer
 from inbox.wording import Pill, clock, due, full
 
-KEPT = 4096  # lines, of about a kilobyte each
+KEPT = 4096  # lines, of one or two kilobytes each
+DRAFT_CHARS = 200
 
 
 class Line(NamedTuple):
@@ -55,16 +56,17 @@ def written(row: Row, place: Place, who: Viewer, now: datetime) -> Markup:
         until = full(one.snoozed_until, who.zone) if one.snoozed_until else _("until they reply")
         pill, icon = Pill(until, "clock"), "moon"
     number = one.id or 0
-    return _made(
-        Line(
-            spoken(), number, place.link(number), place.open_id == number, row.unread and one.state != "resolved",
-            row.person, one.channel, one.last_at.isoformat(), full(one.last_at, who.zone),
-            clock(one.last_at, now, who.zone), one.subject, row.replying, row.draft, row.found, row.by, one.preview,
-            pill, icon,
-        )
+    line = Line(
+        spoken(), number, place.link(number), place.open_id == number, row.unread and one.state != "resolved",
+        row.person, one.channel, one.last_at.isoformat(), full(one.last_at, who.zone),
+        clock(one.last_at, now, who.zone), one.subject, row.replying, row.draft[:DRAFT_CHARS], row.found, row.by,
+        one.preview, pill, icon,
     )  # fmt: skip
+    return _html(line) if place.query else _made(line)  # hardly two search for the same
 
 
-@lru_cache(KEPT)
-def _made(line: Line) -> Markup:
+def _html(line: Line) -> Markup:
     return Markup(current_app.jinja_env.get_template("inbox/_line.html").render(line=line))
+
+
+_made = lru_cache(KEPT)(_html)
