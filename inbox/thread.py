@@ -202,7 +202,9 @@ def _entry(
         remarks.append(_("Typed into a form: nobody has proved that the address is theirs."))
     body = message.visible_text
     quoted = message.text[message.quoted_at :].strip() if message.quoted_at is not None else ""
-    cut = max(len(body), len(quoted)) > MOST_CHARS
+    # Of a note there is no original to look at.
+    most = len(message.text) if message.kind == "note" else MOST_CHARS
+    cut = max(len(body), len(quoted)) > most
     if cut and "text_cut" not in message.flags:
         remarks.append(_("This message is very long: here is its beginning, “As it was sent” has all of it."))
     return Entry(
@@ -211,8 +213,8 @@ def _entry(
         message=message,
         author=author,
         mine=mine,
-        body=body[:MOST_CHARS],
-        quoted=quoted[:MOST_CHARS] if body else "",
+        body=body[:most],
+        quoted=quoted[:most] if body else "",
         signature=message.signature if body else "",
         card=card_of(message),
         files=[file for file in files if not file.inline or file.content_type not in PREVIEWED or not message.html],

@@ -428,3 +428,11 @@ def test_a_very_long_message_is_begun_in_the_thread_and_whole_in_its_frame(jonas
     answer = jonas.get(f"/inbox/c/{taken.conversation_id}")
     assert len(answer.data) < 100_000 and "very long" in answer.text and "The end." not in answer.text
     assert "The end." in jonas.get(f"/inbox/m/{taken.message_id}/html").text
+
+
+def test_a_long_note_is_there_as_a_whole_because_nothing_else_has_it(jonas: Browser, desk: Desk) -> None:
+    number = desk.mail("Order", "Where is it?").conversation_id or 0
+    with desk.hub.store.write() as tx:
+        note(tx, desk.jonas, number, "A long story. " * 5_000 + "The end.")
+    answer = jonas.get(f"/inbox/c/{number}")
+    assert "The end." in answer.text and "very long" not in answer.text
