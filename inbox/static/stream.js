@@ -9,6 +9,8 @@ let last = document.body.dataset.after;
 let running = false;
 let again = null;
 let timer = 0;
+let retry = 0;
+let fails = 0;
 
 // The open conversation's panel also lists what else its person wrote.
 const isTheirs = (contact) => document.querySelector("#context .person")?.dataset.records.split(" ").includes(String(contact));
@@ -45,14 +47,20 @@ async function refresh() {
   running = true;
   const open = again ? openId() : "";
   again = null;
+  const before = fails;
   await htmx.ajax("GET", `/inbox/live${open ? "?open=1" : ""}`, { source: "#live", target: "#live", swap: "none" });
+  if (fails === before) fails = 0;
   running = false;
   if (again !== null) want(again);
 }
 
-// What could not be fetched is asked for again until it is there: nobody tells it twice.
+// What could not be fetched is asked for again until it is there: nobody tells it twice. The longer it fails, the rarer.
 for (const failed of ["htmx:error", "htmx:response:error"]) {
-  document.addEventListener(failed, ({ detail: { ctx } }) => { if (ctx?.request?.action.startsWith("/inbox/live")) setTimeout(want, 3000, true); });
+  document.addEventListener(failed, ({ detail: { ctx } }) => {
+    if (!ctx?.request?.action.startsWith("/inbox/live")) return;
+    clearTimeout(retry);
+    retry = setTimeout(want, 2000 * 2 ** Math.min(fails++, 4) * (1 + Math.random()), true);
+  });
 }
 
 // A message counts as seen by who writes once it has stood before his eyes for a moment, not in the same breath.
