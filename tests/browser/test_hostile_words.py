@@ -118,7 +118,7 @@ def letter(samples: Sequence[Sample], subject: Sample, sender: Sample) -> bytes:
 
 def bring_in(desk: Desk) -> list[Place]:
     """Every sample by every way, and where each is to be seen."""
-    return [*by_mail(desk), *by_chat(desk), by_text(desk), by_slack(desk), *by_form(desk)]
+    return [*by_mail(desk), *by_chat(desk), by_text(desk), *by_slack(desk), *by_form(desk)]
 
 
 def by_mail(desk: Desk) -> list[Place]:
@@ -155,19 +155,23 @@ def by_text(desk: Desk) -> Place:
     return Place(f"/inbox/c/{taken[0].conversation_id}?view=all", SAMPLES)
 
 
-def by_slack(desk: Desk) -> Place:
+def by_slack(desk: Desk) -> list[Place]:
+    """In messages that the thread shows whole."""
     settings = {"bot_token": "env:SHOP_SECRET", "signing_secret": "env:SHOP_SECRET", "customer_channels": ["C1"]}
     wanted = read(DESK)
     wanted["channels"].append({"name": "slack", "kind": "slack", "address": "C1", "settings": settings})
     with desk.hub.store.write() as tx:
         apply(tx, SYSTEM, wanted)
     desk.hub.look_again()
-    text = "\n".join(each.marked for each in SAMPLES)
-    event = {"type": "message", "channel": "C1", "user": "U1", "text": text, "ts": "1763802060.000200",
-             "user_profile": {"real_name": SAMPLES[7].marked}}  # fmt: skip
-    body = json.dumps({"type": "event_callback", "team_id": "T1", "event": event}).encode()
-    taken = take_in(desk.hub, desk.hub.channel_named("slack"), Raw("C1:1", body, "application/json"))
-    return Place(f"/inbox/c/{taken.conversation_id}?view=all", SAMPLES)
+    places = []
+    for at, samples in enumerate(groups(SAMPLES, 120)):
+        text = "\n".join(each.marked for each in samples)
+        event = {"type": "message", "channel": "C1", "user": "U1", "text": text, "ts": f"1763802060.000{at}00",
+                 "user_profile": {"real_name": SAMPLES[7].marked}}  # fmt: skip
+        body = json.dumps({"type": "event_callback", "team_id": "T1", "event": event}).encode()
+        taken = take_in(desk.hub, desk.hub.channel_named("slack"), Raw(f"C1:{at}", body, "application/json"))
+        places.append(Place(f"/inbox/c/{taken.conversation_id}?view=all", samples))
+    return places
 
 
 def by_form(desk: Desk) -> list[Place]:
