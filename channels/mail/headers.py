@@ -32,6 +32,8 @@ BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
 PARAMETER = re.compile(r'(?:^|[; ]) ?([\w.\-]+)(\*\d{0,6}\*?)? ?= ?("(?:[^"\\]|\\.)*"?|[^; ][^;]*)')
 # RFC 5322 3.2.3. What needs quotes, or SMTPUTF8 (RFC 6531), is another address to many a server on the way.
 LOCAL = re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~.\-]{1,256}", re.I)
+# Nearly every field names one mailbox, whose name holds nothing that separates, groups, quotes or comments.
+SIMPLE = re.compile(r'([^"\\(),:;<>@]*)<([^"\\(),:;<>\s]+)>')
 MESSAGE_ID = re.compile(r"<([^<>\s]{1,996})>")
 
 
@@ -186,6 +188,8 @@ class _Entry:
 
 def _split(content: str) -> list[tuple[str, str]]:
     """(name, address) of an address list; linear in its length, so that neither depth nor a missing quote can hurt."""
+    if simple := SIMPLE.fullmatch(content):
+        return [(simple[1].strip(), simple[2])]
     pairs: list[tuple[str, str]] = []
     entry = _Entry()
     for kind, sign in _signs(content):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from email import message_from_bytes
 from email.message import Message
-from email.parser import BytesHeaderParser
+from email.parser import BytesFeedParser, BytesHeaderParser
 
 from channels.base import ContactPoint, File, Inbound, Raw, Sender, Strength, Unreadable
 from channels.mail.automatic import automatic, marks, wants_no_answer
@@ -91,7 +90,9 @@ def _structure(raw: Raw) -> tuple[Message, Body]:
     """The parsed mail, or its header alone where the rest is too large or too deep to be taken apart."""
     too_large = raw.headers.get("too_large") or len(raw.body) > MAX_BYTES
     try:
-        message = message_from_bytes(_from_header(raw.body[:BEGINNING] if too_large else raw.body))
+        parser = BytesFeedParser()  # all at once: message_from_bytes hands over piece by piece, and each costs
+        parser.feed(_from_header(raw.body[:BEGINNING] if too_large else raw.body))
+        message = parser.close()
         body = body_of(message)
         if too_large:
             body.files = []  # cut off somewhere: the raw mail has them whole

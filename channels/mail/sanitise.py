@@ -8,6 +8,7 @@ under its own policy; either of the two would do. Its pictures lead nowhere: `ci
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import nh3
 
@@ -19,6 +20,7 @@ MAX_DEPTH = 500  # of open tags: parsers take time by its square
 MAX_TAGS = 20_000  # bounds the time even where quotes and comments make the depth look smaller than it is
 MAX_ATTRIBUTES = 200  # of one tag
 MAX_DATA_URL = 200_000  # characters
+MAX_KEPT = 500  # characters of a style that is remembered
 
 _TAG_NAMES = (
     "a abbr address b big blockquote br caption center cite code col colgroup dd del div dl dt em font h1 h2 h3 h4 h5 "
@@ -67,22 +69,12 @@ def clean(source: str) -> str | None:
     """Make HTML harmless, or answer None when it is too large or too deep to be read: show the text then."""
     if len(source) > MAX_CHARS or not _is_shallow(source):
         return None
-    return nh3.clean(
-        source,
-        tags=TAGS,
-        attributes=ATTRIBUTES,
-        attribute_filter=_attribute,
-        clean_content_tags=_DROPPED,
-        url_schemes={"http", "https", "mailto", "tel", "cid", "data"},
-        filter_style_properties=PROPERTIES,
-        link_rel="noopener noreferrer nofollow",
-        set_tag_attribute_values={"a": {"target": "_blank"}},
-    )
+    return _CLEANER.clean(source)
 
 
 def _attribute(tag: str, name: str, value: str) -> str | None:
     if name == "style":
-        return _style(value)
+        return _style(value) if len(value) <= MAX_KEPT else _style.__wrapped__(value)
     if name == "href":
         return value if _LINK.match(value.strip()) else None
     if name == "src":
@@ -92,6 +84,7 @@ def _attribute(tag: str, name: str, value: str) -> str | None:
     return value
 
 
+@lru_cache(maxsize=1024)  # mailers give every line the same one
 def _style(value: str) -> str | None:
     kept = [
         declaration
@@ -108,6 +101,18 @@ def _picture(value: str) -> str | None:
     if _DATA_IMAGE.match(value):
         return value if len(value) <= MAX_DATA_URL else None
     return REMOTE + value if lower.startswith(("http://", "https://")) else None
+
+
+_CLEANER = nh3.Cleaner(
+    tags=TAGS,
+    attributes=ATTRIBUTES,
+    attribute_filter=_attribute,
+    clean_content_tags=_DROPPED,
+    url_schemes={"http", "https", "mailto", "tel", "cid", "data"},
+    filter_style_properties=PROPERTIES,
+    link_rel="noopener noreferrer nofollow",
+    set_tag_attribute_values={"a": {"target": "_blank"}},
+)
 
 
 def _is_shallow(source: str) -> bool:
