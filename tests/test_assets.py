@@ -123,11 +123,11 @@ def test_a_style_sheet_is_served_without_what_is_for_its_readers() -> None:
 
 
 def test_what_a_page_loads_keeps_to_its_budget(client: FlaskClient) -> None:
-    """25 KB of scripts, as a proxy would compress them; of styles the goal is 10 KB, which they miss by a little."""
+    """25 KB of scripts, as a proxy would compress them, and 10 KB of styles until something is there to see."""
     need(not assets.missing(), "node_modules (make test installs it)")
     script = client.get(assets.url("inbox.js"))
     assert script.cache_control.immutable
     assert b"import " not in script.data and b"\nexport " not in script.data
     loaded = [script.data, client.get(assets.url("htmx.js")).data]
     assert sum(len(gzip.compress(each, 9)) for each in loaded) <= 25 * 1024
-    assert len(gzip.compress(client.get(assets.url("inbox.css")).data, 9)) <= 10.5 * 1024
+    assert len(gzip.compress(client.get(assets.url("inbox.css")).data, 9)) <= 10 * 1024
