@@ -7,10 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from channels.base import Inbound, Strength, Unreadable
 from channels.mail.charset import decode
 from channels.mail.filenames import safe_name
+from channels.mail.headers import addresses
 from tests.support.mails import MARA, OURS, mail, multipart, parsed, part
 
 MAILS = Path(__file__).parent / "mail"
@@ -154,6 +157,13 @@ def test_an_address_is_never_made_of_something_else(written: bytes) -> None:
     inbound = parsed(mail(From=written))
     assert inbound.sender.points == ()
     assert "no_from" in inbound.flags
+
+
+@given(st.text(" \t\xa0\x00éM1.'=?<", max_size=9), st.text("ab@.1é<\x00", min_size=1, max_size=9))
+def test_a_lone_mailbox_is_read_the_quick_way_as_in_a_list(name: str, address: str) -> None:
+    """A list with an entry that names nobody goes the long way."""
+    written = f"{name}<{address}>".encode()
+    assert addresses([written]) == addresses([written + b","])
 
 
 def test_without_a_sender_the_envelope_is_only_a_claim() -> None:
