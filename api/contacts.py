@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy.orm import aliased
-from sqlmodel import col, or_, select
+from sqlmodel import col, select
 
 from api import shapes
 from api.conversations import message_page
@@ -18,7 +17,7 @@ from hub.web import hub_here
 from storage import Tx
 from storage.access import person_for, visible, visible_person
 from storage.conversations import Conversation, Message
-from storage.people import Contact, Identity, Merge
+from storage.people import Contact, Identity, Merge, persons_called
 
 part = Part("contacts", "Contacts")
 
@@ -29,7 +28,7 @@ def list_contacts(asked: shapes.ContactsQuery) -> dict[str, Any]:
     with hub_here().store.read() as tx:
         query = select(Contact).where(Contact.id == Contact.person_id, visible_person(actor_here()))
         if asked.query.strip():
-            query = query.where(col(Contact.id).in_(_persons_with(asked.query.strip())))
+            query = query.where(col(Contact.id).in_(persons_called(tx.dialect, asked.query.strip())))
         if asked.before is not None:
             query = query.where(col(Contact.id) < asked.before)
         rows = list(tx.exec(query.order_by(col(Contact.id).desc()).limit(asked.limit + 1)))
@@ -108,22 +107,6 @@ def undo_merge(merge_id: int) -> dict[str, Any]:
     actor = actor_here()
     with hub_here().store.write() as tx:
         return _merged(unmerge(tx, actor, merge_id))
-
-
-def _persons_with(typed: str) -> Any:
-    record, owner = aliased(Contact), aliased(Contact)
-    named = select(record.person_id).where(col(record.name).icontains(typed, autoescape=True))
-    reached = (
-        select(owner.person_id)
-        .join(Identity, col(Identity.contact_id) == col(owner.id))
-        .where(
-            or_(
-                col(Identity.value).icontains(typed, autoescape=True),
-                col(Identity.shown).icontains(typed, autoescape=True),
-            )
-        )
-    )
-    return named.union(reached)
 
 
 def _shown(tx: Tx, persons: list[Contact]) -> list[dict[str, Any]]:

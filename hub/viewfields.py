@@ -21,7 +21,7 @@ from routing.fields import LONGEST_NAME, Field, Kind, nearest
 from routing.operands import EACH
 from storage.conversations import Attachment, Conversation, Message, Reading
 from storage.mentions import Mention
-from storage.people import Contact, Identity
+from storage.people import Contact, persons_called
 from storage.search import STATES, written
 from storage.tags import ConversationTag, Tag
 
@@ -290,24 +290,8 @@ def _person(leaf: Leaf, look: Look) -> Sql:
     """In the name or in an address, over merged records."""
     if leaf.op != "contains":
         raise _unknown(leaf)
-    typed = leaf.value.strip()
-    record, person, other = aliased(Contact), aliased(Contact), aliased(Contact)
-    reached = (
-        select(Identity.id)
-        .join(other, col(other.id) == col(Identity.contact_id))
-        .where(
-            col(other.person_id) == col(record.person_id),
-            or_(*(col(part).icontains(typed, autoescape=True) for part in (Identity.value, Identity.shown))),
-        )
-    )
-    return exists(
-        select(record.id)
-        .join(person, col(person.id) == col(record.person_id))
-        .where(
-            col(record.id) == col(Conversation.contact_id),
-            or_(col(person.name).icontains(typed, autoescape=True), exists(reached)),
-        )
-    )
+    records = select(Contact.id).where(col(Contact.person_id).in_(persons_called(look.dialect, leaf.value.strip())))
+    return col(Conversation.contact_id).in_(records)
 
 
 def _language(leaf: Leaf, look: Look) -> Sql:

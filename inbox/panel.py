@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from sqlalchemy import or_
 from sqlmodel import col, select
 
 from config.language import _, month
@@ -23,7 +22,7 @@ from storage.contactdata import contact_fields
 from storage.conversations import Conversation
 from storage.desk import Queue
 from storage.participants import Participant
-from storage.people import Agent, Contact, Identity, Merge, identities_of
+from storage.people import Agent, Contact, Identity, Merge, identities_of, persons_called
 from storage.tags import all_tags, tags_of
 from storage.work import latest_labels, open_assignment
 
@@ -125,15 +124,10 @@ def candidates(tx: Tx, who: Viewer, person_id: int, typed: str) -> list[Candidat
     seen = select(Conversation.contact_id).where(visible(who.actor))
     found = (
         select(Contact.person_id)
-        .join(Identity, col(Identity.contact_id) == col(Contact.id), isouter=True)
         .where(
             col(Contact.id).in_(seen),
             Contact.person_id != person_id,
-            or_(
-                col(Contact.name).icontains(typed, autoescape=True),
-                col(Identity.value).icontains(typed, autoescape=True),
-                col(Identity.shown).icontains(typed, autoescape=True),
-            ),
+            col(Contact.person_id).in_(persons_called(tx.dialect, typed)),
         )
         .distinct()
         .limit(8)

@@ -21,7 +21,6 @@ from sqlalchemy import (
     false,
     func,
     literal_column,
-    or_,
     table,
     text,
     true,
@@ -33,7 +32,7 @@ from sqlmodel.sql.expression import Select
 from storage.access import Actor, listed, visible
 from storage.conversations import Attachment, Conversation, Message
 from storage.desk import Queue
-from storage.people import Agent, Contact, Identity
+from storage.people import Agent, Contact, persons_called
 from storage.store import Store, Tx
 from storage.tags import ConversationTag, Tag
 
@@ -237,7 +236,7 @@ def _by_text(tx: Tx, actor: Actor, query: Query, before: int | None) -> Select[i
     statement = (
         select(Message.conversation_id, Message.id)
         .join(Conversation, col(Message.conversation_id) == col(Conversation.id))
-        .where(visible(actor), Message.state != "draft", *_filters(actor, query))
+        .where(visible(actor), Message.state != "draft", *_filters(tx, actor, query))
     )
     spaced = [word for word in query.words if not _UNSPACED.search(word)]
     for word in query.words:
@@ -258,22 +257,22 @@ def _by_text(tx: Tx, actor: Actor, query: Query, before: int | None) -> Select[i
 
 
 def _conversations(tx: Tx, actor: Actor, query: Query, before: int | None, limit: int) -> list[Conversation]:
-    statement = select(Conversation).where(listed(actor), *_filters(actor, query))
+    statement = select(Conversation).where(listed(actor), *_filters(tx, actor, query))
     if query.words:
-        statement = statement.where(_written_by(" ".join(query.words)))
+        statement = statement.where(_written_by(tx, " ".join(query.words)))
     if before is not None:
         statement = statement.where(col(Conversation.last_message_id) < before)
     return list(tx.exec(statement.order_by(col(Conversation.last_message_id).desc()).limit(limit)))
 
 
-def _filters(actor: Actor, query: Query) -> list[ColumnElement[bool]]:
+def _filters(tx: Tx, actor: Actor, query: Query) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if query.state:
         conditions.append(col(Conversation.state) == query.state)
     if query.channel:
         conditions.append(col(Conversation.channel) == query.channel)
     if query.sender:
-        conditions.append(_written_by(query.sender))
+        conditions.append(_written_by(tx, query.sender))
     if query.agent:
         conditions.append(_had_by(actor, query.agent))
     if query.queue:
@@ -297,21 +296,10 @@ def _had_by(actor: Actor, typed: str) -> ColumnElement[bool]:
     return owner.in_(select(Agent.id).where(col(Agent.name).icontains(typed, autoescape=True)))
 
 
-def _written_by(typed: str) -> ColumnElement[bool]:
+def _written_by(tx: Tx, typed: str) -> ColumnElement[bool]:
     """Conversations of persons with this in their name or in one of their addresses, over merged records."""
-    named = select(Contact.person_id).where(col(Contact.name).icontains(typed, autoescape=True))
-    reached = (
-        select(Contact.person_id)
-        .join(Identity, col(Identity.contact_id) == col(Contact.id))
-        .where(
-            or_(
-                col(Identity.value).icontains(typed, autoescape=True),
-                col(Identity.shown).icontains(typed, autoescape=True),
-            )
-        )
-    )
-    persons = select(Contact.id).where(or_(col(Contact.person_id).in_(named), col(Contact.person_id).in_(reached)))
-    return col(Conversation.contact_id).in_(persons)
+    records = select(Contact.id).where(col(Contact.person_id).in_(persons_called(tx.dialect, typed)))
+    return col(Conversation.contact_id).in_(records)
 
 
 def _fts5(words: list[str]) -> str:
