@@ -14,7 +14,7 @@ from storage.access import SYSTEM, Actor
 from storage.conversations import Conversation, Message
 from storage.desk import Queue
 from storage.people import Contact, Identity
-from storage.search import Query, index_new_messages, parse_query, search
+from storage.search import MOST_ENDINGS, Query, index_new_messages, parse_query, search
 from tests.browser.room import Browser, attr, words
 from tests.browser.scene import rich_mail
 from tests.clock import Clock
@@ -88,6 +88,19 @@ def test_mara_is_found(store: Store, mara: int, typed: str) -> None:
         )
 
     assert mara in found(store, typed)
+
+
+@pytest.mark.parametrize("endings", [3, MOST_ENDINGS, MOST_ENDINGS + 20])
+def test_every_word_that_begins_so_is_found_however_many_there_are(store: Store, mara: int, endings: int) -> None:
+    with store.write() as tx:
+        texts = [f"Parcel{number:03} has come" for number in range(endings)]
+        own = [write(tx, f"Person {number}", f"p{number}@example.org", text) for number, text in enumerate(texts)]
+        write(tx, "Priya Raman", "priya@example.net", "a parcem and a parce and a parce1")
+
+    assert found(store, "parcel") == own[::-1][:50]
+    assert found(store, "PARCEL001 come") == [own[1]]
+    assert found(store, "parcel com has") == own[::-1][:50]
+    assert found(store, "parcel lamp") == []
 
 
 @pytest.mark.parametrize(
