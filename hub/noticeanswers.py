@@ -23,12 +23,11 @@ from hub.hub import Hub
 from hub.lifecycle import resolve
 from hub.notices import MARK, tell_refusal
 from hub.replies import attach, note, reply
-from hub.threads import now_in
 from hub.tokens import Tokens
 from storage import Tx
 from storage.access import ANSWER, Actor, Conflict, actor_for
 from storage.automatic import MailNotice
-from storage.conversations import Conversation, Message
+from storage.conversations import Conversation, Message, now_in
 from storage.people import Agent
 
 VALID_FOR = timedelta(days=30)

@@ -100,12 +100,6 @@ def thread(tx: Tx, person_id: int, inbound: Inbound, kind: str, signed: tuple[in
     return replace(latest, why="conversation resolved within a day") if latest.state == "resolved" else latest
 
 
-def now_in(tx: Tx, conversation_id: int) -> int:
-    """Where all of a conversation is now: itself, or the one that it was merged into."""
-    row = tx.sql("SELECT merged_into_id FROM conversation WHERE id = ?", conversation_id).fetchone()
-    return conversation_id if row is None or row[0] is None else now_in(tx, row[0])
-
-
 def _parted(tx: Tx, old: Thread, references: Sequence[str]) -> Thread | None:
     """Where the message is now that this answers, when it was parted from the conversation that its token names."""
     for reference in references:

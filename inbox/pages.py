@@ -20,7 +20,7 @@ from inbox.screen import Place, Screen, list_for, open_conversation, place, scre
 from inbox.session import Viewer, viewer, wants_fragment
 from inbox.thread import note_reading
 from storage import Tx
-from storage.access import NotFound, conversation_for, person_for, visible_receipt
+from storage.access import NotFound, conversation_for, merged_into, person_for, visible_receipt
 from storage.desk import ChannelAccount
 from storage.receipts import Receipt, is_unseen
 from storage.search import index_new_messages
@@ -97,8 +97,8 @@ def conversation_page(number: int) -> ResponseReturnValue:
     where = Place(request.args.get("view", "all"), number, request.args.get("q", "")[:500])
     with hub.store.read() as tx:
         found = conversation_for(tx, who.actor, number)
-        if found.merged_into_id is not None:
-            return redirect(replace(where, open_id=None).link(found.merged_into_id))
+        if found.merged_into_id is not None and (rest := merged_into(tx, who.actor, found)):
+            return redirect(replace(where, open_id=None).link(rest))
         if before.isdecimal() and wants_fragment():
             opened = open_conversation(hub, tx, who, number, before=int(before[:18]))
             return fragment("inbox/_timeline.html", open=opened, place=where, who=who, now=tx.now)

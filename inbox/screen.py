@@ -34,7 +34,7 @@ from inbox.wording import full
 from routing.promises import WORDS
 from routing.rules import rule_book
 from storage import Tx
-from storage.access import SETTINGS, NotFound, conversation_for
+from storage.access import SETTINGS, NotFound, conversation_for, merged_into
 from storage.clocks import running_clocks
 from storage.conversations import Attachment, Conversation, Draft
 from storage.desk import Queue
@@ -147,6 +147,7 @@ class Open:
     company: list[Seen]  # who else is here now
     target: str  # what is due next: "first reply"
     opens: str  # when its queue opens again; empty while it is open
+    rest: int | None  # of a merged one: where all of it is now, if this agent may see that
 
     @property
     def id(self) -> int:
@@ -252,6 +253,7 @@ def open_conversation(
         macros=[_shown_macro(row, colleagues, queues) for row in macros(tx)],
         target=_target(tx, number),
         opens=_opens(tx, who, conversation),
+        rest=merged_into(tx, who.actor, conversation) if conversation.merged_into_id is not None else None,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from config.language import _
-from storage.access import Actor, Conflict, conversation_for
+from storage.access import Actor, Conflict, conversation_for, merged_into
 from storage.batches import placeholders
 from storage.conversations import Conversation
 from storage.store import Tx
@@ -30,16 +30,17 @@ def held(tx: Tx, actor: Actor, conversation_id: int) -> Conversation:
 
 def held_unmerged(tx: Tx, actor: Actor, conversation_id: int) -> Conversation:
     """The same for who changes it: what is put into a merged one would be lost. Raises NotFound and Conflict."""
-    return unmerged(held(tx, actor, conversation_id))
+    return unmerged(tx, actor, held(tx, actor, conversation_id))
 
 
-def unmerged(conversation: Conversation) -> Conversation:
-    """The same one. Raises Conflict when all of it is in another one."""
-    if conversation.merged_into_id is not None:
-        raise Conflict(
-            _("It is merged into #{merged_into_id}: write there.", merged_into_id=conversation.merged_into_id)
-        )
-    return conversation
+def unmerged(tx: Tx, actor: Actor, conversation: Conversation) -> Conversation:
+    """The same one. Raises Conflict when all of it is in another one, which only those are told who may see that."""
+    if conversation.merged_into_id is None:
+        return conversation
+    there = merged_into(tx, actor, conversation)
+    if there is None:
+        raise Conflict(_("It is merged into a conversation to which you have no access: nothing can be done here."))
+    raise Conflict(_("It is merged into #{merged_into_id}: write there.", merged_into_id=there))
 
 
 def hold_agents(tx: Tx, agent_ids: Iterable[int]) -> None:

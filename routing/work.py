@@ -339,7 +339,7 @@ def _with_room(tx: Tx, book: RuleBook, place: Placement) -> Placement:
 def held_item(tx: Tx, actor: Actor, conversation_id: int) -> WorkItem:
     """The live item of a conversation this actor may see, locked and as it is now. Raises NotFound and Conflict."""
     hold(tx, [conversation_id])
-    unmerged(conversation_for(tx, actor, conversation_id))
+    unmerged(tx, actor, conversation_for(tx, actor, conversation_id))
     item = live_item(tx, conversation_id)
     if item is None:
         raise Conflict(_("This conversation is resolved: reopen it first."))

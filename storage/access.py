@@ -11,7 +11,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from config.language import _, words
-from storage.conversations import Conversation, Message
+from storage.conversations import Conversation, Message, now_in
 from storage.people import Agent, Contact, Role
 from storage.receipts import Receipt
 from storage.statements import spelled_out
@@ -234,3 +234,9 @@ def conversation_for(tx: Tx, actor: Actor, conversation_id: int) -> Conversation
     if found is None:
         raise NotFound(_("There is no conversation {conversation_id}.", conversation_id=conversation_id))
     return found
+
+
+def merged_into(tx: Tx, actor: Actor, conversation: Conversation) -> int | None:
+    """Where all of a merged conversation is now; None where this actor may not see that one."""
+    there = select(Conversation.id).where(Conversation.id == now_in(tx, conversation.id or 0), visible(actor))
+    return tx.exec(there).first()

@@ -208,3 +208,9 @@ def attachments_of(tx: Tx, message_ids: list[int]) -> dict[int, list[Attachment]
     ):
         found.setdefault(file.message_id or 0, []).append(file)
     return found
+
+
+def now_in(tx: Tx, conversation_id: int) -> int:
+    """Where all of a conversation is now: itself, or the one that it was merged into."""
+    row = tx.sql("SELECT merged_into_id FROM conversation WHERE id = ?", conversation_id).fetchone()
+    return conversation_id if row is None or row[0] is None else now_in(tx, row[0])

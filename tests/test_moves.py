@@ -317,6 +317,32 @@ def test_jonas_splits_and_merges_on_the_page(app: Flask, jonas: Browser, desk: D
     assert tomas.post("/inbox/moves/1/undo").status_code == 404
 
 
+def test_who_may_not_see_where_all_of_it_went_is_told_so_and_no_more(app: Flask, desk: Desk) -> None:
+    """Tomás serves Billing: he saw the invoice, and never what it was merged into."""
+    first = desk.text("Where is my lamp?")
+    third = desk.mail("Refund", "My refund, please")
+    second = desk.mail("Invoice", "The invoice is wrong")
+    lamp, invoice, refund = (each.conversation_id or 0 for each in (first, second, third))
+    with desk.hub.store.write() as tx:
+        merge_people(tx, desk.ines, first.contact_id or 0, second.contact_id or 0)
+    tomas = Browser(app)
+    tomas.sign_in("tomas@desk.example")
+    tomas.page(f"/inbox/c/{invoice}?view=all")
+    with desk.hub.store.write() as tx:
+        moves.merge(tx, desk.ines, lamp, invoice)
+    for page in (tomas.page("/inbox/live?open=1", hx=True), tomas.page(f"/inbox/c/{invoice}?view=all")):
+        shown = page.html or ""
+        assert "to which you have no access" in shown
+        assert f"/inbox/c/{lamp}" not in shown and "lamp" not in shown
+        assert not page.css(f"form[action='/inbox/c/{invoice}/reopen']")
+    with desk.hub.store.write() as tx, pytest.raises(Conflict, match="to which you have no access"):
+        note(tx, desk.tomas, invoice, "Careful")
+    with desk.hub.store.write() as tx:
+        moves.merge(tx, desk.ines, refund, lamp)
+    led = tomas.get(f"/inbox/c/{invoice}?view=all")
+    assert (led.status_code, led.location) == (302, f"/inbox/c/{refund}?view=all"), "he sees where it is in the end"
+
+
 def test_what_rules_give_to_others_is_parted_all_the_same_and_brought_back(jonas: Browser, desk: Desk) -> None:
     available(desk, desk.jonas)
     number = desk.text("Where is my lamp?").conversation_id or 0
