@@ -84,10 +84,12 @@ def stamp(person: Contact) -> str:
 def add_identity(tx: Tx, actor: Actor, contact_id: int, kind: str, value: str) -> Identity:
     """Write down a further way to reach a person, because somebody says so.
 
-    Raises NotFound, or Conflict when the value can't be read or reaches somebody else already.
+    Raises NotFound, or Conflict when the value can't be read, reaches somebody else already, or they were erased.
     """
     actor.must(CONTACTS)
-    person = person_for(tx, actor, contact_id)
+    person = _held(tx, actor, contact_id)
+    if person.erased_at is not None:
+        raise Conflict(_("This person was erased and stays so: who writes from that address is somebody new."))
     normalised = _normalised(kind, value)
     taken = tx.exec(select(Identity).where(Identity.kind == kind, Identity.value == normalised)).first()
     if taken is not None:

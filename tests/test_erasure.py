@@ -9,16 +9,20 @@ import pytest
 from sqlmodel import col, select
 
 from hub import contactlog, drafts, moves
+from hub.apitokens import create_token
 from hub.contactexport import export
 from hub.contacts import merge, unmerge
 from hub.erasure import erase
 from hub.replies import attach, reply, retry
 from storage.access import Conflict
 from storage.deliveries import Delivery
+from storage.people import identities_of
 from storage.receipts import Receipt
+from tests.browser.room import Browser
 from tests.browser.scene import quarantine
 from tests.desk import MARA_MAIL, MARA_PHONE, Desk
 from tests.test_contact_privacy import SECRET, dumped, old
+from tests.test_permissions import api_of
 
 pytestmark = pytest.mark.usefixtures("nothing_missed_by_the_router")
 
@@ -114,6 +118,24 @@ def test_what_did_not_get_through_is_not_sent_again(desk: Desk) -> None:
         assert delivery.state == "cancelled"
         with pytest.raises(Conflict, match="was erased: there is nothing left to send"):
             retry(tx, desk.jonas, sent)
+
+
+def test_who_was_erased_gets_no_new_address(desk: Desk, jonas: Browser) -> None:
+    taken = desk.mail("Order", "Where is it?")
+    page = f"/inbox/c/{taken.conversation_id}?view=all"
+    assert jonas.page(page).css("#same")
+    erase(desk.hub, desk.ines, taken.contact_id or 0)
+    with desk.hub.store.write() as tx:
+        token = create_token(tx, name="shop")
+    with api_of(desk) as app:
+        refused = app.test_client().post(
+            f"/api/v1/contacts/{taken.contact_id}/identities", json={"kind": "email", "value": "mara@new.example"},
+            headers={"Authorization": f"Bearer {token}"},
+        )  # fmt: skip
+    assert refused.status_code == 409 and "was erased and stays so" in refused.text
+    with desk.hub.store.read() as tx:
+        assert identities_of(tx, taken.contact_id or 0) == []
+    assert not jonas.page(page).css("#same")
 
 
 def test_a_merge_of_erased_conversations_is_not_taken_back(desk: Desk) -> None:
