@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from sqlmodel import col, select
 
@@ -78,6 +79,32 @@ def take_back(tx: Tx, agent_id: int, message: Message) -> None:
         tx.expire(begun)
 
 
+def join(tx: Tx, from_id: int, to_id: int) -> None:
+    """What is begun in a conversation that goes into another one is begun there, behind what its author has there.
+
+    The first keeps its own as well, out of sight: `part` knows by it what came along.
+    """
+    for draft in _begun_in(tx, from_id):
+        there = tx.get(Draft, (draft.agent_id, to_id, draft.kind))
+        keep(tx, draft.agent_id, to_id, draft.kind, _behind(there, draft) if there else _typed(draft))
+        if there is not None:
+            tx.expire(there)
+
+
+def part(tx: Tx, from_id: int, to_id: int, at: datetime) -> None:
+    """Take a `join` of that moment back. What was used or changed there since stays there, and only there."""
+    for draft in _begun_in(tx, from_id):
+        if draft.saved_at > at:  # on a page that was open all the while: the newest there is
+            continue
+        there = tx.get(Draft, (draft.agent_id, to_id, draft.kind))
+        if there is not None and there.saved_at == at:
+            keep(tx, draft.agent_id, to_id, draft.kind, _without(there, draft))
+            tx.expire(there)
+        else:
+            keep(tx, draft.agent_id, from_id, draft.kind, Typed())
+            tx.expire(draft)
+
+
 def drafts_of(tx: Tx, agent_id: int, conversation_id: int) -> dict[str, Draft]:
     """What this agent has begun in a conversation, by kind."""
     query = select(Draft).where(Draft.agent_id == agent_id, Draft.conversation_id == conversation_id)
@@ -105,3 +132,42 @@ def first_words(tx: Tx, agent_id: int, conversation_ids: Sequence[int]) -> dict[
         if (words := next((text for text in (draft.text, *draft.aside.values()) if text.strip()), ""))
         or (words := "a file" if draft.files else "")
     }
+
+
+def _begun_in(tx: Tx, conversation_id: int) -> list[Draft]:
+    return list(tx.exec(select(Draft).where(Draft.conversation_id == conversation_id)))
+
+
+def _typed(draft: Draft) -> Typed:
+    return Typed(draft.text, draft.channel_id, draft.copies, draft.files, draft.aside, draft.html)
+
+
+def _behind(mine: Draft, theirs: Draft) -> Typed:
+    """Both; the first one's channel and copies."""
+    text = _both(mine.text, theirs.text)
+    html = _html(mine) + _html(theirs) if mine.html or theirs.html else ""
+    aside = {number: _both(mine.aside.get(number, ""), words) for number, words in theirs.aside.items()}
+    return Typed(text, mine.channel_id, mine.copies, [*mine.files, *theirs.files], {**mine.aside, **aside}, html)
+
+
+def _without(both: Draft, theirs: Draft) -> Typed:
+    """What was there before `_behind`."""
+    text = _first(both.text, theirs.text)
+    html = both.html.removesuffix(_html(theirs))
+    aside = {number: _first(words, theirs.aside.get(number, "")) for number, words in both.aside.items()}
+    return Typed(
+        text, both.channel_id, both.copies, [number for number in both.files if number not in theirs.files],
+        {number: words for number, words in aside.items() if words}, "" if html == html_of(text) else html,
+    )  # fmt: skip
+
+
+def _html(draft: Draft) -> str:
+    return draft.html or html_of(draft.text)
+
+
+def _both(first: str, then: str) -> str:
+    return "\n\n".join(words for words in (first, then) if words.strip())
+
+
+def _first(both: str, then: str) -> str:
+    return both.removesuffix(then).removesuffix("\n\n") if then.strip() else both

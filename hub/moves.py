@@ -13,6 +13,7 @@ from dataclasses import replace
 from sqlmodel import col, select
 
 from config.language import N_, _
+from hub import drafts
 from hub.arrivals import arrival_again
 from hub.lifecycle import reopen, resolve, wake
 from hub.macros import Back, take_back
@@ -26,7 +27,7 @@ from routing.work import claim, enqueue
 from storage import Tx
 from storage.access import ANSWER, SYSTEM, Actor, Conflict, NotFound, conversation_for
 from storage.batches import batches, placeholders
-from storage.conversations import Conversation, Draft, Message
+from storage.conversations import Conversation, Message
 from storage.facts import ConversationOpened
 from storage.moves import ConversationMove
 from storage.people import Agent, Contact
@@ -129,7 +130,7 @@ def _join(tx: Tx, actor: Actor, survivor: Conversation, other: Conversation) -> 
     move = _moved(tx, actor, "merge", other_id, survivor_id, [number or 0 for number in messages])
     move.before = before.as_dict()
     tx.sql(SHARED, survivor_id, tx.now, other_id)
-    _move_drafts(tx, other_id, survivor_id)
+    drafts.join(tx, other_id, survivor_id)
     tag(tx, actor, survivor_id, tags_of(tx, [other_id]).get(other_id, []))
     other.merged_into_id = survivor_id
     tx.add_all((other, move))
@@ -149,9 +150,9 @@ def undo(tx: Tx, actor: Actor, move_id: int) -> ConversationMove:
     """Take a division or merge back: what moved goes back to where it came from, what came since stays.
 
     A conversation that was merged is again as it was, in its queue and with its owner while those are there; else it
-    waits where rules put it. What the other one got of its tags and participants goes, unless somebody has changed it
-    since. Who divided it may take that back wherever rules put the new one, while nobody else has anything there.
-    Raises NotFound and Conflict.
+    waits where rules put it. What the other one got of its tags, participants and drafts goes, unless somebody has
+    changed it since. Who divided it may take that back wherever rules put the new one, while nobody else has anything
+    there. Raises NotFound and Conflict.
     """
     actor.must(ANSWER)
     move = tx.get(ConversationMove, move_id)
@@ -179,6 +180,7 @@ def undo(tx: Tx, actor: Actor, move_id: int) -> ConversationMove:
     recount(tx, target)
     tx.sql(UNSHARED, move.to_id, move.at, move.from_id)
     untag(tx, actor, move.to_id, _came_along(tx, move))
+    drafts.part(tx, move.from_id, move.to_id, move.at)
     take_back(tx, actor, _still_there(tx, Back(**move.before)))
     recount(tx, source)
     _follow(tx, move.from_id)
@@ -219,23 +221,6 @@ def _carry(tx: Tx, messages: Sequence[int], from_id: int, to_id: int) -> None:
             there = f"conversation_id = ? AND {key} IN ({placeholders(batch)})"
             tx.sql(f"UPDATE {table} SET conversation_id = ? WHERE {there}", to_id, from_id, *batch)
     tx.expire_all()
-
-
-def _move_drafts(tx: Tx, from_id: int, to_id: int) -> None:
-    """Nothing that was typed is lost: where both have a draft, the other's words come behind, as plain text."""
-    for draft in list(tx.exec(select(Draft).where(Draft.conversation_id == from_id))):
-        there = tx.get(Draft, (draft.agent_id, to_id, draft.kind))
-        values = draft.model_dump() | {"conversation_id": to_id}
-        tx.delete(draft)
-        tx.flush()
-        if there is None:
-            tx.add(Draft(**values))
-        else:
-            there.text, there.html = f"{there.text}\n\n{draft.text}".strip(), ""
-            there.files = [*there.files, *draft.files]
-            there.saved_at = tx.now
-            tx.add(there)
-        tx.flush()
 
 
 def _follow(tx: Tx, conversation_id: int) -> None:

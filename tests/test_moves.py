@@ -10,7 +10,7 @@ from flask import Flask
 from selectolax.lexbor import LexborHTMLParser as Page
 from sqlmodel import col, select
 
-from hub import bulk, moves, views
+from hub import bulk, drafts, moves, views
 from hub.contacts import merge as merge_people
 from hub.lifecycle import reopen, resolve, snooze
 from hub.participants import add_participant
@@ -143,8 +143,8 @@ def test_two_become_one_and_answers_to_both_land_in_it(desk: Desk) -> None:
                          saved_at=tx.now))  # fmt: skip
         moves.merge(tx, desk.jonas, mine, other)
         assert tags_of(tx, [mine]) == {mine: ["invoice"]}
-        (draft,) = tx.exec(select(Draft).where(Draft.agent_id == desk.amara.agent_id))
-        assert (draft.conversation_id, draft.text) == (mine, "Half a\n\nsentence")
+        draft = tx.exec(select(Draft).where(Draft.conversation_id == mine)).one()
+        assert (draft.agent_id, draft.text) == (desk.amara.agent_id, "Half a\n\nsentence")
     assert [each.text for each in desk.messages(mine)] == ["Where is my lamp?", "It is wrong\n", "Soon"]
     shell = conversation(desk, other)
     assert (shell.state, shell.message_count, shell.merged_into_id, shell.assignee_id) == ("resolved", 0, mine, None)
@@ -235,6 +235,45 @@ def test_participants_and_tags_that_came_with_a_merge_go_with_its_undo(desk: Des
         assert by_hand(tx, mine, "added") == ["eve@friends.example"]
         assert set(by_hand(tx, other, "added")) == {"eve@friends.example", "lawyer@friends.example"}
         assert tags_of(tx, [mine, other]) == {mine: ["vip"], other: ["invoice", "vip"]}
+
+
+def begun(desk: Desk, number: int) -> dict[tuple[int, str], drafts.Typed]:
+    """What is in a conversation's composers, by agent and kind."""
+    with desk.hub.store.read() as tx:
+        rows = list(tx.exec(select(Draft).where(Draft.conversation_id == number)))
+    return {(row.agent_id, row.kind): drafts.Typed(row.text, row.channel_id, row.copies, row.files, row.aside, row.html)
+            for row in rows}  # fmt: skip
+
+
+def test_what_was_begun_is_back_where_it_was_when_a_merge_is_taken_back(desk: Desk) -> None:
+    mine, other = pair(desk)
+    jonas, amara, ines = (who.agent_id or 0 for who in (desk.jonas, desk.amara, desk.ines))
+    half = drafts.Typed("Half a", 1, {"cc": "nora@example.com"}, [7], {"2": "A text"}, "<p>Half <b>a</b></p>")
+    more = drafts.Typed("sentence", 2, {}, [8], {"2": "More", "3": "Chat"})
+    with desk.hub.store.write() as tx:
+        drafts.keep(tx, amara, mine, drafts.REPLY, half)
+        drafts.keep(tx, amara, other, drafts.REPLY, more)
+        for who, words in ((jonas, "Is this so?"), (ines, "Sent soon"), (amara, "Grows")):
+            drafts.keep(tx, who, other, drafts.NOTE, drafts.Typed(words))
+    before = begun(desk, mine), begun(desk, other)
+    desk.clock.forward(minutes=1)
+    with desk.hub.store.write() as tx:
+        moves.merge(tx, desk.ines, mine, other)
+    there = begun(desk, mine)
+    assert there[amara, drafts.REPLY] == drafts.Typed(
+        "Half a\n\nsentence", 1, {"cc": "nora@example.com"}, [7, 8], {"2": "A text\n\nMore", "3": "Chat"},
+        "<p>Half <b>a</b></p><p>sentence</p>",
+    )  # fmt: skip
+    assert there[jonas, drafts.NOTE].text == "Is this so?"
+    desk.clock.forward(minutes=1)
+    with desk.hub.store.write() as tx:
+        note(tx, desk.ines, mine, "Sent soon")
+        drafts.keep(tx, amara, mine, drafts.NOTE, drafts.Typed("Grows on"))
+        moves.undo(tx, desk.ines, 1)
+    for who in (amara, ines):
+        del before[1][who, drafts.NOTE]
+    assert begun(desk, other) == before[1]
+    assert begun(desk, mine) == before[0] | {(amara, drafts.NOTE): drafts.Typed("Grows on", files=[])}
 
 
 def test_a_split_at_a_guest_s_message_is_taken_back_whoever_wrote_behind_it(desk: Desk) -> None:
