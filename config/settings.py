@@ -51,7 +51,12 @@ class Settings:
         "`data_dir`.",
         secret=True,
     )
-    undo_seconds: int = _setting(10, "How long a sent reply can be taken back, in seconds.", between=(0, 86_400))
+    undo_seconds: int = _setting(
+        10,
+        "How long Undo is offered for a sent reply, in seconds; from the inbox it leaves 2 s later, so that a press in "
+        "the last moment counts. 0: at once.",
+        between=(0, 86_400),
+    )
     session_hours: int = _setting(24 * 14, "How long a browser stays signed in, in hours.", between=(1, 87_600))
     oidc_issuer: str = _setting("", "Identity provider (OpenID Connect) for single sign-on; empty: none.")
     oidc_client_id: str = _setting("", "What this hub is called there; it answers to `…/sign-in/oidc/back`.")

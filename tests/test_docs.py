@@ -11,6 +11,7 @@ from cli import parser
 from config import Settings, SettingsError, load
 from config.settings import table
 from hub import desk
+from inbox.composer import ON_THE_WAY
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -18,6 +19,10 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 def test_every_setting_is_in_the_readme_as_the_program_prints_it() -> None:
     assert table() in README
+
+
+def test_a_reply_leaves_as_long_after_its_undo_as_the_settings_say() -> None:
+    assert f"from the inbox it leaves {ON_THE_WAY} s later" in README
 
 
 def test_every_command_the_readme_names_exists() -> None:
