@@ -161,7 +161,9 @@ def numbers_in(tx: Tx, who: Viewer, view: View, limit: int) -> list[int]:
 
 
 def rows_of(tx: Tx, who: Viewer, conversations: list[Conversation]) -> list[Row]:
-    """What the list says about each conversation; a handful of queries for all of them."""
+    """What the list says about each conversation; a handful of queries for all of them, and none for none."""
+    if not conversations:
+        return []
     ids = [number for row in conversations if (number := row.id) is not None]
     people = names_of(tx, {row.contact_id for row in conversations})
     read = dict(tx.sql(READ.format(placeholders(ids)), who.id, *ids).fetchall())

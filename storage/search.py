@@ -225,6 +225,8 @@ def _with_words(tx: Tx, actor: Actor, query: Query, before: int | None, limit: i
         newest.setdefault(conversation_id, message_id)
         if len(newest) == limit:
             break
+    if not newest:
+        return {}
     conversations = {row.id: row for row in tx.exec(select(Conversation).where(col(Conversation.id).in_(newest)))}
     # A mail's HTML may be large, and nobody asks for it here.
     words = load_only(Message.subject, Message.text)  # type: ignore[arg-type]

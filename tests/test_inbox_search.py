@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
+from datetime import UTC
+
 import pytest
 from selectolax.lexbor import LexborHTMLParser as Page
 from sqlmodel import select
 
 from hub.tags import tag
 from inbox.excerpts import excerpt
+from inbox.screen import Place, list_for
+from inbox.session import Viewer
 from routing import work
 from storage import Store, Tx
 from storage.access import SYSTEM, Actor
@@ -240,3 +245,20 @@ def test_what_is_typed_is_answered_in_place(jonas: Browser, desk: Desk) -> None:
     back = jonas.get("/inbox/search/typed?q=&from=all", hx=True)
     assert attr(Page(back.text), "#rows", "data-view") == "all "
     assert jonas.get("/inbox/search/typed?q=&from=nowhere", hx=True).headers["HX-Replace-Url"].endswith("view=mine")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # whose driver tells what it is asked
+def test_where_nothing_is_found_nothing_is_looked_up_of_it(desk: Desk) -> None:
+    desk.mail("Order 48213", "Where is my lamp?")
+    index_new_messages(desk.hub.store)
+    who = Viewer(desk.agent(desk.jonas), desk.jonas, UTC)
+    asked: list[str] = []
+    with desk.hub.store.read() as tx:
+        driver = tx.connection().connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.set_trace_callback(asked.append)
+        nothing = list_for(tx, who, Place("search", query="zebra"))
+        driver.set_trace_callback(None)
+    assert nothing is not None and nothing.count == 0
+    statements = [each for each in asked if each.startswith("SELECT")]
+    assert statements and all("zebra" in each for each in statements), "by words, and by names"
