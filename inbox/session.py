@@ -5,18 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from flask import Blueprint, Response, g, redirect, request, url_for
+from flask import Blueprint, Response, after_this_request, g, redirect, request, url_for
 from flask.sansio.app import App
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.wrappers import Response as BaseResponse
 
-from config.settings import Settings
 from hub.signin import keep_session, session_agent
-from hub.web import hub_here
+from hub.web import FORM, cookie_before, cookie_name, hub_here
 from inbox import tongue
 from storage.access import Actor, actor_for
 from storage.people import Agent
@@ -79,7 +77,7 @@ def _configure(app: App) -> None:
     app.config["WTF_CSRF_CHECK_DEFAULT"] = False  # doors for machines are signed or carry a bearer token
     app.config["WTF_CSRF_TIME_LIMIT"] = None  # a page may stay open all day; the token ends with the browser
     app.config["WTF_CSRF_SSL_STRICT"] = False  # behind a proxy our host name is not the browser's
-    app.config["SESSION_COOKIE_NAME"] = f"switchyard_form_{_site(hub.settings)}"
+    app.config["SESSION_COOKIE_NAME"] = cookie_name(hub.settings, FORM)
     app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
     app.config["SESSION_COOKIE_SECURE"] = hub.settings.base_url.startswith("https:")
     app.secret_key = app.secret_key or hub.settings.secret_key
@@ -87,30 +85,27 @@ def _configure(app: App) -> None:
 
 
 def cookie_secret() -> str:
-    """What the browser's sign-in cookie holds; empty without one."""
-    return request.cookies.get(_cookie_name(), "")
+    """What the browser's sign-in cookie holds, by its own name or the one of before; empty without one."""
+    settings = hub_here().settings
+    return request.cookies.get(cookie_name(settings)) or request.cookies.get(cookie_before(settings), "")
 
 
 def keep_cookie(response: BaseResponse, secret: str) -> None:
     """Let the browser hold what `let_in` gave; nothing signs it out."""
     settings = hub_here().settings
+    name, secure = cookie_name(settings), settings.base_url.startswith("https:")
     if not secret:
-        response.delete_cookie(_cookie_name())
+        response.delete_cookie(name, secure=secure, httponly=True, samesite="Lax")
         return
     response.set_cookie(
-        _cookie_name(), secret, max_age=settings.session_hours * 3600, httponly=True, samesite="Lax",
-        secure=settings.base_url.startswith("https:"),
-    )  # fmt: skip
+        name, secret, max_age=settings.session_hours * 3600, httponly=True, samesite="Lax", secure=secure
+    )
 
 
-def _cookie_name() -> str:
-    return f"switchyard_{_site(hub_here().settings)}"
-
-
-def _site(settings: Settings) -> int:
-    """Cookies don't know ports, so hubs side by side say them; all processes behind one address are one hub."""
-    address = urlsplit(settings.base_url)
-    return address.port or (443 if address.scheme == "https" else 80)
+def _renamed(response: Response) -> Response:
+    """A sign-in from before its cookie had its present name goes on under that."""
+    keep_cookie(response, cookie_secret())
+    return response
 
 
 def _know_viewer() -> ResponseReturnValue | None:
@@ -121,6 +116,9 @@ def _know_viewer() -> ResponseReturnValue | None:
         session = session_agent(tx, secret)
         if session is not None:
             g.viewer = Viewer(session.agent, actor_for(tx, session.agent), _zone(), session.sign_in_id)
+    known = request.endpoint in OPEN_TO_ALL or cookie_name(hub.settings) in request.cookies
+    if session is not None and request.method == "GET" and not known:
+        after_this_request(_renamed)
     if session is not None and session.stale:
         number = session.sign_in_id
         hub.store.submit(lambda tx: keep_session(tx, number, hub.settings.session_hours))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ssl import SSLContext
 from typing import Any
 
 from flask import Flask
@@ -15,6 +16,7 @@ from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
 import inbox
+from hub.web import Cookies
 from inbox import assets
 from tests.desk import Desk
 
@@ -25,6 +27,7 @@ def application(desk: Desk) -> Flask:
     """The inbox alone, without the doors for machines."""
     app = Flask("inbox_test", static_folder=None)
     app.extensions["hub"] = desk.hub
+    app.session_interface = Cookies()
     app.config["MAX_CONTENT_LENGTH"] = desk.hub.settings.max_body_mb * 1_000_000
     assets.register(app)
     app.register_blueprint(inbox.create_blueprint())
@@ -77,14 +80,14 @@ def words(page: Page, selector: str) -> list[str]:
 
 
 @contextmanager
-def served(app: Flask) -> Iterator[str]:
+def served(app: Flask, secured: SSLContext | None = None) -> Iterator[str]:
     """The application on a real port of this machine, with threads; yields its address."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
+    server = make_server("127.0.0.1", 0, app, threaded=True, ssl_context=secured)
     server.daemon_threads = True  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, name="inbox-test", daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http{'s' if secured else ''}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         thread.join(10)
