@@ -15,6 +15,7 @@ from hub import contactlog
 from hub.contactexport import zipped
 from hub.contactlog import Told
 from hub.contacts import block
+from hub.duplicates import tell_apart, told_apart
 from hub.erasure import erase
 from hub.web import hub_here
 from storage.access import person_for
@@ -119,6 +120,18 @@ class Consents(Out):
     consents: list[ConsentOut]
 
 
+class ApartIn(In):
+    """Somebody else."""
+
+    other_id: int = Field(ge=1, le=2**53)
+
+
+class ApartOut(Out):
+    """The contacts who are said not to be the same person."""
+
+    contacts: list[int]
+
+
 class BlockedOut(Out):
     """Whether what they write makes work."""
 
@@ -197,6 +210,25 @@ def record_contact_consent(contact_id: int, asked: ConsentIn) -> dict[str, Any]:
         return contactlog.record_consent(tx, actor, contact_id, **asked.model_dump()).model_dump()
 
 
+@part.get("/contacts/<int:contact_id>/apart", gives=ApartOut)
+def list_told_apart(contact_id: int) -> dict[str, Any]:
+    """Who is said not to be the same as this person, whatever they have in common."""
+    with hub_here().store.read() as tx:
+        return {"contacts": told_apart(tx, actor_here(), contact_id)}
+
+
+@part.post("/contacts/<int:contact_id>/apart", body=ApartIn, gives=ApartOut, refuses=(403, 409))
+def tell_contacts_apart(contact_id: int, asked: ApartIn) -> dict[str, Any]:
+    """Say that somebody is not the same person: the inbox suggests it to nobody any more. Merging stays possible."""
+    return _apart(contact_id, asked.other_id, True)
+
+
+@part.delete("/contacts/<int:contact_id>/apart/<int:other_id>", gives=ApartOut, refuses=(403, 409))
+def forget_contacts_apart(contact_id: int, other_id: int) -> dict[str, Any]:
+    """Take that back: the inbox may suggest them again."""
+    return _apart(contact_id, other_id, False)
+
+
 @part.post("/contacts/<int:contact_id>/block", gives=BlockedOut, refuses=(403,))
 def block_contact(contact_id: int) -> dict[str, Any]:
     """What they write is kept, and makes no work from now on."""
@@ -220,6 +252,13 @@ def erase_contact(contact_id: int) -> dict[str, Any]:
     """Erase a person for good: what they wrote, and all that is known of them."""
     done = erase(hub_here(), actor_here(), contact_id)
     return {"conversations": done.conversations, "messages": done.messages, "files": done.files}
+
+
+def _apart(contact_id: int, other_id: int, on: bool) -> dict[str, Any]:
+    actor = actor_here()
+    with hub_here().store.write() as tx:
+        tell_apart(tx, actor, contact_id, other_id, on)
+        return {"contacts": told_apart(tx, actor, contact_id)}
 
 
 def _blocked(contact_id: int, on: bool) -> dict[str, Any]:

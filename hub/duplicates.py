@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from sqlmodel import col, select
 
+from config.language import _
 from storage import Tx
-from storage.access import Actor, visible
+from storage.access import CONTACTS, Actor, Conflict, person_for, visible
+from storage.contactdata import apart_from
+from storage.contactfacts import ContactsToldApart
 from storage.conversations import Conversation
 from storage.people import Contact, Identity, identities_of
 
@@ -23,6 +27,13 @@ _MAILBOX = {
     "postgresql": "split_part(split_part(value, '@', 1), '+', 1)",
     "sqlite": "substr(value, 1, instr(replace(value, '+', '@'), '@') - 1)",
 }
+
+
+TELL = (
+    "INSERT INTO contact_apart(one_id, other_id, by, at) VALUES(?, ?, ?, ?) ON CONFLICT (one_id, other_id) DO NOTHING"
+)
+_OF = "IN (SELECT id FROM contact WHERE person_id = ?)"
+FORGET = f"DELETE FROM contact_apart WHERE (one_id {_OF} AND other_id {_OF}) OR (one_id {_OF} AND other_id {_OF})"
 
 
 @dataclass
@@ -43,8 +54,31 @@ def suggestions(tx: Tx, actor: Actor, person: Contact) -> list[Suggestion]:
         if standing != person.id:
             told = found.setdefault(standing, Suggestion(standing))
             told.reasons += [reason] if reason not in told.reasons else []
+    for number in apart_from(tx, person.id or 0):
+        found.pop(number, None)
     seen = _seen(tx, actor, found)
     return sorted((one for number, one in found.items() if number in seen), key=lambda one: -len(one.reasons))[:MOST]
+
+
+def tell_apart(tx: Tx, actor: Actor, contact_id: int, other_id: int, on: bool = True) -> None:
+    """Say that two people are not the same: nobody is suggested it any more; or take that back.
+
+    Whatever record somebody looks at, it counts for the whole person, and is parted with a merge that is taken back.
+    Raises NotFound, and Conflict where they are one person already.
+    """
+    actor.must(CONTACTS)
+    person, other = person_for(tx, actor, contact_id), person_for(tx, actor, other_id)
+    if person.id == other.id:
+        raise Conflict(_("These two are one person already."))
+    one, two = sorted((person.id or 0, other.id or 0))
+    statement, values = (TELL, (one, two, actor.by, tx.now)) if on else (FORGET, (one, two, two, one))
+    if tx.sql(statement, *values).rowcount:
+        tx.emit(ContactsToldApart(person.id or 0, other.id or 0, on, by=actor.by))
+
+
+def told_apart(tx: Tx, actor: Actor, contact_id: int) -> list[int]:
+    """Who is said not to be the same as a person, of those whom this actor sees. Raises NotFound."""
+    return sorted(_seen(tx, actor, apart_from(tx, person_for(tx, actor, contact_id).id or 0)))
 
 
 def _by_number(tx: Tx, person: Contact) -> list[tuple[int, str]]:
@@ -79,7 +113,7 @@ def _by_mailbox(tx: Tx, person: Contact) -> list[tuple[int, str]]:
     return [(row[0], "a similar mail address") for name in sorted(mailboxes) for row in tx.sql(same, name).fetchall()]
 
 
-def _seen(tx: Tx, actor: Actor, found: dict[int, Suggestion]) -> set[int]:
+def _seen(tx: Tx, actor: Actor, found: Collection[int]) -> set[int]:
     query = (
         select(Contact.person_id)
         .join(Conversation, col(Conversation.contact_id) == col(Contact.id))

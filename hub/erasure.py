@@ -213,6 +213,7 @@ def _clear_person(tx: Tx, records: Sequence[int]) -> None:
     tx.sql(f"UPDATE participant SET contact_id = NULL WHERE contact_id IN ({marks})", *records)
     for table in ("contact_note", "contact_event", "consent", "identity"):
         tx.sql(f"DELETE FROM {table} WHERE contact_id IN ({marks})", *records)
+    tx.sql(f"DELETE FROM contact_apart WHERE one_id IN ({marks}) OR other_id IN ({marks})", *records, *records)
     tx.sql(
         f"UPDATE merge SET changed = '{{}}' WHERE survivor_id IN ({marks}) OR other_id IN ({marks})", *records, *records
     )

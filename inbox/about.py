@@ -17,12 +17,13 @@ from config.language import _
 from hub import contactlog
 from hub.contactfields import read_value
 from hub.contacts import Details, change_details, stamp
-from hub.duplicates import suggestions
+from hub.duplicates import suggestions, tell_apart
 from hub.localtime import LocalTime
 from hub.refusals import FieldRefused
 from hub.suppression import Closing, closings
 from hub.web import hub_here
 from inbox.answers import Toast, changed, fragment, here
+from inbox.composerform import number_in
 from inbox.panel import Candidate, candidate, conversations_of, person_of
 from inbox.screen import Place, screen
 from inbox.session import Viewer, viewer, wants_fragment
@@ -93,6 +94,7 @@ def register(blueprint: Blueprint) -> None:
     add("/inbox/c/<int:number>/contact-note", "contact_note", view_func=note_sheet)
     add("/inbox/c/<int:number>/contact-note", "contact_note_form", view_func=add_note, methods=["POST"])
     add("/inbox/c/<int:number>/contact-note/drop", "contact_note_drop", view_func=drop_note, methods=["POST"])
+    add("/inbox/c/<int:number>/apart", "apart", view_func=apart_people, methods=["POST"])
     add("/inbox/c/<int:number>/consent", "consent", view_func=consent_sheet)
     add("/inbox/c/<int:number>/consent", "consent_form", view_func=record_consent, methods=["POST"])
 
@@ -183,6 +185,20 @@ def drop_note(number: int) -> ResponseReturnValue:
         text = contactlog.drop_note(tx, who.actor, person, int(note[:18]) if note.isdecimal() else 0)
     undo = url_for("inbox.contact_note_form", number=number)
     return changed(number, Toast(_("The note is gone."), undo=undo, values={"text": text}))
+
+
+def apart_people(number: int) -> ResponseReturnValue:
+    """Who is suggested is somebody else; or, with `back`, might be the same after all."""
+    who, other, on = viewer(), number_in(request.form.get("other", "")), not request.form.get("back")
+    with hub_here().store.write() as tx:
+        tell_apart(tx, who.actor, _person(tx, who, number).id or 0, other, on)
+        name = candidate(tx, who, other).name
+    if not on:
+        return changed(number)
+    undo = url_for("inbox.apart", number=number)
+    toast = Toast(_("{name} is not suggested here any more.", name=name), undo=undo,
+                  values={"other": str(other), "back": "1"})  # fmt: skip
+    return changed(number, toast)
 
 
 def consent_sheet(number: int) -> ResponseReturnValue:

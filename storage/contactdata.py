@@ -15,6 +15,13 @@ from storage.columns import json, key, ref, utc
 from storage.people import Contact
 from storage.store import Tx
 
+APART = (
+    "SELECT o.person_id FROM contact c JOIN contact_apart a ON a.one_id = c.id JOIN contact o ON o.id = a.other_id "
+    "WHERE c.person_id = ? UNION "
+    "SELECT o.person_id FROM contact c JOIN contact_apart a ON a.other_id = c.id JOIN contact o ON o.id = a.one_id "
+    "WHERE c.person_id = ?"
+)
+
 
 class ContactField(SQLModel, table=True):
     """A field of the desk's own. Its values stand in `Contact.attributes` under `name`, typed by `kind`.
@@ -87,6 +94,19 @@ class Consent(SQLModel, table=True):
     at: datetime = utc()
 
 
+class ContactApart(SQLModel, table=True):
+    """Somebody has said of two people that they are not the same, so nobody is suggested that again."""
+
+    __tablename__ = "contact_apart"
+    __table_args__ = (UniqueConstraint("one_id", "other_id"),)
+
+    id: int | None = key()
+    one_id: int = ref("contact.id")  # the older record
+    other_id: int = ref("contact.id", index=True)
+    by: str
+    at: datetime = utc()
+
+
 def contact_fields(tx: Tx) -> list[ContactField]:
     """The desk's own fields, in its order."""
     return list(tx.exec(select(ContactField).order_by(col(ContactField.position), col(ContactField.id))))
@@ -109,3 +129,8 @@ def consents_of(tx: Tx, person_id: int) -> Sequence[Consent]:
     """The whole ledger of a person, newest first."""
     query = select(Consent).join(Contact, col(Contact.id) == col(Consent.contact_id))
     return tx.exec(query.where(Contact.person_id == person_id).order_by(col(Consent.id).desc())).all()
+
+
+def apart_from(tx: Tx, person_id: int) -> set[int]:
+    """Who is known not to be the same as a person, over all merged records."""
+    return {row[0] for row in tx.sql(APART, person_id, person_id).fetchall()}

@@ -49,6 +49,16 @@ class ContactBlocked(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class ContactsToldApart(Fact):
+    """Two people are not the same, whatever they have in common; or, with `on` false, nobody says so any more."""
+
+    contact_id: int
+    other_id: int
+    on: bool
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class ContactExported(Fact):
     """Everything about a person was handed out as one file."""
 

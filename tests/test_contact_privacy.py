@@ -17,7 +17,7 @@ from sqlmodel import select
 from hub import contactlog
 from hub.apitokens import create_token
 from hub.contacts import Details, add_identity, block, change_details, differing, merge, unmerge
-from hub.duplicates import suggestions
+from hub.duplicates import suggestions, tell_apart
 from hub.erasure import ERASED, erase
 from hub.replies import note, reply
 from hub.suppression import suppress
@@ -126,6 +126,65 @@ def test_who_might_be_the_same_is_suggested_with_reasons(app: Flask, jonas: Brow
     tomas = Browser(app)
     tomas.sign_in("tomas@desk.example")
     assert not tomas.page(f"/inbox/c/{number}/about", hx=True).css("#alike"), "what one may not see is not suggested"
+
+
+def namesakes(desk: Desk) -> list[int]:
+    """Three of one name, from different houses."""
+    return [desk.mail("Order", "My lamp?", sender=f"Mara Lindqvist <{address}>").contact_id or 0
+            for address in ("ml@one.example", "mara@two.example", "office@three.example")]  # fmt: skip
+
+
+def suggested(desk: Desk, number: int) -> list[int]:
+    with desk.hub.store.read() as tx:
+        return sorted(one.person_id for one in suggestions(tx, desk.amara, tx.get_one(Contact, number)))
+
+
+def test_who_is_not_the_same_person_is_suggested_to_nobody_again(app: Flask, jonas: Browser, desk: Desk) -> None:
+    first, second, third = namesakes(desk)
+    desk.route()
+    at = desk.conversations()[0].id
+    version = attr(jonas.page(f"/inbox/c/{at}?view=all"), ".later", "id")
+    page = jonas.page(f"/inbox/c/{at}/about", hx=True)
+    assert [attr(form, "button", "value") for form in page.css("#alike form")] == [str(second), str(third)]
+    path = attr(page, "#alike form", "hx-post")
+    done = Page(jonas.post(path, hx=True, other=str(second)).text)
+    assert words(done, ".toast > span") == ["Mara Lindqvist is not suggested here any more."]
+    assert attr(done, ".later", "id") != version, "open pages fetch it anew"
+    assert (suggested(desk, first), suggested(desk, second)) == ([third], [third])
+
+    back = {str(one.attributes["name"]): one.attributes["value"] for one in done.css(".toast form input")}
+    jonas.post(attr(done, ".toast form", "hx-post"), hx=True, other=back["other"], back=back["back"])
+    assert suggested(desk, first) == [second, third]
+    assert jonas.post(path, hx=True, other=str(first)).status_code == 409, "they are themselves"
+    with desk.hub.store.write() as tx:
+        names = [row.data["on"] for row in tx.exec(select(FactRow).where(FactRow.name == "ContactsToldApart"))]
+        billing = int(tx.sql("SELECT id FROM queue WHERE name = 'Billing'").fetchone()[0])
+        work.transfer(tx, desk.ines, desk.conversations()[1].id or 0, billing)
+    assert names == [True, False]
+    assert jonas.post(path, hx=True, other=str(second)).status_code == 404, "whom one does not see"
+
+
+def test_who_was_told_apart_stays_so_through_merges_and_goes_with_an_erasure(desk: Desk) -> None:
+    first, second, third = namesakes(desk)
+    with desk.hub.store.write() as tx:
+        for __ in range(2):
+            tell_apart(tx, desk.jonas, second, first)
+        done = merge(tx, desk.jonas, third, first).id or 0
+    assert (suggested(desk, third), suggested(desk, second)) == ([], []), "also of who they are one with"
+    with desk.hub.store.write() as tx:
+        unmerge(tx, desk.jonas, done)
+    assert (suggested(desk, third), suggested(desk, second)) == ([first, second], [third])
+    with desk.hub.store.write() as tx:
+        token = create_token(tx, name="shop")
+    with api_of(desk) as app:
+        client = app.test_client()
+        client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+        assert client.post(f"/api/v1/contacts/{third}/apart", json={"other_id": first}).json == {"contacts": [first]}
+        assert client.get(f"/api/v1/contacts/{first}/apart").json == {"contacts": [second, third]}
+        assert client.delete(f"/api/v1/contacts/{first}/apart/{third}").json == {"contacts": [second]}
+    erase(desk.hub, desk.ines, first)
+    with desk.hub.store.read() as tx:
+        assert tx.sql("SELECT count(*) FROM contact_apart").fetchone()[0] == 0
 
 
 # --- blocking ---------------------------------------------------------------------------------------------------------

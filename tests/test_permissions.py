@@ -81,7 +81,7 @@ INBOX: dict[str, str] = {
          "take_next", "split_form", "join_form", "also_form", "also_drop_form", "undo_move",
          "accept", "decline", "run_macro", "tag_form", "untag_form", "now"), ANSWER),
     **dict.fromkeys(("assign_form", "release_form", "transfer_form", "bulk"), EITHER),
-    **dict.fromkeys(("allow_form", "merge_form", "unmerge_form", "details", "details_form", "contact_note",
+    **dict.fromkeys(("allow_form", "merge_form", "unmerge_form", "details", "details_form", "contact_note", "apart",
                      "contact_note_form", "contact_note_drop", "consent", "consent_form", "block_form"), CONTACTS),
     **dict.fromkeys(("export_contact", "erase_contact", "erase_contact_form"), ERASE),
     **dict.fromkeys(
@@ -118,7 +118,7 @@ API: dict[str, str] = {
                      "list_conversations", "get_conversation", "list_messages", "explain_conversation",
                      "recompute_conversation", "list_choices", "list_event_types", "list_events", "list_receipts",
                      "get_receipt", "get_raw", "list_saved_replies", "get_saved_reply", "list_contact_fields",
-                     "list_contact_events", "list_contact_notes", "list_consents"), ANY),
+                     "list_contact_events", "list_contact_notes", "list_consents", "list_told_apart"), ANY),
     "list_views": ANY,
     **dict.fromkeys(
         ("claim_conversation", "add_note", "reopen_conversation", "send_reply", "resolve_conversation",
@@ -126,8 +126,8 @@ API: dict[str, str] = {
     **dict.fromkeys(
         ("assign_conversation", "release_conversation", "transfer_conversation", "label_conversation"), EITHER),
     **dict.fromkeys(("add_contact_identity", "allow_identity", "merge_contacts", "undo_merge", "change_contact",
-                     "tell_contact_event", "drop_contact_event", "add_contact_note",
-                     "record_contact_consent", "block_contact", "unblock_contact"), CONTACTS),
+                     "tell_contact_event", "drop_contact_event", "add_contact_note", "forget_contacts_apart",
+                     "record_contact_consent", "block_contact", "unblock_contact", "tell_contacts_apart"), CONTACTS),
     **dict.fromkeys(("export_contact", "erase_contact"), ERASE),
     **dict.fromkeys(
         ("drain_agent", "undrain_agent", "set_agent_status", "end_agent_wrap_up", "pin_conversation",
@@ -148,7 +148,7 @@ BODIES: dict[str, Any] = {
     "prioritise_conversation": {"priority": 5}, "take_over_conversation": {"reason": "because"},
     "pause_queue": {"reason": "because"}, "replay_receipts": {"dry_run": True},
     "create_rule": {"version": 0, "rule": RULE}, "replace_rule": {"version": 0, "rule": RULE},
-    "try_rule": {"rule": RULE}, "label_conversation": {"labels": ["urgent"]},
+    "try_rule": {"rule": RULE}, "label_conversation": {"labels": ["urgent"]}, "tell_contacts_apart": {"other_id": 2},
     "change_contact": {"name": "Mara"}, "add_contact_note": {"text": "Ring twice"},
     "tell_contact_event": {"kind": "order", "id": "1", "title": "Order 1", "at": "2026-11-24T10:00:00Z"},
     "record_contact_consent": {"purpose": "marketing", "given": True, "source": "told us"},

@@ -59,3 +59,20 @@ def test_what_a_shop_tells_comes_into_the_open_panel(browser: Browser, desk: Des
         expect(page.locator(".remembered")).to_have_count(0)
         page.locator(".toast [data-undo]").last.click()
         expect(page.locator(".remembered p")).to_have_text("Ring twice")
+
+
+def test_who_is_somebody_else_leaves_the_panel_and_comes_back(browser: Browser, desk: Desk, address: str) -> None:
+    number = desk.mail("Order", "My lamp?", sender="Mara Lindqvist <ml@one.example>").conversation_id
+    for house in ("two", "three"):
+        desk.mail("Order", "And mine?", sender=f"Mara Lindqvist <mara@{house}.example>")
+    with visit(browser, address) as page:
+        page.goto(f"{address}/inbox/c/{number}?view=all")
+        alike = page.locator("#alike .candidate")
+        expect(alike).to_have_count(2)
+        page.get_by_role("button", name="Mara Lindqvist is not the same person").first.click()
+        expect(page.locator(".toast").last).to_contain_text("is not suggested here any more")
+        expect(alike).to_have_count(1)
+        page.locator(".toast [data-undo]").last.click()
+        expect(alike).to_have_count(2)
+        alike.first.click()
+        expect(page.locator("#merge")).to_be_visible()
