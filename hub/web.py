@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from flask import Flask, Request, Response, current_app, request
-from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from channels.base import SignedRequest
 from config.language import _
@@ -29,41 +29,15 @@ MAX_ID = 2**53  # what JSON numbers hold exactly
 MACHINES = ("/webhooks/", "/chat/", "/api/", "/healthz", "/readyz", "/metrics")
 
 
-class _Before(SecureCookieSessionInterface):
-    """The same cookie under its name of before."""
-
-    def get_cookie_name(self, app: Flask) -> str:
-        return cookie_before(app.extensions["hub"].settings, FORM)
-
-
 class Cookies(SecureCookieSessionInterface):
-    """Signed cookies for people's pages; machines have none, and making the signer costs more than their routing.
-
-    They are read and written under their names of before as well, in this release alone: nodes are upgraded one by one,
-    and those of the version before know no other.
-    """
-
-    _before = _Before()
+    """Signed cookies for people's pages; machines have none, and making the signer costs more than their routing."""
 
     def open_session(self, app: Flask, request: Request) -> Any:
         """None lets Flask hand out a session that refuses to be written."""
         if request.path.startswith(MACHINES):
             return None
         session: SecureCookieSession | None = super().open_session(app, request)
-        if not session and (kept := self._before.open_session(app, request)):
-            kept.modified = True
-            return kept
         return session
-
-    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
-        """The last that happens to a response: all that it has a browser keep is in it."""
-        super().save_session(app, session, response)
-        settings = app.extensions["hub"].settings
-        names = {cookie_name(settings, what): cookie_before(settings, what) for what in ("", FORM)}
-        for line in response.headers.getlist("Set-Cookie"):
-            name, _equals, rest = line.partition("=")
-            if names.get(name, name) != name:
-                response.headers.add("Set-Cookie", f"{names[name]}={rest}")
 
 
 def cookie_name(settings: Settings, what: str = "") -> str:
@@ -74,13 +48,6 @@ def cookie_name(settings: Settings, what: str = "") -> str:
     address = urlsplit(settings.base_url)
     secure = address.scheme == "https"
     return f"{HOST if secure else ''}switchyard_{what}{address.port or (443 if secure else 80)}"
-
-
-def cookie_before(settings: Settings, what: str = "") -> str:
-    """What it was called before it had the prefix: after the process's own port. With http it has none."""
-    return (
-        f"switchyard_{what}{settings.port}" if settings.base_url.startswith("https:") else cookie_name(settings, what)
-    )
 
 
 def client_ip() -> str:

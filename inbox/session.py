@@ -7,14 +7,14 @@ from datetime import tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from flask import Blueprint, Response, after_this_request, g, redirect, request, url_for
+from flask import Blueprint, Response, g, redirect, request, url_for
 from flask.sansio.app import App
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.wrappers import Response as BaseResponse
 
 from hub.signin import keep_session, session_agent
-from hub.web import FORM, cookie_before, cookie_name, hub_here
+from hub.web import FORM, cookie_name, hub_here
 from inbox import tongue
 from storage.access import Actor, actor_for
 from storage.people import Agent
@@ -85,9 +85,8 @@ def _configure(app: App) -> None:
 
 
 def cookie_secret() -> str:
-    """What the browser's sign-in cookie holds, by its own name or the one of before; empty without one."""
-    settings = hub_here().settings
-    return request.cookies.get(cookie_name(settings)) or request.cookies.get(cookie_before(settings), "")
+    """What the browser's sign-in cookie holds; empty without one."""
+    return request.cookies.get(cookie_name(hub_here().settings), "")
 
 
 def keep_cookie(response: BaseResponse, secret: str) -> None:
@@ -102,12 +101,6 @@ def keep_cookie(response: BaseResponse, secret: str) -> None:
     )
 
 
-def _renamed(response: Response) -> Response:
-    """A sign-in from before its cookie had its present name goes on under that."""
-    keep_cookie(response, cookie_secret())
-    return response
-
-
 def _know_viewer() -> ResponseReturnValue | None:
     g.viewer = None
     hub = hub_here()
@@ -116,9 +109,6 @@ def _know_viewer() -> ResponseReturnValue | None:
         session = session_agent(tx, secret)
         if session is not None:
             g.viewer = Viewer(session.agent, actor_for(tx, session.agent), _zone(), session.sign_in_id)
-    known = request.endpoint in OPEN_TO_ALL or cookie_name(hub.settings) in request.cookies
-    if session is not None and request.method == "GET" and not known:
-        after_this_request(_renamed)
     if session is not None and session.stale:
         number = session.sign_in_id
         hub.store.submit(lambda tx: keep_session(tx, number, hub.settings.session_hours))
