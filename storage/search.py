@@ -41,6 +41,7 @@ TEXT_CHARS = 100_000  # of a message that PostgreSQL indexes: a tsvector holds a
 BATCH = 500
 MAX_WORDS = 12
 MOST_ENDINGS = 32  # of the beginning of a word, that are named one by one
+MESSAGES_EACH = 20  # with a word, that are looked at for each conversation of a page
 NEWEST = 5000  # messages with a word, where views ask for it
 
 _SQLITE = (
@@ -221,7 +222,7 @@ def written(dialect: str, typed: str) -> ColumnElement[bool]:
 
 def _with_words(tx: Tx, actor: Actor, query: Query, before: int | None, limit: int) -> dict[int, Hit]:
     newest: dict[int, int | None] = {}  # message, by conversation
-    for conversation_id, message_id in tx.exec(_by_text(tx, actor, query, before).limit(limit * 4)):
+    for conversation_id, message_id in tx.exec(_by_text(tx, actor, query, before).limit(limit * MESSAGES_EACH)):
         newest.setdefault(conversation_id, message_id)
         if len(newest) == limit:
             break

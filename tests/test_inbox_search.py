@@ -129,6 +129,15 @@ def test_the_newest_comes_first_and_each_conversation_once(store: Store, mara: i
         assert mara in [hit.conversation.id for hit in rest]
 
 
+def test_a_page_is_full_though_a_long_conversation_says_the_word_often(store: Store, mara: int) -> None:
+    with store.write() as tx:
+        long = write(tx, "Priya Raman", "priya@example.net", *["the lamp again"] * 15)
+
+    index_new_messages(store)
+    with store.read() as tx:
+        assert [hit.conversation.id for hit in search(tx, SYSTEM, parse_query("lamp"), limit=2)] == [long, mara]
+
+
 def test_tomas_finds_nothing_of_another_team(store: Store, mara: int) -> None:
     with store.write() as tx:
         secret = write(tx, "Claire Fontaine", "claire@example.com", "My secret lamp", queue="Billing")
