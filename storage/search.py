@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from unicodedata import category
 
 from sqlalchemy import (
     ColumnElement,
@@ -40,7 +41,7 @@ STATES = ("open", "snoozed", "resolved")
 TEXT_CHARS = 100_000  # of a message that PostgreSQL indexes: a tsvector holds at most 1 MB
 BATCH = 500
 MAX_WORDS = 12
-MOST_ENDINGS = 32  # of the beginning of a word, that are named one by one
+MOST_ENDINGS = 32  # of all words together, that are named one by one
 MESSAGES_EACH = 20  # with a word, that are looked at for each conversation of a page
 NEWEST = 5000  # messages with a word, where views ask for it
 
@@ -222,6 +223,8 @@ def written(dialect: str, typed: str) -> ColumnElement[bool]:
 
 def _with_words(tx: Tx, actor: Actor, query: Query, before: int | None, limit: int) -> dict[int, Hit]:
     newest: dict[int, int | None] = {}  # message, by conversation
+    if not any(map(_is_searchable, query.words)):
+        return {}
     for conversation_id, message_id in tx.exec(_by_text(tx, actor, query, before).limit(limit * MESSAGES_EACH)):
         newest.setdefault(conversation_id, message_id)
         if len(newest) == limit:
@@ -246,14 +249,14 @@ def _by_text(tx: Tx, actor: Actor, query: Query, before: int | None) -> Select[i
         .join(Conversation, col(Message.conversation_id) == col(Conversation.id))
         .where(visible(actor), Message.state != "draft", *_filters(tx, actor, query))
     )
-    spaced = [word for word in query.words if not _UNSPACED.search(word)]
+    spaced = [word for word in query.words if not _UNSPACED.search(word) and _is_searchable(word)]
     for word in query.words:
         if _UNSPACED.search(word):
             statement = statement.where(col(Message.text).contains(word, autoescape=True))
     order: Any = col(Message.id)
     if spaced and tx.dialect == "sqlite":
         statement = statement.join(_fts, _fts.c.rowid == Message.id)
-        words = " AND ".join(_named(tx, word) for word in spaced)
+        words = " AND ".join(_named(tx, word, MOST_ENDINGS // len(spaced)) for word in spaced)
         statement = statement.where(text("message_search MATCH :words").bindparams(words=words))
         order = _fts.c.rowid
     elif spaced:
@@ -311,22 +314,27 @@ def _written_by(tx: Tx, typed: str) -> ColumnElement[bool]:
     return col(Conversation.contact_id).in_(records)
 
 
-def _named(tx: Tx, word: str) -> str:
+def _named(tx: Tx, word: str, most: int) -> str:
     """All words in the index that begin so, for FTS5: it reads whole words from their newest message backwards and
     stops when it has enough, but first gathers every message there is for a beginning."""
     beginning = word.lower()
     if not (beginning.isascii() and beginning.isalnum()):  # else FTS5 may take it apart or write it another way
         return _fts5([word])
     found, following = list[str](), beginning
-    while len(found) <= MOST_ENDINGS:
+    while len(found) <= most:
         row = tx.sql(_NEXT_WORD, following).fetchone()
         if row is None or not row[0].startswith(beginning):
             break
         found.append(row[0])
         following = f"{row[0]}\x01"  # "term > ?" would go through all messages with that term
-    if not 0 < len(found) <= MOST_ENDINGS:
+    if not 0 < len(found) <= most:
         return _fts5([word])
     return "(" + " OR ".join(f'"{each}"' for each in found) + ")"
+
+
+def _is_searchable(word: str) -> bool:
+    """Whether an index has anything of it: of signs alone it has nothing (sqlite.org/fts5.html 4.3.1)."""
+    return any(category(sign)[0] in "LN" or category(sign) == "Co" for sign in word)
 
 
 def _fts5(words: list[str]) -> str:

@@ -79,7 +79,8 @@ def mara(store: Store) -> int:
 @pytest.mark.parametrize(
     "typed",
     ["lamp", "LAMP", "lam", "lamp missing", '"lamp is missing"', "48213", "from:mara lamp", "from:lindqvist@ex",
-     "is:open missing", "channel:email freitag", "Mara", "mara.lindqvist@example.com", "(lamp)"],
+     "is:open missing", "channel:email freitag", "Mara", "mara.lindqvist@example.com", "(lamp)",
+     "lamp & missing", "lamp ?", "- lamp :)", 'lamp "&"', "_ € # lamp"],
 )  # fmt: skip
 def test_mara_is_found(store: Store, mara: int, typed: str) -> None:
     with store.write() as tx:
