@@ -92,13 +92,14 @@ def join(tx: Tx, from_id: int, to_id: int) -> None:
 
 
 def part(tx: Tx, from_id: int, to_id: int, at: datetime) -> None:
-    """Take a `join` of that moment back. What was used or changed there since stays there, and only there."""
+    """Take a `join` of that moment back. What was sent or rewritten there since stays there, and only there."""
     for draft in _begun_in(tx, from_id):
         if draft.saved_at > at:  # on a page that was open all the while: the newest there is
             continue
         there = tx.get(Draft, (draft.agent_id, to_id, draft.kind))
-        if there is not None and there.saved_at == at:
-            keep(tx, draft.agent_id, to_id, draft.kind, _without(there, draft))
+        rest = _without(there, draft) if there is not None else None
+        if there is not None and rest is not None:
+            keep(tx, draft.agent_id, to_id, draft.kind, rest)
             tx.expire(there)
         else:
             keep(tx, draft.agent_id, from_id, draft.kind, Typed())
@@ -150,15 +151,16 @@ def _behind(mine: Draft, theirs: Draft) -> Typed:
     return Typed(text, mine.channel_id, mine.copies, [*mine.files, *theirs.files], {**mine.aside, **aside}, html)
 
 
-def _without(both: Draft, theirs: Draft) -> Typed:
-    """What was there before `_behind`."""
-    text = _first(both.text, theirs.text)
-    html = both.html.removesuffix(_html(theirs))
-    aside = {number: _first(words, theirs.aside.get(number, "")) for number, words in both.aside.items()}
-    return Typed(
-        text, both.channel_id, both.copies, [number for number in both.files if number not in theirs.files],
-        {number: words for number, words in aside.items() if words}, "" if html == html_of(text) else html,
-    )  # fmt: skip
+def _without(both: Draft, theirs: Draft) -> Typed | None:
+    """What is left without what `_behind` has brought; None where that is not all there any more."""
+    text = _cut(both.text, theirs.text)
+    html = _cut(both.html, _html(theirs), "") if both.html else ""
+    aside = {number: _cut(both.aside.get(number, ""), words) for number, words in theirs.aside.items()}
+    if text is None or html is None or None in aside.values() or not set(theirs.files) <= set(both.files):
+        return None
+    kept = {number: words for number, words in {**both.aside, **aside}.items() if words}
+    files = [number for number in both.files if number not in theirs.files]
+    return Typed(text, both.channel_id, both.copies, files, kept, "" if html == html_of(text) else html)
 
 
 def _html(draft: Draft) -> str:
@@ -169,5 +171,9 @@ def _both(first: str, then: str) -> str:
     return "\n\n".join(words for words in (first, then) if words.strip())
 
 
-def _first(both: str, then: str) -> str:
-    return both.removesuffix(then).removesuffix("\n\n") if then.strip() else both
+def _cut(both: str, words: str, between: str = "\n\n") -> str | None:
+    """Without these words and what parts them from others; None where they are not there as they came."""
+    if not words.strip():
+        return both
+    before, found, after = f"{between}{both}{between}".rpartition(f"{between}{words}{between}")
+    return f"{before}{between}{after}".removeprefix(between).removesuffix(between) if found else None

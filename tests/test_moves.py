@@ -276,6 +276,29 @@ def test_what_was_begun_is_back_where_it_was_when_a_merge_is_taken_back(desk: De
     assert begun(desk, mine) == before[0] | {(amara, drafts.NOTE): drafts.Typed("Grows on", files=[])}
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_two_merges_into_one_each_gives_its_draft_back(desk: Desk, order: tuple[int, int]) -> None:
+    mine, other = pair(desk)
+    third = desk.mail("Invoice", "Which number?").conversation_id or 0
+    amara = desk.amara.agent_id or 0
+    before = {number: drafts.Typed(f"Of {number}") for number in (mine, other, third)}
+    with desk.hub.store.write() as tx:
+        for number, typed in before.items():
+            drafts.keep(tx, amara, number, drafts.REPLY, typed)
+    for number in (other, third):
+        desk.clock.forward(minutes=1)
+        with desk.hub.store.write() as tx:
+            moves.merge(tx, desk.ines, mine, number)
+    assert begun(desk, mine)[amara, drafts.REPLY].text == f"Of {mine}\n\nOf {other}\n\nOf {third}"
+    for number in order:
+        desk.clock.forward(minutes=1)
+        with desk.hub.store.write() as tx:
+            moves.undo(tx, desk.ines, number + 1)
+    assert {number: begun(desk, number)[amara, drafts.REPLY].text for number in before} == {
+        number: typed.text for number, typed in before.items()
+    }
+
+
 def test_a_split_at_a_guest_s_message_is_taken_back_whoever_wrote_behind_it(desk: Desk) -> None:
     number = desk.mail("Order", "Where is my lamp?").conversation_id or 0
     sent = answer(desk, number)
