@@ -11,11 +11,12 @@ from config.language import _
 from storage import Tx
 from storage.access import CONTACTS, Actor, Conflict, person_for, visible
 from storage.contactdata import apart_from
-from storage.contactfacts import ContactsToldApart
+from storage.contactfacts import ContactsParted
 from storage.conversations import Conversation
 from storage.people import Contact, Identity, identities_of
 
 MOST = 4
+ALIKE = 20  # people that are looked at for one reason, beside those who are known to be others
 SHORTEST = 5  # letters before the @ that are hardly two people's by chance
 # Many companies have these, and nobody is called so.
 ROLES = frozenset(
@@ -49,31 +50,35 @@ def suggestions(tx: Tx, actor: Actor, person: Contact) -> list[Suggestion]:
     if person.erased_at is not None:
         return []
     found: dict[int, Suggestion] = {}
-    for record, reason in [*_by_number(tx, person), *_by_name(tx, person), *_by_mailbox(tx, person)]:
+    apart = apart_from(tx, person.id or 0)
+    most = ALIKE + len(apart)
+    for record, reason in [*_by_number(tx, person), *_by_name(tx, person, most), *_by_mailbox(tx, person, most)]:
         standing = tx.get_one(Contact, record).person_id or record
-        if standing != person.id:
+        if standing != person.id and standing not in apart:
             told = found.setdefault(standing, Suggestion(standing))
             told.reasons += [reason] if reason not in told.reasons else []
-    for number in apart_from(tx, person.id or 0):
-        found.pop(number, None)
     seen = _seen(tx, actor, found)
     return sorted((one for number, one in found.items() if number in seen), key=lambda one: -len(one.reasons))[:MOST]
 
 
-def tell_apart(tx: Tx, actor: Actor, contact_id: int, other_id: int, on: bool = True) -> None:
-    """Say that two people are not the same: nobody is suggested it any more; or take that back.
+def tell_apart(tx: Tx, actor: Actor, contact_id: int, other_id: int, on: bool = True) -> bool:
+    """Say that two people are not the same: nobody is suggested it any more; or take that back. Whether that is new.
 
     Whatever record somebody looks at, it counts for the whole person, and is parted with a merge that is taken back.
-    Raises NotFound, and Conflict where they are one person already.
+    Raises NotFound, and Conflict where they are one person already or one of them was erased.
     """
     actor.must(CONTACTS)
     person, other = person_for(tx, actor, contact_id), person_for(tx, actor, other_id)
     if person.id == other.id:
         raise Conflict(_("These two are one person already."))
+    if on and (person.erased_at is not None or other.erased_at is not None):
+        raise Conflict(_("Somebody who was erased is like nobody: nothing is known of them."))
     one, two = sorted((person.id or 0, other.id or 0))
     statement, values = (TELL, (one, two, actor.by, tx.now)) if on else (FORGET, (one, two, two, one))
-    if tx.sql(statement, *values).rowcount:
-        tx.emit(ContactsToldApart(person.id or 0, other.id or 0, on, by=actor.by))
+    changed = tx.sql(statement, *values).rowcount > 0
+    if changed:
+        tx.emit(ContactsParted(person.id or 0, other.id or 0, on, by=actor.by))
+    return changed
 
 
 def told_apart(tx: Tx, actor: Actor, contact_id: int) -> list[int]:
@@ -89,7 +94,7 @@ def _by_number(tx: Tx, person: Contact) -> list[tuple[int, str]]:
     return [(number, "the same telephone number") for number in tx.exec(query)] if numbers else []
 
 
-def _by_name(tx: Tx, person: Contact) -> list[tuple[int, str]]:
+def _by_name(tx: Tx, person: Contact, most: int) -> list[tuple[int, str]]:
     """A single word is no name of one person; two words with the same company are."""
     if len(person.name.split()) < 2:
         return []
@@ -98,19 +103,21 @@ def _by_name(tx: Tx, person: Contact) -> list[tuple[int, str]]:
     )
     return [
         (number or 0, "the same name and company" if company and company == person.company else "the same name")
-        for number, company in tx.exec(query.limit(20))
+        for number, company in tx.exec(query.limit(most))
     ]
 
 
-def _by_mailbox(tx: Tx, person: Contact) -> list[tuple[int, str]]:
+def _by_mailbox(tx: Tx, person: Contact, most: int) -> list[tuple[int, str]]:
     """mara.lindqvist at another domain, or with a +tag."""
     mailboxes = set()
     for one in identities_of(tx, person.id or 0):
         name = one.value.partition("@")[0].partition("+")[0] if one.kind == "email" else ""
         if len(name) >= SHORTEST and name not in ROLES:
             mailboxes.add(name)
-    same = f"SELECT contact_id, value FROM identity WHERE kind = 'email' AND {_MAILBOX[tx.dialect]} = ? LIMIT 20"
-    return [(row[0], "a similar mail address") for name in sorted(mailboxes) for row in tx.sql(same, name).fetchall()]
+    same = f"SELECT contact_id, value FROM identity WHERE kind = 'email' AND {_MAILBOX[tx.dialect]} = ? LIMIT ?"
+    return [
+        (row[0], "a similar mail address") for name in sorted(mailboxes) for row in tx.sql(same, name, most).fetchall()
+    ]
 
 
 def _seen(tx: Tx, actor: Actor, found: Collection[int]) -> set[int]:

@@ -110,13 +110,7 @@ def merge(tx: Tx, actor: Actor, survivor_id: int, other_id: int) -> Conversation
     for row in (survivor, other):
         tx.refresh(row)
         if row.merged_into_id is not None:
-            raise Conflict(
-                _(
-                    "Conversation {id} is merged into {merged_into_id} already.",
-                    id=row.id,
-                    merged_into_id=row.merged_into_id,
-                )
-            )
+            raise Conflict(_("Conversation {id} is merged into another one already.", id=row.id))
     if _person(tx, survivor) != _person(tx, other):
         raise Conflict(_("They are of different people: if those are one, merge the people first."))
     return _join(tx, actor, survivor, other)

@@ -191,9 +191,9 @@ def apart_people(number: int) -> ResponseReturnValue:
     """Who is suggested is somebody else; or, with `back`, might be the same after all."""
     who, other, on = viewer(), number_in(request.form.get("other", "")), not request.form.get("back")
     with hub_here().store.write() as tx:
-        tell_apart(tx, who.actor, _person(tx, who, number).id or 0, other, on)
+        told = tell_apart(tx, who.actor, _person(tx, who, number).id or 0, other, on)
         name = candidate(tx, who, other).name
-    if not on:
+    if not (on and told):  # a colleague has said so before, and nobody else takes it back by the way
         return changed(number)
     undo = url_for("inbox.apart", number=number)
     toast = Toast(_("{name} is not suggested here any more.", name=name), undo=undo,

@@ -35,7 +35,8 @@ LATER = (  # what is fetched after the page, told by a few numbers
     "(SELECT count(*) FROM contact_event WHERE contact_id IN (SELECT id FROM mine)), "
     "(SELECT max(updated_at) FROM contact_event WHERE contact_id IN (SELECT id FROM mine)), "
     "(SELECT max(id) FROM consent WHERE contact_id IN (SELECT id FROM mine)), "
-    "(SELECT sum(id) FROM contact_apart WHERE one_id IN (SELECT id FROM mine) OR other_id IN (SELECT id FROM mine))"
+    "(SELECT max(at) FROM contact_apart WHERE one_id IN (SELECT id FROM mine) OR other_id IN (SELECT id FROM mine)), "
+    "(SELECT count(*) FROM contact_apart WHERE one_id IN (SELECT id FROM mine) OR other_id IN (SELECT id FROM mine))"
 )
 
 

@@ -133,4 +133,4 @@ def consents_of(tx: Tx, person_id: int) -> Sequence[Consent]:
 
 def apart_from(tx: Tx, person_id: int) -> set[int]:
     """Who is known not to be the same as a person, over all merged records."""
-    return {row[0] for row in tx.sql(APART, person_id, person_id).fetchall()}
+    return {row[0] for row in tx.sql(APART, person_id, person_id).fetchall()} - {person_id}

@@ -49,7 +49,7 @@ class ContactBlocked(Fact):
 
 
 @dataclass(frozen=True, slots=True)
-class ContactsToldApart(Fact):
+class ContactsParted(Fact):
     """Two people are not the same, whatever they have in common; or, with `on` false, nobody says so any more."""
 
     contact_id: int

@@ -14,10 +14,10 @@ from flask import Flask
 from selectolax.lexbor import LexborHTMLParser as Page
 from sqlmodel import select
 
-from hub import contactlog
+from hub import contactlog, duplicates
 from hub.apitokens import create_token
 from hub.contacts import Details, add_identity, block, change_details, differing, merge, unmerge
-from hub.duplicates import suggestions, tell_apart
+from hub.duplicates import suggestions, tell_apart, told_apart
 from hub.erasure import ERASED, erase
 from hub.replies import note, reply
 from hub.suppression import suppress
@@ -151,13 +151,15 @@ def test_who_is_not_the_same_person_is_suggested_to_nobody_again(app: Flask, jon
     assert words(done, ".toast > span") == ["Mara Lindqvist is not suggested here any more."]
     assert attr(done, ".later", "id") != version, "open pages fetch it anew"
     assert (suggested(desk, first), suggested(desk, second)) == ([third], [third])
+    again = Page(jonas.post(path, hx=True, other=str(second)).text)
+    assert not again.css(".toast form"), "from a page of before: nothing to take back"
 
     back = {str(one.attributes["name"]): one.attributes["value"] for one in done.css(".toast form input")}
     jonas.post(attr(done, ".toast form", "hx-post"), hx=True, other=back["other"], back=back["back"])
     assert suggested(desk, first) == [second, third]
     assert jonas.post(path, hx=True, other=str(first)).status_code == 409, "they are themselves"
     with desk.hub.store.write() as tx:
-        names = [row.data["on"] for row in tx.exec(select(FactRow).where(FactRow.name == "ContactsToldApart"))]
+        names = [row.data["on"] for row in tx.exec(select(FactRow).where(FactRow.name == "ContactsParted"))]
         billing = int(tx.sql("SELECT id FROM queue WHERE name = 'Billing'").fetchone()[0])
         work.transfer(tx, desk.ines, desk.conversations()[1].id or 0, billing)
     assert names == [True, False]
@@ -183,8 +185,26 @@ def test_who_was_told_apart_stays_so_through_merges_and_goes_with_an_erasure(des
         assert client.get(f"/api/v1/contacts/{first}/apart").json == {"contacts": [second, third]}
         assert client.delete(f"/api/v1/contacts/{first}/apart/{third}").json == {"contacts": [second]}
     erase(desk.hub, desk.ines, first)
-    with desk.hub.store.read() as tx:
+    with desk.hub.store.write() as tx:
+        with pytest.raises(Conflict, match="erased"):
+            tell_apart(tx, desk.ines, second, first)
         assert tx.sql("SELECT count(*) FROM contact_apart").fetchone()[0] == 0
+
+
+def test_whoever_is_one_with_those_once_told_apart_is_not_apart_from_himself(desk: Desk) -> None:
+    first, second, third = namesakes(desk)
+    with desk.hub.store.write() as tx:
+        assert [tell_apart(tx, desk.jonas, second, other) for other in (first, third, first)] == [True, True, False]
+        merge(tx, desk.jonas, first, second)
+        assert told_apart(tx, desk.jonas, first) == [third]
+
+
+def test_namesakes_who_are_others_leave_room_for_those_who_might_not_be(desk: Desk, monkeypatch: Any) -> None:
+    monkeypatch.setattr(duplicates, "ALIKE", 1)
+    first, second, third = namesakes(desk)
+    with desk.hub.store.write() as tx:
+        tell_apart(tx, desk.jonas, first, second)
+    assert suggested(desk, first) == [third]
 
 
 # --- blocking ---------------------------------------------------------------------------------------------------------
