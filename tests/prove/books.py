@@ -25,6 +25,7 @@ SENDERS = 400  # of each channel
 SIDES = 6  # threads that send; each takes the next message that is due
 LOOK = 5.0  # seconds between two looks at the books and the memory
 GROWTH, SLACK = 0.2, 25 * 1024 * 1024  # of a role's memory over the run, and bytes that garbage moves by
+BY_CHANNEL = "SELECT c.kind, count(*) FROM receipt r JOIN channel c ON c.id = r.channel_id GROUP BY c.kind"
 RESTARTS = (15.0, 30.0)  # seconds between two; half of them are kills
 
 
@@ -60,8 +61,7 @@ def balanced(ground: Ground, seconds: float, per_second: float) -> None:
                 for job in [pool.submit(side.run, numbers) for side in sides]:
                     job.result()
             took = time.monotonic() - began
-            until(lambda: _arrived(ground) >= sent.things.total(), "the last messages", MAIL_WAITS)
-            until(lambda: not ground.states("receipt").get("received", 0), "everything to be read", MAIL_WAITS)
+            late = _late(ground, sent)  # said below, beneath the books: an hour's run has to tell what it was about
             drained = time.monotonic() - began - took
         finally:
             over.set()
@@ -71,12 +71,15 @@ def balanced(ground: Ground, seconds: float, per_second: float) -> None:
     rows = [
         ("seconds", f"{took:.0f}"), ("messages a second", f"{sent.things.total() / took:.1f}"),
         ("sent", f"{sent.things.total()} {dict(sent.things)}"), ("sent again", sent.again),
-        ("receipts", f"{sum(states.values())} {states}"), ("messages", messages),
+        ("receipts", f"{sum(states.values())} {states}"), ("by channel", dict(ground.rows(BY_CHANNEL))),
+        ("messages", messages),
         ("restarts", dict(ground.killed)), ("most on their way", max(look[0] for look in looks)),
+        ("on their way", [look[0] for look in looks[:: max(1, len(looks) // 20)]]),
         ("drained after", f"{drained:.1f} s"),
         *((f"memory of {role}", f"{one >> 20} → {other >> 20} MB") for role, one, other in _memory(looks)),
     ]  # fmt: skip
     print("\n".join(["\nthe books", *(f"  {name:<22}{value}" for name, value in rows)]))
+    assert late is None, late
     assert sum(states.values()) == sent.things.total(), "every thing that was sent has one receipt"
     assert states.get("accepted", 0) == messages == len(set(_texts(ground, mark)))
     assert states.get("ignored", 0) == sent.honeypots
@@ -85,6 +88,16 @@ def balanced(ground: Ground, seconds: float, per_second: float) -> None:
     assert max(look[0] for look in looks) <= MAIL_WAITS * per_second, "the lag is bounded"
     grown = [row for row in _memory(looks) if row[2] > row[1] * (1 + GROWTH) + SLACK]
     assert grown == [], "memory stays flat"
+
+
+def _late(ground: Ground, sent: Sent) -> TimeoutError | None:
+    """What is still on its way long after the last message was sent, if anything."""
+    try:
+        until(lambda: _arrived(ground) >= sent.things.total(), "the last messages", MAIL_WAITS)
+        until(lambda: not ground.states("receipt").get("received", 0), "everything to be read", MAIL_WAITS)
+    except TimeoutError as error:
+        return error
+    return None
 
 
 class _Side:
