@@ -28,8 +28,6 @@ _MAILBOX = {
     "postgresql": "split_part(split_part(value, '@', 1), '+', 1)",
     "sqlite": "substr(value, 1, instr(replace(value, '+', '@'), '@') - 1)",
 }
-
-
 TELL = (
     "INSERT INTO contact_apart(one_id, other_id, by, at) VALUES(?, ?, ?, ?) ON CONFLICT (one_id, other_id) DO NOTHING"
 )

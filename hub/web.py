@@ -15,7 +15,6 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from channels.base import SignedRequest
 from config.language import _
-from config.settings import Settings
 from hub.hub import Hub
 from storage.access import NotFound
 
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 LOCKED = "default-src 'none'; sandbox"
-FORM = "form_"  # the cookie that is signed, for forms and half a sign-in
-HOST = "__Host-"  # RFC 6265bis 4.1.3.2: no site beside or above ours can have set it
 MAX_ID = 2**53  # what JSON numbers hold exactly
 MACHINES = ("/webhooks/", "/chat/", "/api/", "/healthz", "/readyz", "/metrics")
 
@@ -38,16 +35,6 @@ class Cookies(SecureCookieSessionInterface):
             return None
         session: SecureCookieSession | None = super().open_session(app, request)
         return session
-
-
-def cookie_name(settings: Settings, what: str = "") -> str:
-    """What a cookie of ours is called.
-
-    Cookies don't know ports, so hubs side by side say them; all processes behind one address are one hub.
-    """
-    address = urlsplit(settings.base_url)
-    secure = address.scheme == "https"
-    return f"{HOST if secure else ''}switchyard_{what}{address.port or (443 if secure else 80)}"
 
 
 def client_ip() -> str:

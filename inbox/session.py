@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from flask import Blueprint, Response, g, redirect, request, url_for
@@ -13,13 +14,16 @@ from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.wrappers import Response as BaseResponse
 
+from config.settings import Settings
 from hub.signin import keep_session, session_agent
-from hub.web import FORM, cookie_name, hub_here
+from hub.web import hub_here
 from inbox import tongue
 from storage.access import Actor, actor_for
 from storage.people import Agent
 
 csrf = CSRFProtect()
+FORM = "form_"  # the cookie that is signed, for forms and half a sign-in
+HOST = "__Host-"  # RFC 6265bis 4.1.3.2: no site beside or above ours can have set it
 OPEN_TO_ALL = frozenset(
     f"inbox.{name}"
     for name in (
@@ -77,7 +81,7 @@ def _configure(app: App) -> None:
     app.config["WTF_CSRF_CHECK_DEFAULT"] = False  # doors for machines are signed or carry a bearer token
     app.config["WTF_CSRF_TIME_LIMIT"] = None  # a page may stay open all day; the token ends with the browser
     app.config["WTF_CSRF_SSL_STRICT"] = False  # behind a proxy our host name is not the browser's
-    app.config["SESSION_COOKIE_NAME"] = cookie_name(hub.settings, FORM)
+    app.config["SESSION_COOKIE_NAME"] = _cookie_name(hub.settings, FORM)
     app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
     app.config["SESSION_COOKIE_SECURE"] = hub.settings.base_url.startswith("https:")
     app.secret_key = app.secret_key or hub.settings.secret_key
@@ -86,19 +90,29 @@ def _configure(app: App) -> None:
 
 def cookie_secret() -> str:
     """What the browser's sign-in cookie holds; empty without one."""
-    return request.cookies.get(cookie_name(hub_here().settings), "")
+    return request.cookies.get(_cookie_name(hub_here().settings), "")
 
 
 def keep_cookie(response: BaseResponse, secret: str) -> None:
     """Let the browser hold what `let_in` gave; nothing signs it out."""
     settings = hub_here().settings
-    name, secure = cookie_name(settings), settings.base_url.startswith("https:")
+    name, secure = _cookie_name(settings), settings.base_url.startswith("https:")
     if not secret:
         response.delete_cookie(name, secure=secure, httponly=True, samesite="Lax")
         return
     response.set_cookie(
         name, secret, max_age=settings.session_hours * 3600, httponly=True, samesite="Lax", secure=secure
     )
+
+
+def _cookie_name(settings: Settings, what: str = "") -> str:
+    """What a cookie of ours is called.
+
+    Cookies don't know ports, so hubs side by side say them; all processes behind one address are one hub.
+    """
+    address = urlsplit(settings.base_url)
+    secure = address.scheme == "https"
+    return f"{HOST if secure else ''}switchyard_{what}{address.port or (443 if secure else 80)}"
 
 
 def _know_viewer() -> ResponseReturnValue | None:
