@@ -201,7 +201,7 @@ document.addEventListener("htmx:before:swap", ({ detail }) => {
 });
 document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => setTimeout(() => {
   count();
-  const done = /\/(send|macro|undo)$/.exec(ctx.request?.action ?? "")?.[1];
+  const done = /\/([cm]\/\d+|macros)\/(send|macro|undo)$/.test(ctx.request?.action);
   // A macro that only did something leaves the keys alone.
   if (done && form() && (!ctx.request.action.includes("macro") || form().elements.reply.value)) write(form().elements.kind.value);
 }, 0));

@@ -71,6 +71,8 @@ def test_many_are_marked_by_key_resolved_and_taken_back_as_one(browser: Browser,
         assert marked(page) == [numbers[1]]  # what refused is still marked
         page.keyboard.press("z")
         expect(page.locator(".toast").last).to_contain_text("2 conversations as before")
+        page.evaluate("() => new Promise((done) => setTimeout(done, 0))")  # whatever follows the swap
+        expect(page.locator("body")).to_be_focused()  # nothing was brought back to be written on
 
         page.keyboard.press("Escape")
         expect(page.locator("#bulk")).to_be_hidden()
