@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from storage.columns import sqlite_moment
@@ -37,15 +38,10 @@ def _psycopg_value(value: Any) -> Any:
     return value
 
 
+@lru_cache(1000)  # a list of values makes another statement for each of its lengths: without an end it would grow
 def psycopg_statement(statement: str) -> str:
-    """The statement with psycopg's marks; translated once."""
-    done = _translated.get(statement)
-    if done is None:
-        done = _translated[statement] = statement.replace("%", "%%").replace("?", "%s")
-    return done
-
-
-_translated: dict[str, str] = {}
+    """The statement with psycopg's marks."""
+    return statement.replace("%", "%%").replace("?", "%s")
 
 
 def _naive(value: datetime) -> Any:
