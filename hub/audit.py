@@ -23,8 +23,8 @@ TOPICS = {
     "tokens": ("TokenCreated", "TokenRevoked"),
     "settings": ("DeskChanged",),
     "work": ("AgentDrained", "AgentUndrained", "QueuePaused", "QueueResumed"),
-    "data": ("ContactsMerged", "ContactsUnmerged", "AddressAllowed", "ReceiptsReplayed", "ReceiptLeft",
-             "ContactBlocked", "ContactExported", "ContactErased"),
+    "data": ("ContactsMerged", "ContactsUnmerged", "ContactsParted", "AddressAllowed", "ReceiptsReplayed",
+             "ReceiptLeft", "ContactBlocked", "ContactExported", "ContactErased"),
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ ICONS = {
     "AgentChanged": "user", "AgentSwitched": "user", "RoleChanged": "users", "TokenCreated": "plus",
     "TokenRevoked": "close", "SignInRulesChanged": "flag", "DeskChanged": "route", "QueuePaused": "pause",
     "QueueResumed": "play", "ContactsMerged": "merge", "ContactsUnmerged": "merge",
+    "ContactsParted": "users",
 }  # fmt: skip
 ENDINGS = words({
     "signed out": "signed out", "revoked": "was signed out by hand",
@@ -107,6 +108,11 @@ def told(name: str, data: Mapping[str, Any], names: Mapping[str, str], queues: M
                 contact_id=data["contact_id"],
                 other_id=data["other_id"],
             )
+        case "ContactsParted":
+            pair = {"contact_id": data["contact_id"], "other_id": data["other_id"]}
+            if data["on"]:
+                return _("said that contacts {contact_id} and {other_id} are not the same person", **pair)
+            return _("took back that contacts {contact_id} and {other_id} are not the same person", **pair)
         case "AddressAllowed":
             return _("allowed an address of contact {contact_id} again", contact_id=data["contact_id"])
         case "ContactBlocked":

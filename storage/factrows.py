@@ -45,7 +45,7 @@ AUDITED = (
     "'RecoveryCodesMade','AgentInvited','AgentChanged','AgentSwitched','RoleChanged','TokenCreated','TokenRevoked',"
     "'SignInRulesChanged','DeskChanged','AgentDrained','AgentUndrained','QueuePaused','QueueResumed','ContactsMerged',"
     "'ContactsUnmerged','AddressAllowed','ReceiptsReplayed','ReceiptLeft','ContactBlocked','ContactExported',"
-    "'ContactErased')"
+    "'ContactErased','ContactsParted')"
 )
 
 

@@ -16,11 +16,13 @@ from sqlmodel import select
 
 from hub import contactlog, duplicates
 from hub.apitokens import create_token
+from hub.audit import AuditFilter, audit
 from hub.contacts import Details, add_identity, block, change_details, differing, merge, unmerge
 from hub.duplicates import suggestions, tell_apart, told_apart
 from hub.erasure import ERASED, erase
 from hub.replies import note, reply
 from hub.suppression import suppress
+from inbox.auditwords import told
 from routing import work
 from storage.access import Conflict, Forbidden
 from storage.conversations import Attachment, Message
@@ -159,10 +161,13 @@ def test_who_is_not_the_same_person_is_suggested_to_nobody_again(app: Flask, jon
     assert suggested(desk, first) == [second, third]
     assert jonas.post(path, hx=True, other=str(first)).status_code == 409, "they are themselves"
     with desk.hub.store.write() as tx:
-        names = [row.data["on"] for row in tx.exec(select(FactRow).where(FactRow.name == "ContactsParted"))]
+        entries = [told(row.name, row.data, {}, {}) for row in audit(tx, desk.ines, AuditFilter(topic="data"))]
         billing = int(tx.sql("SELECT id FROM queue WHERE name = 'Billing'").fetchone()[0])
         work.transfer(tx, desk.ines, desk.conversations()[1].id or 0, billing)
-    assert names == [True, False]
+    assert entries == [
+        f"took back that contacts {first} and {second} are not the same person",
+        f"said that contacts {first} and {second} are not the same person",
+    ]
     assert jonas.post(path, hx=True, other=str(second)).status_code == 404, "whom one does not see"
 
 
