@@ -202,7 +202,7 @@ def list_consents(contact_id: int) -> dict[str, Any]:
         return {"consents": [row.model_dump() for row in consents_of(tx, person.id or 0)]}
 
 
-@part.post("/contacts/<int:contact_id>/consents", body=ConsentIn, gives=ConsentOut, status=201, refuses=(403,))
+@part.post("/contacts/<int:contact_id>/consents", body=ConsentIn, gives=ConsentOut, status=201, refuses=(403, 409))
 def record_contact_consent(contact_id: int, asked: ConsentIn) -> dict[str, Any]:
     """Write down that a person agreed to something, or took it back."""
     actor = actor_here()
@@ -229,13 +229,13 @@ def forget_contacts_apart(contact_id: int, other_id: int) -> dict[str, Any]:
     return _apart(contact_id, other_id, False)
 
 
-@part.post("/contacts/<int:contact_id>/block", gives=BlockedOut, refuses=(403,))
+@part.post("/contacts/<int:contact_id>/block", gives=BlockedOut, refuses=(403, 409))
 def block_contact(contact_id: int) -> dict[str, Any]:
     """What they write is kept, and makes no work from now on."""
     return _blocked(contact_id, True)
 
 
-@part.post("/contacts/<int:contact_id>/unblock", gives=BlockedOut, refuses=(403,))
+@part.post("/contacts/<int:contact_id>/unblock", gives=BlockedOut, refuses=(403, 409))
 def unblock_contact(contact_id: int) -> dict[str, Any]:
     """What they write makes work again."""
     return _blocked(contact_id, False)

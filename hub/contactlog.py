@@ -12,6 +12,7 @@ from sqlmodel import select
 
 from channels.text import storable
 from config.language import _
+from hub.contacts import held_person
 from hub.refusals import FieldRefused
 from storage import Tx
 from storage.access import CONTACTS, Actor, Conflict, Forbidden, NotFound, person_for
@@ -43,7 +44,7 @@ class Told:
 def add_note(tx: Tx, actor: Actor, contact_id: int, text: str) -> ContactNote:
     """Write something about a person that the team is to know in every conversation. Raises NotFound and Conflict."""
     actor.must(CONTACTS)
-    person, said = person_for(tx, actor, contact_id), storable(text).strip()
+    person, said = held_person(tx, actor, contact_id), storable(text).strip()
     if not said:
         raise Conflict(_("A note needs some words."))
     if len(said) > MAX_NOTE:
@@ -75,10 +76,10 @@ def drop_note(tx: Tx, actor: Actor, contact_id: int, note_id: int) -> str:
 def note_event(tx: Tx, actor: Actor, contact_id: int, told: Told) -> tuple[ContactEvent, bool]:
     """Keep what another program tells, or change what it told before; the row, and whether it is new.
 
-    Raises NotFound, FieldRefused, and Conflict when it was told of somebody else.
+    Raises NotFound, FieldRefused, and Conflict when it was told of somebody else or they were erased.
     """
     actor.must(CONTACTS)
-    person = person_for(tx, actor, contact_id)
+    person = held_person(tx, actor, contact_id)
     values = _checked(told)
     if tx.dialect == "postgresql":  # two that tell the same at once: the second changes what the first has made
         tx.sql(f"SELECT pg_advisory_xact_lock({EVENT_LOCK}, hashtext(?))", f"{told.kind} {told.external_id}")
@@ -121,9 +122,12 @@ def drop_event(tx: Tx, actor: Actor, contact_id: int, event_id: int) -> None:
 def record_consent(
     tx: Tx, actor: Actor, contact_id: int, *, purpose: str, given: bool, source: str, identity_id: int | None = None
 ) -> Consent:
-    """A line in the ledger: they agreed, or took it back, and how we know. Raises NotFound and FieldRefused."""
+    """A line in the ledger: they agreed, or took it back, and how we know.
+
+    Raises NotFound, FieldRefused, and Conflict when they were erased.
+    """
     actor.must(CONTACTS)
-    person = person_for(tx, actor, contact_id)
+    person = held_person(tx, actor, contact_id)
     purpose, source = " ".join(storable(purpose).split()).lower(), " ".join(storable(source).split())
     if not 0 < len(purpose) <= MAX_PURPOSE:
         raise FieldRefused("purpose", _("Say what for, in at most {max_purpose} characters.", max_purpose=MAX_PURPOSE))

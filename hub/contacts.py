@@ -45,10 +45,10 @@ class Details:
 def change_details(tx: Tx, actor: Actor, contact_id: int, wanted: Details, *, seen: str = "") -> Contact:
     """Say something else about a person. `seen` is the stamp of what its author saw.
 
-    Raises NotFound, FieldRefused, and Conflict when somebody else has changed it meanwhile.
+    Raises NotFound, FieldRefused, and Conflict when they were erased or somebody else has changed it meanwhile.
     """
     actor.must(CONTACTS)
-    person = _held(tx, actor, contact_id)
+    person = held_person(tx, actor, contact_id)
     if seen and seen != stamp(person):
         raise Conflict(_("Somebody has changed this person meanwhile: look at what is there now, then save again."))
     values = {name: _said(name, value) for name in SAID if (value := getattr(wanted, name)) is not None}
@@ -87,9 +87,7 @@ def add_identity(tx: Tx, actor: Actor, contact_id: int, kind: str, value: str) -
     Raises NotFound, or Conflict when the value can't be read, reaches somebody else already, or they were erased.
     """
     actor.must(CONTACTS)
-    person = _held(tx, actor, contact_id)
-    if person.erased_at is not None:
-        raise Conflict(_("This person was erased and stays so: who writes from that address is somebody new."))
+    person = held_person(tx, actor, contact_id)
     normalised = _normalised(kind, value)
     taken = tx.exec(select(Identity).where(Identity.kind == kind, Identity.value == normalised)).first()
     if taken is not None:
@@ -136,12 +134,12 @@ def merge(tx: Tx, actor: Actor, survivor_id: int, other_id: int, taken: Collecti
     """
     actor.must(CONTACTS)
     hold_people(tx)
-    survivor, other = _held(tx, actor, survivor_id), person_for(tx, actor, other_id)
+    survivor, other = held_person(tx, actor, survivor_id), person_for(tx, actor, other_id)
     if survivor.id == other.id:
         raise Conflict(_("These two are one person already."))
     if other.blocked_at is not None and survivor.blocked_at is None:
         raise Conflict(_("{shown} is blocked: unblock them first, or block both.", shown=other.shown))
-    if other.erased_at is not None or survivor.erased_at is not None:
+    if other.erased_at is not None:
         raise Conflict(_("Somebody who was erased can't be merged: nothing is known of them."))
     records = select(Contact.id).where(Contact.person_id == other.id).order_by(col(Contact.id))
     moved = [number or 0 for number in tx.exec(records)]
@@ -193,13 +191,23 @@ def unmerge(tx: Tx, actor: Actor, merge_id: int) -> Merge:
     return row
 
 
-def _held(tx: Tx, actor: Actor, contact_id: int) -> Contact:
-    """The person's record, which nobody else changes until the commit: attributes are written as a whole."""
+def held_person(tx: Tx, actor: Actor, contact_id: int) -> Contact:
+    """The record of a person of whom something is written down; nobody else changes it until the commit.
+
+    Attributes are written as a whole. Raises NotFound, and Conflict when they were erased.
+    """
     person = person_for(tx, actor, contact_id)
     if tx.dialect == "postgresql":
         tx.sql("SELECT id FROM contact WHERE id = ? FOR NO KEY UPDATE", person.id)
         tx.refresh(person)
+    must_be_known(person)
     return person
+
+
+def must_be_known(person: Contact) -> None:
+    """Raises Conflict when they were erased: nothing is written down of them any more."""
+    if person.erased_at is not None:
+        raise Conflict(_("This person was erased and stays so: who writes from their address now is somebody new."))
 
 
 def _is_zone(name: str) -> bool:
@@ -243,9 +251,9 @@ def _set_detail(person: Contact, key: str, value: Any) -> None:
 
 
 def block(tx: Tx, actor: Actor, contact_id: int, on: bool) -> Contact:
-    """What they write is kept and makes no work from now on, or makes work again. Raises NotFound."""
+    """What they write is kept and makes no work from now on, or makes work again. Raises NotFound and Conflict."""
     actor.must(CONTACTS)
-    person = _held(tx, actor, contact_id)
+    person = held_person(tx, actor, contact_id)
     if (person.blocked_at is not None) is not on:
         person.blocked_at = tx.now if on else None
         tx.add(person)

@@ -10,7 +10,8 @@ from sqlmodel import col, select
 
 from channels.mail.richtext import html_of
 from storage import Tx
-from storage.conversations import Attachment, Draft, Message
+from storage.batches import batches, placeholders
+from storage.conversations import Attachment, Conversation, Draft, Message
 
 REPLY, NOTE = "reply", "note"
 KEEP = (
@@ -106,6 +107,26 @@ def part(tx: Tx, from_id: int, to_id: int, at: datetime) -> None:
             tx.expire(draft)
 
 
+def take_out(tx: Tx, conversation_ids: Sequence[int]) -> None:
+    """What is begun in these conversations is begun nowhere any more: also not where it came along to, in so far as it
+    is there as it came."""
+    begun = [
+        (_after(tx, draft.conversation_id), draft.agent_id, draft.kind, _typed(draft))
+        for batch in batches(conversation_ids)
+        for draft in tx.exec(select(Draft).where(col(Draft.conversation_id).in_(batch))).all()
+    ]
+    # What came along twice lies in one piece where it is now, so the nearest to there goes first.
+    for after, agent_id, kind, typed in sorted(begun, key=lambda each: len(each[0])):
+        for there_id in after:
+            there = tx.get(Draft, (agent_id, there_id, kind))
+            rest = _without(there, typed) if there is not None else None
+            if there is not None and rest is not None:
+                keep(tx, agent_id, there_id, kind, rest)
+                tx.expire(there)
+    for batch in batches(conversation_ids):
+        tx.sql(f"DELETE FROM draft WHERE conversation_id IN ({placeholders(batch)})", *batch)
+
+
 def drafts_of(tx: Tx, agent_id: int, conversation_id: int) -> dict[str, Draft]:
     """What this agent has begun in a conversation, by kind."""
     query = select(Draft).where(Draft.agent_id == agent_id, Draft.conversation_id == conversation_id)
@@ -135,6 +156,12 @@ def first_words(tx: Tx, agent_id: int, conversation_ids: Sequence[int]) -> dict[
     }
 
 
+def _after(tx: Tx, conversation_id: int) -> list[int]:
+    """The conversations that it went into, one after the other."""
+    there = tx.get_one(Conversation, conversation_id).merged_into_id
+    return [] if there is None else [there, *_after(tx, there)]
+
+
 def _begun_in(tx: Tx, conversation_id: int) -> list[Draft]:
     return list(tx.exec(select(Draft).where(Draft.conversation_id == conversation_id)))
 
@@ -151,7 +178,7 @@ def _behind(mine: Draft, theirs: Draft) -> Typed:
     return Typed(text, mine.channel_id, mine.copies, [*mine.files, *theirs.files], {**mine.aside, **aside}, html)
 
 
-def _without(both: Draft, theirs: Draft) -> Typed | None:
+def _without(both: Draft, theirs: Draft | Typed) -> Typed | None:
     """What is left without what `_behind` has brought; None where that is not all there any more."""
     text = _cut(both.text, theirs.text)
     html = _cut(both.html, _html(theirs), "") if both.html else ""
@@ -163,7 +190,7 @@ def _without(both: Draft, theirs: Draft) -> Typed | None:
     return Typed(text, both.channel_id, both.copies, files, kept, "" if html == html_of(text) else html)
 
 
-def _html(draft: Draft) -> str:
+def _html(draft: Draft | Typed) -> str:
     return draft.html or html_of(draft.text)
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from sqlmodel import col, select
 
 from config.language import _
+from hub import drafts
 from hub.contacts import hold_people
 from hub.hub import Hub
 from hub.lifecycle import resolve
@@ -177,12 +178,15 @@ def _clear_conversations(tx: Tx, rows: _Rows) -> list[str]:
         for draft in tx.exec(select(Draft).where(col(Draft.conversation_id).in_(batch))):
             waiting = f"id IN ({placeholders(draft.files)}) AND message_id IS NULL"
             names += _files(tx, f"SELECT sha256 FROM attachment WHERE {waiting} AND sha256 <> ''", draft.files)
-            tx.sql(f"UPDATE attachment SET name = '', sha256 = '', size = 0 WHERE {waiting}", *draft.files)
+            tx.sql(
+                f"UPDATE attachment SET name = '', sha256 = '', size = 0, uploaded_by = NULL WHERE {waiting}",
+                *draft.files,
+            )
         tx.sql(f"UPDATE conversation SET subject = '', preview = '' WHERE id IN ({marks})", *batch)
         tx.sql(f"UPDATE work_item SET trace = '[]' WHERE conversation_id IN ({marks})", *batch)
         tx.sql(f"UPDATE mail_notice SET why = '' WHERE conversation_id IN ({marks})", *batch)
-        for table in ("draft", "participant"):
-            tx.sql(f"DELETE FROM {table} WHERE conversation_id IN ({marks})", *batch)
+        tx.sql(f"DELETE FROM participant WHERE conversation_id IN ({marks})", *batch)
+    drafts.take_out(tx, rows.conversations)
     return names
 
 

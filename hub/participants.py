@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from channels.base import Inbound, Strength
 from config.language import _
+from hub.contacts import must_be_known
 from hub.identity import Known
 from hub.recipients import checked, own_addresses, untagged
 from routing.locks import held_unmerged
@@ -67,7 +68,8 @@ def others_in(tx: Tx, conversation: Conversation) -> list[Participant]:
 def add_participant(tx: Tx, actor: Actor, conversation_id: int, typed: str) -> str:
     """Somebody gets a copy of every answer by mail from now on; their address. Raises NotFound and Conflict."""
     actor.must(ANSWER)
-    held_unmerged(tx, actor, conversation_id)
+    conversation = held_unmerged(tx, actor, conversation_id)
+    must_be_known(tx.get_one(Contact, conversation.contact_id))
     found = checked(tx, "", [typed])
     if not found:
         raise Conflict(_("Write an e-mail address."))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
 from io import BytesIO
+from itertools import pairwise
 
 import pytest
 from sqlmodel import col, select
@@ -11,14 +13,17 @@ from sqlmodel import col, select
 from hub import contactlog, drafts, moves
 from hub.apitokens import create_token
 from hub.contactexport import export
-from hub.contacts import merge, unmerge
+from hub.contacts import block, merge, rename, unmerge
 from hub.erasure import erase
+from hub.participants import add_participant
 from hub.replies import attach, reply, retry
+from storage import Tx
 from storage.access import Conflict
+from storage.conversations import Draft
 from storage.deliveries import Delivery
 from storage.people import identities_of
 from storage.receipts import Receipt
-from tests.browser.room import Browser
+from tests.browser.room import Browser, words
 from tests.browser.scene import quarantine
 from tests.desk import MARA_MAIL, MARA_PHONE, Desk
 from tests.test_contact_privacy import SECRET, dumped, old
@@ -136,6 +141,62 @@ def test_who_was_erased_gets_no_new_address(desk: Desk, jonas: Browser) -> None:
     with desk.hub.store.read() as tx:
         assert identities_of(tx, taken.contact_id or 0) == []
     assert not jonas.page(page).css("#same")
+
+
+def test_what_was_begun_to_them_goes_also_where_it_came_along_to(desk: Desk) -> None:
+    mail, text = desk.mail("Order", "Where is it?"), desk.text("Mara here")
+    theirs, others = text.conversation_id or 0, mail.conversation_id or 0
+    third = desk.mail("Invoice", "Which number?").conversation_id or 0
+    with desk.hub.store.write() as tx:
+        done = merge(tx, desk.jonas, mail.contact_id or 0, text.contact_id or 0).id or 0
+        for agent, number, words in ((desk.jonas, theirs, f"Your {SECRET}"), (desk.jonas, others, "Your lamp"),
+                                     (desk.amara, theirs, f"Dear Mara, {SECRET}")):  # fmt: skip
+            drafts.keep(tx, agent.agent_id or 0, number, drafts.REPLY, drafts.Typed(words))
+        moves.merge(tx, desk.jonas, others, theirs)
+        moves.merge(tx, desk.jonas, third, others)
+        unmerge(tx, desk.jonas, done)
+    erase(desk.hub, desk.ines, text.contact_id or 0)
+    assert SECRET not in dumped(desk)
+    with desk.hub.store.read() as tx:
+        assert drafts.drafts_of(tx, desk.jonas.agent_id or 0, third)[drafts.REPLY].text == "Your lamp"
+        assert drafts.drafts_of(tx, desk.amara.agent_id or 0, third) == {}
+
+
+def test_what_was_begun_in_merged_conversations_of_theirs_goes_from_all_of_them(desk: Desk) -> None:
+    first = desk.mail("Order", "Where is it?")
+    numbers = [first.conversation_id or 0, *(desk.mail(f"Order {each}", "And?").conversation_id or 0 for each in "bcd")]
+    for number in numbers[:3]:
+        with desk.hub.store.write() as tx:
+            drafts.keep(tx, desk.jonas.agent_id or 0, number, drafts.REPLY, drafts.Typed(f"{SECRET} {number}"))
+    for one, into in pairwise(numbers):
+        with desk.hub.store.write() as tx:
+            moves.merge(tx, desk.jonas, into, one)
+    erase(desk.hub, desk.ines, first.contact_id or 0)
+    with desk.hub.store.read() as tx:
+        assert tx.exec(select(Draft)).all() == []
+
+
+def test_nothing_is_written_down_of_who_was_erased(desk: Desk, jonas: Browser) -> None:
+    taken = desk.mail("Order", "Where is it?")
+    number = taken.contact_id or 0
+    erase(desk.hub, desk.ines, number)
+    told = contactlog.Told("order", "o-1", "A lamp", desk.clock())
+    doings: list[Callable[[Tx], object]] = [
+        lambda tx: contactlog.add_note(tx, desk.jonas, number, "Likes lamps"),
+        lambda tx: contactlog.note_event(tx, desk.jonas, number, told),
+        lambda tx: contactlog.record_consent(tx, desk.jonas, number, purpose="news", given=True, source="told us"),
+        lambda tx: rename(tx, desk.jonas, number, "Mara"),
+        lambda tx: block(tx, desk.jonas, number, True),
+        lambda tx: add_participant(tx, desk.jonas, taken.conversation_id or 0, "mara@private.example"),
+    ]
+    for do in doings:
+        with desk.hub.store.write() as tx, pytest.raises(Conflict, match="was erased and stays so"):
+            do(tx)
+    page = f"/inbox/c/{taken.conversation_id}"
+    panel, beside = jonas.page(f"{page}?view=all"), jonas.page(f"{page}/about")
+    assert words(panel, ".card.warned")[0].startswith("Erased")
+    assert not panel.css("#known, #add-also, #same, .tool[name=on]")
+    assert not beside.css("#contact-notes, #agreed")
 
 
 def test_a_merge_of_erased_conversations_is_not_taken_back(desk: Desk) -> None:
