@@ -394,7 +394,7 @@ def test_who_may_not_see_where_all_of_it_went_is_told_so_and_no_more(app: Flask,
         moves.merge(tx, desk.ines, lamp, invoice)
     for page in (tomas.page("/inbox/live?open=1", hx=True), tomas.page(f"/inbox/c/{invoice}?view=all")):
         shown = page.html or ""
-        assert "to which you have no access" in shown
+        assert "in a conversation now that you may not see" in shown
         assert f"/inbox/c/{lamp}" not in shown and "lamp" not in shown
         assert not page.css(f"form[action='/inbox/c/{invoice}/reopen'], .dock")
     with desk.hub.store.write() as tx, pytest.raises(Conflict, match="to which you have no access"):
