@@ -8,6 +8,7 @@ from email.message import Message
 from email.parser import BytesFeedParser, BytesHeaderParser
 
 from channels.base import ContactPoint, File, Inbound, Raw, Sender, Strength, Unreadable
+from channels.mail import boundaries
 from channels.mail.automatic import automatic, marks, wants_no_answer
 from channels.mail.bounces import report_of
 from channels.mail.forwarded import original_sender
@@ -27,6 +28,8 @@ HEADER = re.compile(rb"[!-9;-~]+[ \t]*:")
 ENVELOPE = ("Delivered-To", "X-Original-To", "Envelope-To")
 SEALED = frozenset(("encrypted", "smime"))
 CLOCK_SLACK = timedelta(days=1)
+
+boundaries.match_cheaply()
 
 
 def parse(raw: Raw) -> Inbound:
