@@ -68,18 +68,19 @@ class NotBegun(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a reader is to do instead of reading: to verify signatures by keys that were looked up."""
+    """What a reader is to do as well: to verify signatures by keys that were looked up; or, if `only`, nothing else."""
 
     about: str
     keys: Mapping[str, str | None]
+    only: bool = False
 
 
 def ask(line: socket.socket, raw: Raw, question: Question | None = None) -> tuple[Answer, bool]:
-    """Have a reader read, or answer a question; with True no other answer will come.
+    """Have a reader read and answer a question; with True no other answer will come.
 
     Raises NotBegun when the reader was gone before, EOFError or OSError when it went over this, ValueError on nonsense.
     """
-    asked = [question.about, dict(question.keys)] if question else None
+    asked = [question.about, dict(question.keys), question.only] if question else None
     head = json.dumps([asked, raw.dedupe_key, raw.content_type, dict(raw.headers)]).encode()
     try:
         line.sendall(LENGTHS.pack(len(head), len(raw.body)) + head)
@@ -161,12 +162,13 @@ def _asked(line: socket.socket) -> tuple[Raw, Question | None]:
 def _answered(kind: Any, raw: Raw, question: Question | None) -> tuple[list[bytes], bytes]:
     """The bytes of the files, and an Answer without them."""
     try:
-        if question is not None:
-            return [], _ANSWERS.dump_json(Answer(seals=kind.verify(raw, question.about, question.keys)))
+        seals = kind.verify(raw, question.about, question.keys) if question is not None else None
+        if question is not None and question.only:
+            return [], _ANSWERS.dump_json(Answer(seals=seals))
         inbound = kind.parse(raw)
         blobs = [file.data for file in inbound.files]
         bare = replace(inbound, files=tuple(replace(file, data=b"") for file in inbound.files))
-        return blobs, _ANSWERS.dump_json(Answer(bare, tuple(map(len, blobs))))
+        return blobs, _ANSWERS.dump_json(Answer(bare, tuple(map(len, blobs)), seals))
     except Unreadable as error:
         return [], _ANSWERS.dump_json(Answer(unreadable=str(error) or "It can't be read."))
     except MemoryError:

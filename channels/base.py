@@ -13,7 +13,7 @@ from enum import IntEnum, StrEnum
 from typing import Any, BinaryIO, ClassVar, Protocol, runtime_checkable
 
 from channels.reports import Report
-from channels.seals import Authenticity, Seals
+from channels.seals import Authenticity, Seals, Verify
 
 
 class Strength(IntEnum):
@@ -403,14 +403,14 @@ class LogsInWithTokens(Protocol):
 
 @runtime_checkable
 class Authenticates(Protocol):
-    """A channel whose messages can be checked for where they really come from."""
+    """A channel whose messages can be checked for where they really come from; with a static method `verify`."""
 
-    def authenticate(self, raw: Raw, inbound: Inbound, verify: Callable[..., Seals]) -> Inbound:
-        """The message with its authenticity and the strength that follows. May ask the network; never raises.
+    def keys(self, raw: Raw) -> Mapping[str, str | None]:
+        """By which its signatures are judged while it is read; none where nobody asks. May ask the network."""
+        ...
 
-        `verify(raw, question, keys)` judges "signatures" or the "chain" of seals by these keys, where that is safe: it
-        is as heavy as a stranger makes it. A kind that needs it has a static method of that name.
-        """
+    def authenticate(self, raw: Raw, inbound: Inbound, verify: Verify, judged: Seals | None = None) -> Inbound:
+        """The message with its authenticity, and the strength that follows. May ask the network; never raises."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -32,3 +33,10 @@ class Seals:
     signatures: tuple[tuple[str, str], ...] = ()
     chain: str = "none"
     seen: tuple[tuple[str, str], ...] = ()
+
+
+SIGNATURES, CHAIN = "signatures", "chain"  # what can be asked
+
+# `verify(raw, question, keys)` judges a message's SIGNATURES or the CHAIN of its seals by these keys, where that is
+# safe: it is as heavy as a stranger makes it.
+Verify = Callable[..., Seals]

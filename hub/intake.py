@@ -41,7 +41,7 @@ from hub.receipts import keep_ignored, new_receipt, note_receipt, raw_bytes, she
 from hub.redaction import redacted, redacted_message
 from hub.suppression import lift_for_now
 from hub.threads import BEGAN, Thread, thread
-from hub.trust import beside_namesakes, compared, weighed
+from hub.trust import beside_namesakes, compared, keys_for, weighed
 from routing.parking import follow_parking
 from routing.sla import follow_conversation
 from routing.work import enqueue
@@ -320,14 +320,17 @@ def _begun_in_turn(hub: Hub, opened: Opened, arrived: Iterable[tuple[int, Raw]])
         yield from begun
 
 
-def _read(hub: Hub, opened: Opened, raw: Raw) -> Inbound:
-    return weighed(hub, opened, raw, redacted_message(hub, raw, hub.reading.read(opened.must(), raw)))
+def _read(hub: Hub, opened: Opened, raw: Raw, attempt: int = 1) -> Inbound:
+    # Where a reader died over both, the next one has all of its time for the mail, and another for its signatures.
+    keys = keys_for(opened, raw) if attempt == 1 else {}
+    inbound, judged = hub.reading.read(opened.must(), raw, keys)
+    return weighed(hub, opened, raw, redacted_message(hub, raw, inbound), judged)
 
 
 def _understood(hub: Hub, opened: Opened, receipt_id: int, raw: Raw, attempt: int) -> Callable[[Tx], Taken]:
     """Read what is stored; the unit that files it, sets it aside, or leaves it for another try."""
     try:
-        inbound = _read(hub, opened, raw)
+        inbound = _read(hub, opened, raw, attempt)
         if raw.headers.get(HISTORY):
             inbound = replace(inbound, flags=(*inbound.flags, HISTORY))
         files = store_files(hub, inbound)

@@ -21,7 +21,7 @@ from typing import Any
 
 from channels.apart import HELLO, Answer, Caps, NotBegun, Question, ask
 from channels.base import Channel, Inbound, Raw, ReadsApart, Unreadable
-from channels.seals import Seals
+from channels.seals import SIGNATURES, Seals
 from config import Settings
 from config.retold import stored
 from storage.outages import Outage
@@ -58,13 +58,22 @@ class Reading:
         self._readers: dict[str, Readers] = {}
         self._starting = threading.Lock()
 
-    def read(self, channel: Channel, raw: Raw) -> Inbound:
-        """Raises Unreadable, ReadingStopped, ReadersDown, or whatever a kind that is read here raises."""
+    def read(self, channel: Channel, raw: Raw, keys: Mapping[str, str | None]) -> tuple[Inbound, Seals | None]:
+        """What it says and, by these keys, what the signatures on it amount to; None where that is still to be asked.
+
+        Raises Unreadable, ReadingStopped, ReadersDown, or whatever a kind that is read here raises.
+        """
         readers = self._for(channel)
         if readers is None:
-            return channel.parse(raw)
-        languages = self._settings.languages
-        return readers.read(replace(raw, headers={**raw.headers, "languages": languages}) if languages else raw)
+            return channel.parse(raw), None
+        if languages := self._settings.languages:
+            raw = replace(raw, headers={**raw.headers, "languages": languages})
+        if keys:
+            try:
+                return readers.read_and_verify(raw, Question(SIGNATURES, keys))
+            except ReadingFailed as error:
+                logger.warning("channel %s: a mail is read without its signatures first: %s", channel.name, error)
+        return readers.read(raw), None
 
     def verify(self, channel: Any, raw: Raw, about: str, keys: Mapping[str, str | None]) -> Seals:
         """What the signatures on it amount to (`verify` of its kind), in doubt where a reader was stopped over it.
@@ -73,7 +82,8 @@ class Reading:
         """
         readers = self._for(channel)
         try:
-            found: Seals = readers.verify(raw, Question(about, keys)) if readers else channel.verify(raw, about, keys)
+            asked = Question(about, keys, only=True)
+            found: Seals = readers.verify(raw, asked) if readers else channel.verify(raw, about, keys)
         except (ReadingStopped, ReadingFailed) as error:
             logger.warning("channel %s: a mail's %s could not be verified: %s", channel.name, about, error)
             return IN_DOUBT
@@ -125,6 +135,11 @@ class Readers:
     def read(self, raw: Raw) -> Inbound:
         """One thing, by a reader of its own meanwhile. Raises Unreadable, ReadingStopped or ReadersDown."""
         return self._understood(self._answer(raw, None))
+
+    def read_and_verify(self, raw: Raw, question: Question) -> tuple[Inbound, Seals]:
+        """Both at once. Raises Unreadable, ReadingStopped, ReadingFailed or ReadersDown."""
+        answer = self._answer(raw, question)
+        return self._understood(answer), answer.seals or IN_DOUBT
 
     def verify(self, raw: Raw, question: Question) -> Seals:
         """The signatures on it, likewise. Raises ReadingStopped, ReadingFailed or ReadersDown."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
 from channels.base import Authenticates, Inbound, Raw
 from channels.mail.lookalikes import looks_like, names_of
+from channels.seals import Seals
 from hub.bounces import traced
 from hub.hub import Hub, Opened
 from hub.identity import Known
@@ -25,7 +27,13 @@ ADDRESSES = (  # likewise at the person
 )
 
 
-def weighed(hub: Hub, opened: Opened, raw: Raw, inbound: Inbound) -> Inbound:
+def keys_for(opened: Opened, raw: Raw) -> Mapping[str, str | None]:
+    """By which its signatures are judged while it is read; none where that is not asked, or not of these bytes."""
+    channel = _judge(opened)
+    return channel.keys(raw) if channel is not None and as_it_came(raw) is raw else {}
+
+
+def weighed(hub: Hub, opened: Opened, raw: Raw, inbound: Inbound, judged: Seals | None) -> Inbound:
     """The message with what is known about where it really comes from.
 
     Our own mail is known by what only we can write: a field that anybody can set would let a stranger have his
@@ -35,11 +43,16 @@ def weighed(hub: Hub, opened: Opened, raw: Raw, inbound: Inbound) -> Inbound:
     named = tokens.conversation_of(inbound.external_id), tokens.notice_of(inbound.external_id)
     if any(tokens.marked(mark) for mark in inbound.marks) or named != (None, None):
         return replace(inbound, automatic="own", report=None)
+    channel = _judge(opened)
+    if channel is not None and (came := as_it_came(raw)):
+        inbound = channel.authenticate(came, inbound, partial(hub.reading.verify, channel), judged)
+    return _flagged(hub, traced(tokens, inbound))
+
+
+def _judge(opened: Opened) -> Authenticates | None:
     # The kind is asked first: asking a protocol costs as much as reading a text message.
     channel: object = opened.channel
-    if opened.account.kind in MAIL_KINDS and isinstance(channel, Authenticates) and (came := as_it_came(raw)):
-        inbound = channel.authenticate(came, inbound, partial(hub.reading.verify, channel))
-    return _flagged(hub, traced(tokens, inbound))
+    return channel if opened.account.kind in MAIL_KINDS and isinstance(channel, Authenticates) else None
 
 
 def _flagged(hub: Hub, inbound: Inbound) -> Inbound:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from dkim.canonicalization import Relaxed as Original
 
 from channels.base import Inbound, Raw, Strength
+from channels.mail import lookups
 from channels.mail.authentic import Trusted, authenticated, read_results
 from channels.mail.bounded import Relaxed
 from channels.mail.lookups import Lookups, Unanswered
@@ -96,6 +97,21 @@ def test_many_silent_name_servers_do_not_hold_up_the_next_mail(names: NameServer
     found = authenticated(raw, parse(raw), Trusted(), Lookups(names.address, 0.5))
     assert found.authenticity.dkim == "temperror"
     assert len({each for each in names.asked if each.startswith("s1.")}) == 2
+
+
+@pytest.mark.parametrize(("silence", "again"), [(lookups.SILENCE, False), (0.0, True)])
+def test_who_does_not_answer_is_not_asked_again_for_a_while(
+    names: NameServer, monkeypatch: pytest.MonkeyPatch, silence: float, again: bool
+) -> None:
+    monkeypatch.setattr(lookups, "SILENCE", silence)
+    names.silent.add("s1._domainkey.slow.net")
+    asking = Lookups(names.address, 0.2)
+    tries = []
+    for _ in range(2):
+        with pytest.raises(Unanswered):
+            asking.for_one_mail().text("s1._domainkey.slow.net")
+        tries.append(len(names.asked))
+    assert tries[0] > 0 and (tries[1] > tries[0]) is again
 
 
 def test_a_machine_without_name_servers_still_reads_mail(monkeypatch: pytest.MonkeyPatch) -> None:

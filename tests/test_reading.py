@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import signal
@@ -33,6 +34,7 @@ from tests.desk import Desk, open_desk
 from tests.processes import until
 from tests.support.mails import mail
 from tests.support.misbehaving import EVILS, Misbehaving
+from tests.test_mail_authentic import PUBLIC, signed
 
 PLACE = "tests.support.misbehaving:Misbehaving"
 CAPS = Caps(seconds=3, cpu_seconds=1, memory=300 << 20)
@@ -67,9 +69,17 @@ def test_what_kills_a_reader_harms_nobody_else(readers: Readers, evil: str) -> N
     assert readers.read(saying("the next")).subject == "the next"
 
 
+def test_reading_and_verifying_is_one_question(readers: Readers) -> None:
+    raw = Raw("x", signed(), "message/rfc822")
+    keys = {"s1._domainkey.example.com": f"v=DKIM1; k=rsa; p={base64.b64encode(PUBLIC).decode()}"}
+    inbound, seals = readers.read_and_verify(raw, Question("signatures", keys))
+    assert inbound == EmailChannel.parse(raw)
+    assert seals == readers.verify(raw, Question("signatures", keys, only=True)) == Seals((("example.com", "pass"),))
+
+
 @pytest.mark.parametrize("evil", [*EVILS, "bug"])
 def test_what_kills_a_reader_that_verifies_harms_nobody_else(readers: Readers, evil: str) -> None:
-    about = Question("signatures", {})
+    about = Question("signatures", {}, only=True)
     with pytest.raises(ReadingFailed if evil == "bug" else ReadingStopped):
         readers.verify(saying(evil), about)
     assert readers.verify(saying("the next"), about) == Seals()
@@ -80,6 +90,12 @@ def test_a_mail_over_whose_signature_a_reader_dies_is_left_in_doubt() -> None:
                                                                         "username": "u", "password": "p"})  # fmt: skip
     reading = Reading(Settings(secret_key="for tests only", reading_seconds=2))
     try:
+        keys = {"k1._domainkey.shop.example": "v=DKIM1"}
+        with pytest.raises(ReadingStopped):
+            reading.read(channel, saying("crash to verify"), keys)
+        inbound, judged = reading.read(channel, saying("bug to verify"), keys)
+        assert (inbound.subject, judged) == ("bug to verify", None), "its signatures are asked for by themselves"
+        assert reading.read(channel, saying("the next"), {})[1] is None, "nobody has asked"
         assert reading.verify(channel, saying("crash"), "signatures", {}) == IN_DOUBT
         assert reading.verify(channel, saying("the next"), "signatures", {}) == Seals()
     finally:
@@ -206,6 +222,20 @@ def test_a_mail_that_kills_its_readers_is_set_aside_and_the_next_ones_go_on(roug
     assert "takes more than 1 s of work" in receipt(rough, poison).why
     assert retry_receipt(rough.hub, SYSTEM, poison).state == "quarantined"
     assert len(rough.conversations()) == 2 - (rough.conversations()[0].message_count - 1)
+
+
+def test_a_mail_whose_signature_kills_its_reader_comes_in_unproved(rough: Desk) -> None:
+    opened = rough.hub.channel_named("support-mail")
+    unsigned = b"v=1; a=rsa-sha256; d=shop.example; s=; h=from; bh=x; b=eA=="
+    raw = Raw("signed", mail(DKIM_Signature=unsigned, Subject=b"crash to verify"), "message/rfc822")
+    number = rough.hub.store.submit(lambda tx: note_receipt(tx, opened, raw, raw.body, "")) or 0
+    first_try(rough, number)
+    assert receipt(rough, number).state == "received"
+    rough.clock.forward(minutes=1)
+    assert file_left_over(rough.hub) == 1
+    assert receipt(rough, number).state == "accepted"
+    (message,) = rough.messages(rough.only_conversation().id or 0)
+    assert message.authenticity["dkim"] == "temperror"
 
 
 def test_a_mail_that_takes_the_whole_hub_with_it_is_counted_before_it_is_read(

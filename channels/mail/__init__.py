@@ -20,7 +20,7 @@ from channels.mail.sentfolder import file_copy
 from channels.mail.settings import explain, read_settings
 from channels.mail.signing import signed
 from channels.mail.submit import TOTAL_SECONDS, Mail, submit
-from channels.seals import Seals
+from channels.seals import Seals, Verify
 from config.language import N_
 from config.retold import stored
 
@@ -91,16 +91,29 @@ class EmailChannel:
 
         return verified(raw, question, keys)
 
-    def authenticate(self, raw: Raw, inbound: Inbound, verify: Callable[..., Seals]) -> Inbound:
-        """The mail with what is known of where it really comes from. May ask the DNS; never raises."""
-        from channels.mail.authentic import Trusted, authenticated  # what it stands on is loaded where mail is judged
-        from channels.mail.lookups import Lookups
+    def keys(self, raw: Raw) -> Mapping[str, str | None]:
+        """Those of its signatures; none where a trusted server has looked at them, or nobody shall. May ask the DNS."""
+        if self._settings.trusted_authserv_ids or not (lookups := self._dns()):
+            return {}
+        from channels.mail.authentic import signing_keys
 
-        if self._settings.check_senders and self._lookups is None:
-            self._lookups = Lookups(self._settings.dns_server)
+        return signing_keys(raw, lookups)
+
+    def authenticate(self, raw: Raw, inbound: Inbound, verify: Verify, judged: Seals | None = None) -> Inbound:
+        """The mail with what is known of where it really comes from. May ask the DNS; never raises."""
+        from channels.mail.authentic import Trusted, authenticated
+
         known = self._settings
         trusted = Trusted(known.trusted_authserv_ids, known.trusted_relays, known.trusted_sealers)
-        return authenticated(raw, inbound, trusted, self._lookups, verify)
+        return authenticated(raw, inbound, trusted, self._dns(), verify, judged)
+
+    def _dns(self) -> Lookups | None:
+        """The DNS; None where senders are not checked. What that stands on is loaded where mail is judged."""
+        if self._settings.check_senders and self._lookups is None:
+            from channels.mail.lookups import Lookups
+
+            self._lookups = Lookups(self._settings.dns_server)
+        return self._lookups
 
     def send(self, message: Outbound) -> Accepted:
         """Hand it to the SMTP server once, for all or for those in `only`. Raises SendFailed or SendUncertain."""

@@ -6,7 +6,7 @@ Anybody can write an Authentication-Results field. Only the topmost one with a t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from channels.base import Inbound, Raw, Strength
@@ -14,9 +14,9 @@ from channels.mail.bounded import MAX_KEY, head_of
 from channels.mail.lookalikes import registrable
 from channels.mail.lookups import Lookups, Unanswered
 from channels.mail.relays import NO_RELAYS, Client, Relays, client_of
-from channels.mail.seals import Keys, key_names, seal_names, verified
+from channels.mail.seals import key_names, seal_names, verified
 from channels.mail.spf import check_host
-from channels.seals import Authenticity, Seals
+from channels.seals import CHAIN, SIGNATURES, Authenticity, Seals, Verify
 
 RESULTS = ("pass", "fail", "none", "temperror", "permerror")
 SAME = {"softfail": "fail", "hardfail": "fail", "neutral": "none", "policy": "fail", "bestguesspass": "none"}
@@ -25,7 +25,6 @@ METHOD = re.compile(r"\s*(?:x-)?(spf|dkim|dmarc|arc)\s*=\s*([a-z]+)", re.I)
 PROPERTY = re.compile(r"([a-z]+\.[a-z_\-]+)\s*=\s*\"?([^\s;\"]+)", re.I)
 TAG = re.compile(r"([A-Za-z]{1,10})\s*=\s*([^;\s]*)")
 MAX_SILENT = 2  # name servers that are waited for: a mail with many slow ones would hold up those behind it
-Verify = Callable[[Raw, str, Keys], Seals]  # somebody's look at the bytes, when their keys are there
 STRENGTHS = {"pass": Strength.MAIL_PROVED, "fail": Strength.DOUBTED}
 
 
@@ -38,12 +37,19 @@ class Trusted:
     sealers: frozenset[str] = frozenset()
 
 
+def signing_keys(raw: Raw, lookups: Lookups) -> dict[str, str | None]:
+    """The keys of a mail's signatures as the DNS has them, for `signatures`."""
+    return _keys(key_names(raw.body), lookups.for_one_mail())
+
+
 def authenticated(
-    raw: Raw, inbound: Inbound, trusted: Trusted, lookups: Lookups | None, verify: Verify = verified
-) -> Inbound:
+    raw: Raw, inbound: Inbound, trusted: Trusted, lookups: Lookups | None, verify: Verify = verified,
+    judged: Seals | None = None,
+) -> Inbound:  # fmt: skip
     """The mail with what is known of its origin. Without `lookups` only trusted servers are believed.
 
-    Records are looked up here; what a stranger's bytes cost to verify is up to `verify`.
+    Records are looked up here; what a stranger's bytes cost to verify is up to `verify`, unless what its signatures
+    amount to is known.
     """
     point = next((each for each in inbound.sender.points if each.kind == "email"), None)
     if point is None or point.strength != Strength.MAIL:
@@ -52,7 +58,7 @@ def authenticated(
     found = read_results(inbound.results, trusted.servers, domain)
     lookups = lookups and lookups.for_one_mail()
     if found is None and lookups is not None:
-        found = _looked_at(raw, domain, trusted.relays, lookups, verify)
+        found = _looked_at(raw, domain, trusted.relays, lookups, verify, judged)
     found = found or Authenticity()
     if "multi_from" in inbound.flags:
         found = replace(found, verdict="fail", dmarc="fail")
@@ -97,23 +103,26 @@ def _stated(statements: str, server: str, domain: str) -> Authenticity:
     return Authenticity(verdict, **values, source=server, domain=vouching or (domain if verdict == "pass" else ""))
 
 
-def _looked_at(raw: Raw, domain: str, relays: Relays, lookups: Lookups, verify: Verify) -> Authenticity | None:
+def _looked_at(
+    raw: Raw, domain: str, relays: Relays, lookups: Lookups, verify: Verify, judged: Seals | None
+) -> Authenticity | None:
     """Our own look, where there is anything to look at: a signature, or a client whom our own servers wrote down."""
     client = client_of(head_of(raw.body), relays) if relays.names else None
     known = client is not None and client.mail_from is not None
     if not known and not _has(raw.body, b"dkim-signature"):
         return None
-    return _evaluated(raw, domain, lookups, verify, client if known else None)
+    if judged is None and (names := key_names(raw.body)):
+        judged = verify(raw, SIGNATURES, _keys(names, lookups))
+    return _evaluated(judged or Seals(), domain, lookups, client if known else None)
 
 
-def _evaluated(raw: Raw, domain: str, lookups: Lookups, verify: Verify, client: Client | None) -> Authenticity:
+def _evaluated(seals: Seals, domain: str, lookups: Lookups, client: Client | None) -> Authenticity:
     """DMARC as the domain in From asks for it (RFC 7489), by the signatures and, where a client is known, by SPF.
 
     Without a client a mail that no signature speaks for is left open, unless a signature of its own domain is broken.
     """
     results: dict[str, str] = {}
-    names = key_names(raw.body)
-    for signer, result in verify(raw, "signatures", _keys(names, lookups)).signatures if names else ():
+    for signer, result in seals.signatures:
         if results.get(signer) != "pass":
             results[signer] = result
     own = next((result for signer, result in results.items() if aligned(signer, domain)), "none")
@@ -157,7 +166,7 @@ def sealed(
     names = seal_names(raw.body)
     if not names:
         return found
-    chain = verify(raw, "chain", _keys(names, lookups))
+    chain = verify(raw, CHAIN, _keys(names, lookups))
     found = replace(found, arc=chain.chain)
     for sealer, results in chain.seen:  # the newest first
         if sealer not in sealers:

@@ -14,7 +14,7 @@ import dkim
 
 from channels.base import Raw
 from channels.mail.bounded import MAX_KEY, SIGNATURE, head_of, verifiable
-from channels.seals import Seals
+from channels.seals import CHAIN, Seals
 
 MAX_SIGNATURES, MAX_SEALS = 5, 10
 
@@ -64,7 +64,7 @@ def chain(body: bytes, keys: Keys) -> Seals:
 
 def verified(raw: Raw, question: str, keys: Keys) -> Seals:
     """What is asked about a mail: its "signatures" or its "chain"."""
-    return chain(raw.body, keys) if question == "chain" else signatures(raw.body, keys)
+    return chain(raw.body, keys) if question == CHAIN else signatures(raw.body, keys)
 
 
 def _seen(sets: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, str]]:

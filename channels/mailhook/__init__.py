@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date
 from typing import ClassVar
@@ -28,7 +28,7 @@ from channels.mail.acknowledgement import KEYS, read_acknowledgement
 from channels.mail.oauth import OAuthClient
 from channels.mailhook.bodies import READERS, Arrived, mails_in, retold_header
 from channels.mailhook.trust import CHECKS, Proof, public_key
-from channels.seals import Seals
+from channels.seals import Seals, Verify
 from channels.settings import checked, unfit
 from config.language import N_
 from config.retold import stored
@@ -132,7 +132,11 @@ class MailhookChannel:
         """Load everything that reading a mail needs."""
         EmailChannel.rehearse()
 
-    def authenticate(self, raw: Raw, inbound: Inbound, verify: Callable[..., Seals]) -> Inbound:
+    def keys(self, raw: Raw) -> Mapping[str, str | None]:
+        """None: the provider has judged them."""
+        return {}
+
+    def authenticate(self, raw: Raw, inbound: Inbound, verify: Verify, judged: Seals | None = None) -> Inbound:
         """The mail with what its provider, whose request is proved, found out about where it really comes from.
 
         Nothing is verified here: most providers tell a mail anew, and no signature survives that.

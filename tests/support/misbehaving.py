@@ -19,7 +19,11 @@ class Misbehaving(EmailChannel):
 
     @staticmethod
     def verify(raw: Raw, question: str, keys: Mapping[str, str | None]) -> Seals:
-        Misbehaving.parse(raw)
+        match Misbehaving.parse(raw).subject:
+            case "crash to verify":
+                os._exit(0)
+            case "bug to verify":
+                raise KeyError("something new")
         return EmailChannel.verify(raw, question, keys)
 
     @staticmethod
