@@ -92,6 +92,17 @@ def test_the_floor_follows_what_others_do(browser: Browser, desk: Desk, address:
         expect(page.locator(f"#a-{desk.amara.agent_id} small").first).to_contain_text("Available")
 
 
+@pytest.mark.parametrize("width", [1440, 1200, 1024, 390])
+def test_a_queue_says_its_name_and_offers_to_step_in(browser: Browser, desk: Desk, address: str, width: int) -> None:
+    with ines(browser, address, viewport={"width": width, "height": 844}) as page:
+        zone = page.locator("#zone-queues").bounding_box()
+        assert zone is not None
+        for queue in page.locator("#zone-queues .q").all():
+            name, button = (queue.locator(part).bounding_box() for part in (".name", ".sheet-open"))
+            assert name is not None and name["width"] > 40
+            assert button is not None and button["x"] + button["width"] <= zone["x"] + zone["width"]
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390])
 def test_everybody_can_use_it(browser: Browser, desk: Desk, address: str, width: int, theme: str) -> None:
