@@ -95,6 +95,7 @@ def test_the_floor_follows_what_others_do(browser: Browser, desk: Desk, address:
 @pytest.mark.parametrize("width", [1440, 1200, 1024, 390])
 def test_a_queue_says_its_name_and_offers_to_step_in(browser: Browser, desk: Desk, address: str, width: int) -> None:
     with ines(browser, address, viewport={"width": width, "height": 844}) as page:
+        expect(page.locator("#zone-queues .q")).to_have_count(3)
         zone = page.locator("#zone-queues").bounding_box()
         assert zone is not None
         for queue in page.locator("#zone-queues .q").all():
