@@ -202,8 +202,11 @@ document.addEventListener("htmx:before:swap", ({ detail }) => {
 document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => setTimeout(() => {
   count();
   const done = /\/([cm]\/\d+|macros)\/(send|macro|undo)$/.test(ctx.request?.action);
+  if (!done || !form()) return;
+  // Who was told what is missing may be mending it already.
+  if (!ctx.response.raw.ok && form().contains(document.activeElement)) return;
   // A macro that only did something leaves the keys alone.
-  if (done && form() && (!ctx.request.action.includes("macro") || form().elements.reply.value)) write(form().elements.kind.value);
+  if (!ctx.request.action.includes("macro") || form().elements.reply.value) write(form().elements.kind.value);
 }, 0));
 // What did not get through is still a draft.
 for (const failed of ["htmx:error", "htmx:response:error"]) {

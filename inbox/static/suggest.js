@@ -6,6 +6,7 @@ const options = () => [...(menu()?.querySelectorAll("[role=option]") ?? [])];
 const current = () => options().find((one) => one.ariaSelected === "true");
 const GAP = /⟦[^⟦⟧\n]{1,80}⟧/;
 let asked = "";
+let moved = null; // the option that was chosen with arrows since the last letter: answers may come after them
 
 // Where one writes: the text around the caret, and where in it. Formatted text is one row at a time.
 function caret(field) {
@@ -25,11 +26,12 @@ async function offer(field) {
   const typed = token(field);
   if (!typed) return hide();
   asked = typed;
+  moved = null;
   const response = await fetch(`${field.closest("form").dataset.suggest}?for=${encodeURIComponent(typed[0])}&q=${encodeURIComponent(typed.slice(1))}`, { headers: { "HX-Request": "true" } }).catch(() => null);
   if (!response?.ok || asked !== typed || !menu()) return;
   menu().innerHTML = await response.text();
   menu().hidden = !current() && typed.length > 1; // with more letters it was no shortcut
-  mark(field, current());
+  mark(field, options().find((one) => one.dataset.insert === moved?.dataset.insert) ?? current());
 }
 
 function hide() {
@@ -105,7 +107,7 @@ document.addEventListener("keydown", (event) => {
   }
   const all = options();
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  if (step) mark(writing, all[(all.indexOf(current()) + step + all.length) % all.length]);
+  if (step) mark(writing, moved = all[(all.indexOf(current()) + step + all.length) % all.length]);
   else if (event.key === "Escape") hide();
   else if ((event.key === "Enter" || event.key === "Tab") && !event.ctrlKey && !event.metaKey) take(writing, current());
   else return;
