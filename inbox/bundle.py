@@ -2,7 +2,8 @@
 
 Each module becomes a function that gives what it exports, after those that it imports. It understands what the modules
 in inbox/static do: `import { a, b as c } from "./x.js";` and `import "./x.js";` at the beginning of a line, `export`
-before a function or const. Comments on lines of their own, indents and the spaces around signs are left out.
+before a function or const. Comments on lines of their own or behind the last `;` or `{`, indents and the spaces around
+signs are left out.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from pathlib import Path
 _IMPORT = re.compile(r'^import (?:\{([^}]*)\} from )?"\./([\w-]+\.js)";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const) (\w+))", re.MULTILINE)
 _ODD = re.compile(r"\W")
-_STRING = re.compile(r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""")
+_STRING = re.compile(r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`\\]*`)""")
 _SPACED = re.compile(r" ?(=>|[=!]==|&&|\|\||\?\?|[=(){}\[\],;:?<>]) ?")
 _REMARK = re.compile(r"/\*.*?\*/", re.DOTALL)
 _SPACES = re.compile(r"\s+")
 _LOOSE = re.compile(r" ?([{};,]) ?")
 _NOISE = re.compile(r"^[ \t]*(?://[^\n]*)?\n|^[ \t]+", re.MULTILINE)
+_BEHIND = re.compile(r"(?<=[;{]) // [^\"'`\n]*$", re.MULTILINE)  # one with a quote may be the end of a string
 
 
 def bundled(folder: Path, entry: str) -> str:
@@ -45,7 +47,7 @@ def _take(folder: Path, name: str, parts: dict[str, str], above: tuple[str, ...]
         _take(folder, found[2], parts, (*above, name))
     body = _IMPORT.sub(_wanted, source)
     given = ", ".join(found[1] for found in _EXPORT.finditer(body))
-    body = _tight(_NOISE.sub("", _EXPORT.sub("", body)))
+    body = _tight(_NOISE.sub("", _BEHIND.sub("", _EXPORT.sub("", body))))
     parts[name] = f"const {_variable(name)} = (() => {{\n{body}return {{ {given} }};\n}})();\n"
 
 
@@ -55,9 +57,10 @@ def _tight(body: str) -> str:
 
 
 def _squeezed(line: str) -> str:
-    """A line as it is where a slash or a backtick outside of strings may begin an expression or a template."""
+    """A line as it is where a slash that does not divide may begin an expression, or templates stand in each other."""
     parts = _STRING.split(line)
-    if any("/" in part or "`" in part for part in parts[::2]):
+    torn = any(each.count("{") != each.count("}") for each in parts[1::2])
+    if torn or any("/" in part.replace(" / ", "") or "`" in part for part in parts[::2]):
         return line
     parts[::2] = [_SPACED.sub(r"\1", part) for part in parts[::2]]
     return "".join(parts)

@@ -97,15 +97,17 @@ def test_a_blueprint_may_carry_the_route_too() -> None:
 def test_our_modules_come_as_one_file_in_the_order_they_need_each_other(tmp_path: Path) -> None:
     (tmp_path / "a.js").write_text(
         '// The first.\nimport { two, run as go } from "./b.js";\nimport "./c.js";\n\ngo(two);\n'
-        'const c = "a = b" + `a = ${two}`;\n'
+        'const c = "a = b" + `a = ${two}`;\nconst d = `a ${c ? ` = ${two}` : ""}`;\n'
     )
-    (tmp_path / "b.js").write_text("export const two = 2;\nexport async function run(x) {\n  // why\n  return x;\n}\n")
-    (tmp_path / "c.js").write_text('import { two } from "./b.js";\nconsole.log("// kept", two);\n')
+    (tmp_path / "b.js").write_text(
+        "export const two = 2; // not one\nexport async function run(x) {\n  // why\n  return x;\n}\n"
+    )
+    (tmp_path / "c.js").write_text('import { two } from "./b.js";\nconsole.log("; // kept", two);\n')
     assert bundle.bundled(tmp_path, "a.js") == (
         "const _b = (() => {\nconst two=2;\nasync function run(x){\nreturn x;\n}\nreturn { two, run };\n})();\n"
-        'const _c = (() => {\nconst{two}=_b;\nconsole.log("// kept",two);\nreturn {  };\n})();\n'
+        'const _c = (() => {\nconst{two}=_b;\nconsole.log("; // kept",two);\nreturn {  };\n})();\n'
         "const _a = (() => {\nconst{two,run:go}=_b;\ngo(two);\n"
-        'const c = "a = b" + `a = ${two}`;\nreturn {  };\n})();\n'
+        'const c="a = b" + `a = ${two}`;\nconst d = `a ${c ? ` = ${two}` : ""}`;\nreturn {  };\n})();\n'
     )
     (tmp_path / "b.js").write_text('import "./a.js";\n')
     with pytest.raises(ValueError, match=r"a\.js → b\.js → a\.js"):
