@@ -7,7 +7,6 @@ import "./composer.js";
 import "./suggest.js";
 import "./stream.js";
 import "./keys.js";
-import "./rules.js";
 
 // Whatever htmx asks for, the server knows how many rows are on the page, and which conversation comes next.
 document.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
