@@ -7,6 +7,7 @@ const TWICE = /[\^{}\\[\]~|€]/g;
 const form = () => document.getElementById("composer");
 let timer = 0;
 let dirty = null;
+let sending = null; // the request that is on its way
 
 const chosen = (of) => of.querySelector("#choice")?.selectedOptions[0];
 const channel = (option) => option.value.split(":")[0];
@@ -17,7 +18,32 @@ function body(of) {
   for (const name of ["csrf_token", "kind", "reply", "note", "choice", "cc", "bcc", "html", "formatted"]) if (of.elements[name]) typed.set(name, of.elements[name].value);
   for (const file of of.querySelectorAll("[name=attachment]")) typed.append("attachment", file.value);
   typed.set("aside", JSON.stringify(aside(of)));
+  if (sending?.sourceElement !== of) return typed;
+  for (const name of WRITTEN) typed.set(name, rest(of, name));
+  for (const name of ["html", "formatted", "attachment"]) typed.delete(name);
   return typed;
+}
+
+// What was written on since an answer is on its way.
+const WRITTEN = ["reply", "note"];
+function rest(of, name) {
+  const now = of.elements[name].value;
+  const sent = sending.typed.get("kind") === name ? sending.typed.get(name) : "";
+  return now.startsWith(sent) ? now.slice(sent.length) : "";
+}
+// It stands in the new composer before that is shown, so that the next key falls behind it.
+function goOn(ctx, fresh) {
+  const of = ctx.sourceElement;
+  const held = !ctx.response.raw.ok;
+  fresh.elements.kind.value = of.elements.kind.value;
+  for (const name of held ? [...WRITTEN, "html", "formatted"] : WRITTEN) {
+    if (of.elements[name].value === ctx.typed.get(name)) continue;
+    fresh.elements[name].value = held ? of.elements[name].value : rest(of, name);
+    ctx.further = true;
+  }
+  const files = [...of.querySelectorAll("#attached .file")].filter((file) => !ctx.typed.getAll("attachment").includes(file.querySelector("input").value));
+  fresh.querySelector("#attached").append(...files);
+  ctx.further ||= files.length;
 }
 
 // Each channel has its own words; the first that were typed go along to a channel that has none.
@@ -65,8 +91,12 @@ function begun(of) {
 }
 
 function leave() {
-  if (dirty?.isConnected) navigator.sendBeacon(dirty.dataset.draft, body(dirty));
+  const of = dirty;
   dirty = null;
+  if (!of?.isConnected) return;
+  const left = [of.dataset.draft, body(of)];
+  navigator.sendBeacon(...left);
+  if (sending?.sourceElement === of) sending.left = left; // what is sent takes its draft along
 }
 
 // What was typed on another device meanwhile is here when one comes back, unless something new is typed already.
@@ -196,11 +226,23 @@ document.addEventListener("paste", (event) => {
 });
 // What is being sent is no draft any more; what is left behind is one at once.
 document.addEventListener("submit", ({ target }) => { if (target.id === "composer") { clearTimeout(timer); dirty = null; } }, true);
-document.addEventListener("htmx:before:swap", ({ detail }) => {
-  if (detail.tasks.some((task) => task.target?.id === "conversation")) leave();
+document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
+  if (!ctx.request.action.endsWith("/send")) return;
+  ctx.typed = body(ctx.sourceElement);
+  sending = ctx;
+});
+document.addEventListener("htmx:before:swap", ({ detail: { ctx, tasks } }) => {
+  if (tasks.some((task) => task.target?.id === "conversation")) leave();
+  const fresh = ctx === sending && tasks.find((task) => task.target?.id === "composer")?.fragment.querySelector("form");
+  if (fresh) goOn(ctx, fresh);
+});
+document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => {
+  if (ctx === sending) sending = null;
+  if (ctx.left) navigator.sendBeacon(...ctx.left);
 });
 document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => setTimeout(() => {
   count();
+  if (ctx.further) later(form(), 0);
   const done = /\/([cm]\/\d+|macros)\/(send|macro|undo)$/.test(ctx.request?.action);
   if (!done || !form()) return;
   // Who was told what is missing may be mending it already.

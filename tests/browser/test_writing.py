@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import APIResponse, Browser, Page, Route, expect
 
-from hub import macros, savedreplies
+from hub import drafts, macros, savedreplies
 from hub.macros import Does
 from hub.savedreplies import Wanted
 from tests.browser.scene import available
 from tests.browser.test_stories import address, visit
 from tests.desk import Desk
+from tests.processes import until
 from tests.test_inbox_drafts import both
 
 __all__ = ["address"]
@@ -21,6 +22,10 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 TIMERS_ARE_LATE = (  # as on a busy machine, where keys come before those that are due at once
     "() => { const soon = setTimeout; window.setTimeout = (run, after, ...rest) => soon(run, after || 300, ...rest); }"
 )
+BUSY_WHEN_SHOWN = """() => document.addEventListener("htmx:before:settle", ({ target }) => {
+  const end = performance.now() + 200; // keys fall between the new composer and what follows it
+  while (target.id === "composer" && performance.now() < end);
+})"""
 
 
 def test_what_is_typed_is_on_the_other_device_and_in_the_list(browser: Browser, desk: Desk, address: str) -> None:
@@ -95,6 +100,130 @@ def test_a_saved_reply_is_found_filled_and_its_gap_selected(browser: Browser, de
         expect(page.locator("#reply")).to_have_value("You can exchange it.")
         page.keyboard.press("Control+z")
         expect(page.locator("#reply")).not_to_have_value("You can exchange it.")
+
+
+class OnItsWay:
+    """An answer that an agent has sent and of which the page has not heard: not there yet, or on its way back."""
+
+    def __init__(self, page: Page, *, back: bool = True):
+        self.page, self.held = page, list[tuple[Route, APIResponse | None]]()
+        page.route("**/send", lambda route: self.held.append((route, route.fetch() if back else None)), times=1)
+
+    def sent(self, keys: str = "Control+Enter") -> None:
+        self.page.keyboard.press(keys)
+        until(lambda: self.page.evaluate("true") and self.held, "the answer on its way")
+
+    def arrives(self) -> None:
+        ((route, response),) = self.held
+        route.fulfill(response=response) if response else route.continue_()
+        self.page.unroute("**/send")
+
+
+def begun(desk: Desk, number: int) -> dict[str, str]:
+    with desk.hub.store.read() as tx:
+        return {kind: draft.text for kind, draft in drafts.drafts_of(tx, desk.jonas.agent_id or 0, number).items()}
+
+
+def test_who_writes_on_while_an_answer_is_sent_goes_on_in_the_next(browser: Browser, desk: Desk, address: str) -> None:
+    number = desk.text("Where is my lamp?").conversation_id or 0
+    with visit(browser, address) as page:
+        page.goto(f"{address}/inbox/c/{number}?view=all")
+        page.evaluate(BUSY_WHEN_SHOWN)
+        kept: list[str] = []
+        page.on("request", lambda asked: kept.append(asked.post_data or "") if asked.url.endswith("/draft") else None)
+        for back in (False, True):
+            answer = OnItsWay(page, back=back)
+            page.fill("#reply", "Good news.")
+            answer.sent()
+            kept.clear()
+            with page.expect_response(re.compile("/draft$")):
+                page.keyboard.type("It comes to")
+            answer.arrives()
+            page.keyboard.type("morrow with the first post of the day.", delay=20)  # right through the swap
+            expect(page.locator("#reply")).to_have_value("It comes tomorrow with the first post of the day.")
+            until(lambda: page.evaluate("true") and begun(desk, number).get("reply", "")[-4:] == "day.", "the draft")
+            assert not [body for body in kept if "Good news" in body]
+        page.keyboard.press("Control+Enter")
+        expect(page.locator(".msg.out .text").last).to_have_text("It comes tomorrow with the first post of the day.")
+        expect(page.locator("#reply")).to_have_value("")
+        assert begun(desk, number) == {}
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_who_leaves_while_an_answer_is_sent_leaves_what_was_written_on(
+    browser: Browser, desk: Desk, address: str, back: bool
+) -> None:
+    number, other = desk.text("Where is my lamp?").conversation_id or 0, desk.mail("Order", "Hello?").conversation_id
+    with visit(browser, address) as page:
+        page.goto(f"{address}/inbox/c/{number}?view=all")
+        answer = OnItsWay(page, back=back)
+        page.fill("#reply", "Good news.")
+        answer.sent()
+        page.keyboard.type(" Bye")
+        page.click(f'#rows .row[data-id="{other}"]')
+        expect(page.locator("#thread")).to_have_attribute("data-id", str(other))
+        answer.arrives()
+        until(lambda: page.evaluate("true") and begun(desk, number) == {"reply": " Bye"}, "the rest as a draft")
+        expect(page.locator("#reply")).to_have_value("")
+
+
+def test_send_and_resolve_leaves_no_draft_of_what_was_sent(browser: Browser, desk: Desk, address: str) -> None:
+    number, other = desk.text("Where is my lamp?").conversation_id or 0, desk.mail("Order", "Hello?").conversation_id
+    with visit(browser, address) as page:
+        page.goto(f"{address}/inbox/c/{number}?view=all")
+        answer = OnItsWay(page)
+        page.fill("#reply", "Good news.")
+        answer.sent("Control+Shift+Enter")
+        page.keyboard.type(" Bye")
+        answer.arrives()
+        expect(page.locator("#thread")).to_have_attribute("data-id", str(other))
+        until(lambda: page.evaluate("true") and begun(desk, number) == {"reply": " Bye"}, "the rest as a draft")
+
+
+def test_what_is_mended_while_an_answer_is_held_stays(browser: Browser, desk: Desk, address: str) -> None:
+    number = desk.mail("Order 48213", "Where is my lamp?").conversation_id or 0
+    with visit(browser, address) as page:
+        page.goto(f"{address}/inbox/c/{number}?view=all")
+        answer = OnItsWay(page)
+        page.fill("#reply", "It goes by ⟦courier⟧ today.")
+        answer.sent()
+        page.keyboard.press("Tab")
+        page.keyboard.type("post")
+        answer.arrives()
+        expect(page.locator(".guard").first).to_contain_text("There is a gap to fill in: ⟦courier⟧")
+        page.keyboard.type(" or so")
+        expect(page.locator("#reply")).to_have_value("It goes by post or so today.")
+
+        page.keyboard.press("Control+a")
+        page.keyboard.press("Control+b")
+        page.keyboard.press("End")
+        page.keyboard.type(" ⟦When⟧?")
+        answer = OnItsWay(page)
+        answer.sent()
+        page.keyboard.type(" Soon.")
+        answer.arrives()
+        expect(page.locator(".guard").first).to_contain_text("There is a gap to fill in: ⟦When⟧")
+        expect(page.locator("#rich")).to_have_text("It goes by post or so today. ⟦When⟧? Soon.")
+
+
+def test_a_note_and_a_file_from_while_an_answer_is_sent_stay(browser: Browser, desk: Desk, address: str) -> None:
+    number = desk.mail("Order 48213", "Where is my lamp?").conversation_id or 0
+    with visit(browser, address) as page:
+        page.goto(f"{address}/inbox/c/{number}?view=all")
+        answer = OnItsWay(page)
+        page.fill("#reply", "Good news.")
+        answer.sent()
+        lamp = {"name": "lamp.txt", "mimeType": "text/plain", "buffer": b"A lamp"}
+        page.set_input_files("#composer input[type=file]", lamp)  # type: ignore[arg-type]
+        expect(page.locator("#attached .file")).to_have_count(1)
+        page.click("label[for=kind-note]")
+        page.keyboard.type("She is a ")
+        answer.arrives()
+        expect(page.locator(".msg.out .text")).to_have_text("Good news.")
+        page.keyboard.type("regular")
+        expect(page.locator("#note")).to_have_value("She is a regular")
+        expect(page.locator("#reply")).to_have_value("")
+        expect(page.locator("#attached .file")).to_contain_text("lamp.txt")
 
 
 def test_a_macro_is_run_by_key_and_palette_and_taken_back(browser: Browser, desk: Desk, address: str) -> None:
