@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from flask.testing import FlaskClient
 
 from inbox import assets, bundle
 from tests.support import need
+
+REMARK = re.compile(r"/\*.*?\*/", re.DOTALL)
+RULE = re.compile(r"([^{};@]+)\{([^{}]*)\}")
+CLASSES = re.compile(r"(?:\.[\w-]+)+")
 
 
 @pytest.fixture
@@ -133,3 +138,15 @@ def test_what_a_page_loads_keeps_to_its_budget(client: FlaskClient) -> None:
     loaded = [script.data, client.get(assets.url("htmx.js")).data]
     assert sum(len(gzip.compress(each, 9)) for each in loaded) <= 25 * 1024
     assert len(gzip.compress(client.get(assets.url("inbox.css")).data, 9)) <= 10 * 1024
+
+
+def test_two_sheets_never_say_of_a_class_what_is_not_the_same() -> None:
+    """Every sheet is on some page with another: one class for two things once took the names of queues off a page."""
+    said: dict[tuple[str, str], str] = {}
+    for sheet in sorted(Path(assets.__file__).with_name("static").glob("*.css")):
+        for selectors, block in RULE.findall(REMARK.sub("", sheet.read_text())):
+            for selector in filter(CLASSES.fullmatch, (one.strip() for one in selectors.split(","))):
+                for named in filter(None, (each.partition(":")[0].strip() for each in block.split(";"))):
+                    before = said.setdefault((selector, named), sheet.name)
+                    assert before == sheet.name, f"{selector} has its {named} from {before} and {sheet.name}"
+    assert len(set(said.values())) > 3
