@@ -19,7 +19,7 @@ from storage.experiments import Experiment
 from tests.desk import Desk
 
 SHORT = Wanted(runs=2, hours=1, per_hour=20, peers=False)
-LONG = Wanted(runs=40, hours=20, per_hour=150)
+LONG = Wanted(runs=40, hours=4, per_hour=60)
 
 
 def put(desk: Desk, wanted: Wanted = SHORT, text: str = "") -> int:
