@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from flask import Flask
 
+from config import Settings
 from storage import Store
 from storage.migrations import upgrade
-from tests.browser.room import Browser, application
+from tests.browser.room import Browser, application, seat
 from tests.clock import Clock
 from tests.desk import Desk, open_desk
 from tests.routing_watch import watched
@@ -31,12 +33,29 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "hub.db"
     store = Store(f"sqlite:///{path}")
     upgrade(store)
+    _in_one_file(store)
+    store.close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def sqlite_furnished(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, furnished as every desk is in the beginning."""
+    folder = tmp_path_factory.mktemp("furnished")
+    path = Path(shutil.copy(sqlite_template, folder / "hub.db"))
+    with pytest.MonkeyPatch.context() as environment:
+        _set_secrets(environment)
+        desk = open_desk(f"sqlite:///{path}", folder, Clock())
+    _in_one_file(desk.hub.store)
+    desk.hub.stop()
+    return path
+
+
+def _in_one_file(store: Store) -> None:
     with store.engine.connect() as connection:
         connection.exec_driver_sql("COMMIT")
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.exec_driver_sql("BEGIN")
-    store.close()
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +75,17 @@ def postgres_copies(postgres_server: str) -> postgres.Copies:
     return postgres.Copies(postgres_server, url)
 
 
+@pytest.fixture(scope="session")
+def postgres_furnished(postgres_copies: postgres.Copies, tmp_path_factory: pytest.TempPathFactory) -> postgres.Copies:
+    """The same, furnished as every desk is in the beginning."""
+    url = postgres_copies.take()
+    with pytest.MonkeyPatch.context() as environment:
+        _set_secrets(environment)
+        desk = open_desk(url, tmp_path_factory.mktemp("furnished"), Clock())
+    desk.hub.stop()
+    return postgres.Copies(postgres_copies.server, url)
+
+
 @pytest.fixture(scope="session", params=["installed", pytest.param("2.4", marks=pytest.mark.prove)])
 def dovecot_root(request: pytest.FixtureRequest) -> Path:
     """Where a Dovecot is: the one that tests use by default, and in the long proofs a 2.4 as well."""
@@ -70,13 +100,14 @@ def clock() -> Clock:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty, migrated database of each kind in turn."""
+    """A migrated database of each kind in turn: empty, or furnished for a test that asks for the desk."""
+    furnished = "furnished" in request.fixturenames
     if request.param == "sqlite":
         path = tmp_path / "hub.db"
-        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        shutil.copy(request.getfixturevalue("sqlite_furnished" if furnished else "sqlite_template"), path)
         yield f"sqlite:///{path}"
     else:
-        copies: postgres.Copies = request.getfixturevalue("postgres_copies")
+        copies: postgres.Copies = request.getfixturevalue("postgres_furnished" if furnished else "postgres_copies")
         url = copies.take()
         yield url
         copies.give_back(url)
@@ -101,20 +132,40 @@ def nothing_missed_by_the_router(database_url: str) -> Iterator[None]:
     assert missed == []
 
 
+def _set_secrets(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("MAIL_PASSWORD", "secret")
+    environment.setenv("SHOP_SECRET", "the shop's secret, at least thirty-two bytes long")
+
+
 @pytest.fixture
-def desk(database_url: str, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+def furnished() -> None:
+    """Asked for by the desk below, so that `database_url` knows: desks of a test file's own begin with nothing."""
+
+
+@pytest.fixture
+def desk(
+    furnished: None, database_url: str, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Desk]:
     """A furnished desk on each kind of database in turn."""
-    monkeypatch.setenv("MAIL_PASSWORD", "secret")
-    monkeypatch.setenv("SHOP_SECRET", "the shop's secret, at least thirty-two bytes long")
-    opened = open_desk(database_url, tmp_path, clock)
+    _set_secrets(monkeypatch)
+    opened = open_desk(database_url, tmp_path, clock, furnished=True)
     yield opened
     opened.hub.stop()
 
 
+@pytest.fixture(scope="session")
+def made() -> dict[Settings, Flask]:
+    """The applications that all tests use: making one takes longer than most of them."""
+    return {}
+
+
 @pytest.fixture
-def app(desk: Desk) -> Flask:
-    """The web application on the desk."""
-    return application(desk)
+def app(made: dict[Settings, Flask], desk: Desk) -> Flask:
+    """The web application on the desk; for what is served on a port `application` makes one of its own."""
+    alike = replace(desk.hub.settings, database_url="", data_dir=Path())
+    if alike not in made:
+        made[alike] = application(desk)
+    return seat(made[alike], desk)
 
 
 def _signed_in(app: Flask, address: str) -> Browser:

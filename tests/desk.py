@@ -150,8 +150,8 @@ def hub_with_readers(settings: Settings, clock: Clock) -> Hub:
     return Hub(settings, clock, _readings[limits])
 
 
-def open_desk(database_url: str, folder: Path, clock: Clock, **settings: Any) -> Desk:
-    """Furnish an empty, migrated database."""
+def open_desk(database_url: str, folder: Path, clock: Clock, *, furnished: bool = False, **settings: Any) -> Desk:
+    """The desk on an empty, migrated database, or on a copy of one that has it."""
     given: dict[str, Any] = {
         "database_url": "" if database_url.startswith("sqlite") else database_url,
         "data_dir": folder,
@@ -159,21 +159,23 @@ def open_desk(database_url: str, folder: Path, clock: Clock, **settings: Any) ->
     given |= {"secret_key": "test-secret", "public_base_url": "https://desk.example", "undo_seconds": 10}
     given |= {"twilio_account_sid": "AC" + "0" * 32, "twilio_auth_token": "twilio-token"}
     hub = hub_with_readers(Settings(**(given | settings)), clock)
+    if not furnished:
+        _furnish(hub)
+    hub.look_again()
+    with hub.store.read() as tx:
+        jonas, amara, tomas, ines = (actor_for(tx, agent) for agent in tx.exec(select(Agent).order_by(col(Agent.id))))
+    return Desk(hub, clock, jonas, amara, tomas, ines)
+
+
+def _furnish(hub: Hub) -> None:
     with hub.store.write() as tx:
         apply(tx, SYSTEM, read(DESK))
         shipping = ["Shipping", "General"]
-        people = [
-            create_agent(tx, name="Jonas Weber", email="jonas@desk.example", role="agent", password="correct horse",
-                         skills={"orders": 4, "en": 5}, queues=shipping),
-            create_agent(tx, name="Amara Obi", email="amara@desk.example", role="agent", password="correct horse",
-                         skills={"orders": 3, "sv": 4}, queues=shipping),
-            create_agent(tx, name="Tomás Silva", email="tomas@desk.example", role="agent", password="correct horse",
-                         skills={"billing": 4}, queues=["Billing"]),
-            create_agent(tx, name="Ines Novak", email="ines@desk.example", role="admin", password="correct horse",
-                         queues=["Shipping", "Billing", "General"]),
-        ]  # fmt: skip
-        tx.flush()
-        actors = [actor_for(tx, agent) for agent in people]
-    hub.look_again()
-    jonas, amara, tomas, ines = actors
-    return Desk(hub, clock, jonas, amara, tomas, ines)
+        create_agent(tx, name="Jonas Weber", email="jonas@desk.example", role="agent", password="correct horse",
+                     skills={"orders": 4, "en": 5}, queues=shipping)  # fmt: skip
+        create_agent(tx, name="Amara Obi", email="amara@desk.example", role="agent", password="correct horse",
+                     skills={"orders": 3, "sv": 4}, queues=shipping)  # fmt: skip
+        create_agent(tx, name="Tomás Silva", email="tomas@desk.example", role="agent", password="correct horse",
+                     skills={"billing": 4}, queues=["Billing"])  # fmt: skip
+        create_agent(tx, name="Ines Novak", email="ines@desk.example", role="admin", password="correct horse",
+                     queues=["Shipping", "Billing", "General"])  # fmt: skip

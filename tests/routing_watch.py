@@ -35,9 +35,11 @@ def watched(path: str) -> Iterator[list[str]]:
     """Every unit on the database in this file is watched; what left no fact is in the list afterwards."""
     with sqlite3.connect(path) as connection:
         connection.executescript(_script(connection))
+        newest = connection.execute("SELECT coalesce(max(id), 0) FROM fact").fetchone()[0]
+        desk = connection.execute("SELECT coalesce(max(version), 0) FROM desk_version").fetchone()[0]
     connection.close()
     missed: list[str] = []
-    seen = {"fact": 0, "desk": -1}
+    seen = {"fact": newest, "desk": desk}
 
     def look(connection: Connection) -> None:
         if connection.engine.url.database != path or connection.get_execution_options().get("read_only"):

@@ -10,6 +10,7 @@ from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
+from jinja2.bccache import Bucket, BytecodeCache
 from selectolax.lexbor import LexborHTMLParser as Page
 from selectolax.lexbor import LexborNode
 from werkzeug.serving import make_server
@@ -23,6 +24,22 @@ from tests.desk import Desk
 PASSWORD = "correct horse"
 
 
+class _Compiled(BytecodeCache):
+    """Templates are compiled once in a test process, whichever application shows them."""
+
+    def __init__(self) -> None:
+        self._code: dict[tuple[str, str], Any] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self._code.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.key, bucket.checksum] = bucket.code
+
+
+_compiled = _Compiled()
+
+
 def application(desk: Desk) -> Flask:
     """The inbox alone, without the doors for machines."""
     app = Flask("inbox_test", static_folder=None)
@@ -31,6 +48,13 @@ def application(desk: Desk) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = desk.hub.settings.max_body_mb * 1_000_000
     assets.register(app)
     app.register_blueprint(inbox.create_blueprint())
+    app.jinja_env.bytecode_cache = _compiled
+    return app
+
+
+def seat(app: Flask, desk: Desk) -> Flask:
+    """An application that was made for another desk with the same settings, on this one from now on."""
+    app.extensions |= {"hub": desk.hub, "inbox_sight": None}
     return app
 
 

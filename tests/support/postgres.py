@@ -136,7 +136,7 @@ class Copies:
     """
 
     def __init__(self, server_url: str, template: str):
-        self._server, self._template = server_url, template
+        self.server, self._template = server_url, template
         self._free: list[str] = []
         with _connect(template) as connection:
             self._shape = _shape(connection)
@@ -146,7 +146,7 @@ class Copies:
 
     def take(self) -> str:
         """The URL of a database that nobody else has."""
-        return self._free.pop() if self._free else database(self._server, self._template)
+        return self._free.pop() if self._free else database(self.server, self._template)
 
     def give_back(self, url: str) -> None:
         """Whoever is still connected is cut off. A database of another shape by now is dropped."""
