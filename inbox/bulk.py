@@ -70,7 +70,7 @@ def act() -> ResponseReturnValue:
         raise NotFound(_("There is no action {what}.", what=repr(what)))
     with hub.store.read() as tx:
         deed = make(tx, value)
-    outcome = bulk.act(hub.store, who.actor, numbers, deed.verb)
+    outcome = bulk.act(hub.store, who.actor, numbers, deed.verb, deed.given_to)
     return _answer(outcome, _toast(outcome, deed))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -9,10 +11,11 @@ from selectolax.lexbor import LexborHTMLParser as Page
 from werkzeug.test import TestResponse
 
 from hub import bulk
-from hub.lifecycle import resolve
+from hub.lifecycle import reopen, resolve
 from routing import work
+from routing.agents import load_drift
 from routing.commands import prioritise
-from storage.access import Conflict
+from storage.access import Actor, Conflict
 from storage.desk import touch_desk
 from storage.tags import tags_of
 from tests.browser.room import Browser, attr, words
@@ -206,6 +209,53 @@ def test_all_of_a_view_is_what_was_there_when_it_was_marked(jonas: Browser, desk
     done = press(jonas, "resolve", shown, rest=attr(every, "input", "value"))
     assert said(done) == "45 conversations resolved."
     assert [row.id for row in desk.conversations() if row.state == "open"] == [late]
+
+
+def several(desk: Desk, count: int) -> list[int]:
+    return [
+        desk.mail(f"Order {n}", "Where is my lamp?", sender=f"C <c{n}@example.org>").conversation_id or 0
+        for n in range(count)
+    ]
+
+
+def test_many_share_their_units_and_what_is_refused_fails_alone(desk: Desk) -> None:
+    numbers, store = several(desk, bulk.TOGETHER + 5), desk.hub.store
+    rung = store.bell.rung
+    assert [back.conversation_id for back in bulk.act(store, desk.jonas, numbers, resolve).done] == numbers
+    assert store.bell.rung == rung + 2
+
+    outcome = bulk.act(store, desk.jonas, [*numbers[:3], 404, *numbers[3:]], reopen)
+    assert [back.conversation_id for back in outcome.done] == numbers
+    assert outcome.refused == {404: "There is no conversation 404."}
+    assert set(states(desk, numbers)) == {"open"}
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_colleagues_and_the_router_work_on_the_same_ones_at_once(desk: Desk) -> None:
+    numbers, store, over = several(desk, 40), desk.hub.store, threading.Event()
+    available(desk, desk.jonas, desk.amara)
+
+    def route() -> None:
+        while not over.is_set():
+            desk.route()
+
+    def back_and_forth(actor: Actor, some: list[int]) -> set[str]:
+        told = set[str]()
+        for _ in range(5):
+            told |= {*bulk.act(store, actor, some, work.claim, actor.agent_id).sentences}
+            told |= {*bulk.act(store, actor, some, work.release).sentences}
+        return told
+
+    with ThreadPoolExecutor(3) as pool:
+        routing = pool.submit(route)
+        turns = [pool.submit(back_and_forth, *each) for each in ((desk.jonas, numbers), (desk.amara, numbers[::-1]))]
+        try:
+            assert not [turn for turn in turns if bulk.SILENT in turn.result(60)]
+        finally:
+            over.set()
+        routing.result(60)
+    with store.read() as tx:
+        assert load_drift(tx) == {}
 
 
 def test_only_so_many_at_once_and_never_nothing(jonas: Browser, desk: Desk) -> None:
