@@ -10,19 +10,22 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from uuid import uuid4
 
 import psutil
 import requests
 
-from tests.processes import free_port, until
+from tests.processes import Browser, free_port, until
 from tests.prove.ground import MAIL_WAITS, PROVIDER_WAITS, Ground
 from tests.prove.killing import available_agents
+from tests.prove.soak import AGENTS
+from tests.story import PASSWORD
 
 SENDERS = 400  # of each channel
 SIDES = 6  # threads that send; each takes the next message that is due
+OPEN, MOST = 2000, 100  # conversations that stay open at a desk that keeps up, and that it resolves at once
 LOOK = 5.0  # seconds between two looks at the books and the memory
 GROWTH, SLACK = 0.2, 25 * 1024 * 1024  # of a role's memory over the run, and bytes that garbage moves by
 BY_CHANNEL = "SELECT c.kind, count(*) FROM receipt r JOIN channel c ON c.id = r.channel_id GROUP BY c.kind"
@@ -54,8 +57,9 @@ def balanced(ground: Ground, seconds: float, per_second: float) -> None:
     sides = [_Side(ground, mark, sent, seed) for seed in range(SIDES)]
     looks: list[tuple[int, dict[str, int]]] = []  # messages that are on their way, memory of each role
     began, over = time.monotonic(), threading.Event()
-    with available_agents(ground, f"http://127.0.0.1:{free_port()}/nobody"), ThreadPoolExecutor(SIDES + 1) as pool:
+    with available_agents(ground, f"http://127.0.0.1:{free_port()}/nobody"), ThreadPoolExecutor(SIDES + 2) as pool:
         looking = pool.submit(_look, ground, sent, looks, over)
+        desk = pool.submit(_at_the_desk, ground, over)
         try:
             with _restarts(ground):
                 for job in [pool.submit(side.run, numbers) for side in sides]:
@@ -66,13 +70,14 @@ def balanced(ground: Ground, seconds: float, per_second: float) -> None:
         finally:
             over.set()
         looking.result()
+        desk.result()
     states = ground.states("receipt")
     messages = ground.rows("SELECT count(*) FROM message WHERE kind = 'inbound'")[0][0]
     rows = [
         ("seconds", f"{took:.0f}"), ("messages a second", f"{sent.things.total() / took:.1f}"),
         ("sent", f"{sent.things.total()} {dict(sent.things)}"), ("sent again", sent.again),
         ("receipts", f"{sum(states.values())} {states}"), ("by channel", dict(ground.rows(BY_CHANNEL))),
-        ("messages", messages),
+        ("messages", messages), ("conversations", ground.states("conversation")),
         ("restarts", dict(ground.killed)), ("most on their way", max(look[0] for look in looks)),
         ("on their way", [look[0] for look in looks[:: max(1, len(looks) // 20)]]),
         ("drained after", f"{drained:.1f} s"),
@@ -107,6 +112,7 @@ class _Side:
         self.ground, self.mark, self.sent = ground, mark, sent
         self.dice = random.Random(seed)
         self.token = ""
+        self.threads: dict[int, str] = {}  # the last mail of each sender
 
     def run(self, numbers: Iterator[int]) -> None:
         """Take what is due until nothing is left."""
@@ -125,8 +131,12 @@ class _Side:
         self.sent.count("sms", calls - 1, unreadable=unreadable)
 
     def _mail(self, number: int) -> None:
-        sender = f"Mara <{self.mark}{number % SENDERS}@example.com>"
-        self.ground.mail(sender, f"Lamp {number}", f"{self.mark} mail {number}")
+        sender, own_id = number % SENDERS, f"<{self.mark}.{number}@customer.example>"
+        before = self.threads.get(sender, "") if self.dice.random() < 0.9 else ""  # else they begin something new
+        subject = f"Re: {self.mark}" if before else f"Lamp {number}"
+        who = f"Mara <{self.mark}{sender}@example.com>"
+        self.ground.mail(who, subject, f"{self.mark} mail {number}", before, own_id)
+        self.threads[sender] = own_id
         self.sent.count("email")
 
     def _form(self, number: int) -> None:
@@ -202,6 +212,21 @@ def _restarts(ground: Ground) -> Iterator[None]:
         finally:
             over.set()
             working.result()
+
+
+def _at_the_desk(ground: Ground, over: threading.Event) -> None:
+    """Two who stay available whatever restarts, and resolve what is oldest while more is open than they would leave."""
+    agents = [Browser(ground.at.hub.url, email, PASSWORD) for email in AGENTS]
+    away = "SELECT count(*) FROM agent WHERE status <> 'available' AND email IN (?, ?)"
+    oldest = "SELECT id FROM conversation WHERE state = 'open' ORDER BY last_inbound_id LIMIT ?"
+    while not over.wait(1.0):
+        more = ground.states("conversation").get("open", 0) - OPEN
+        numbers = [row[0] for row in ground.rows(oldest, min(more, MOST))] if more > 0 else []
+        with suppress(requests.RequestException, RuntimeError):  # killed under our hands: the same again next time
+            for agent in agents if ground.rows(away, *AGENTS)[0][0] else ():
+                agent.post_form("/inbox/status", status="available")
+            if numbers:
+                agents[0].post_form("/inbox/bulk", do="resolve", rest=" ".join(map(str, numbers)))
 
 
 def _look(ground: Ground, sent: Sent, looks: list[tuple[int, dict[str, int]]], over: threading.Event) -> None:
