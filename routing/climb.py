@@ -24,7 +24,7 @@ _DUE = (
     "item.conversation_id AND conversation.state <> 'snoozed' WHERE item.step_at <= ? "
     "ORDER BY item.step_at, item.id LIMIT ?"
 )
-_WAIT = f"SELECT {COLUMNS}, conversation_id FROM work_item WHERE state IN ('queued','offered') ORDER BY id"
+_WAIT = f"SELECT {COLUMNS}, conversation_id FROM work_item WHERE state IN ('queued','offered')"
 
 
 def is_due(tx: Tx) -> bool:
@@ -51,9 +51,9 @@ def climb(tx: Tx) -> int:
 def mistimed(tx: Tx) -> list[tuple[int, int]]:
     """Waiting work whose next step is not written down as the desk is now, with its conversations."""
     book = rule_book(tx)
-    rows = tx.sql(_WAIT).fetchall()
-    if not book.has_ladders:
-        return [(row[0], row[-1]) for row in rows if row[-2] is not None]
+    if not book.has_ladders:  # much may wait, and each new leader asks
+        return [(row[0], row[-1]) for row in tx.sql(f"{_WAIT} AND step_at IS NOT NULL ORDER BY id").fetchall()]
+    rows = tx.sql(f"{_WAIT} ORDER BY id").fetchall()
     return [(row[0], row[-1]) for row in rows if (one := standing(row[:-1])).next_at(book) != one.step_at]
 
 
