@@ -196,7 +196,8 @@ def test_keys_stay_out_of_fields_and_can_be_switched_off(browser: Browser, desk:
         page.keyboard.press("?")
         expect(page.locator("#help")).to_be_visible()
         expect(page.locator("#help-keys li")).to_have_count(32)
-        page.uncheck("#keys-switch")
+        with page.expect_response("**/inbox/preferences"):
+            page.uncheck("#keys-switch")
         page.keyboard.press("Escape")
         page.reload()
         page.keyboard.press("e")
