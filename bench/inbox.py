@@ -109,7 +109,7 @@ def lived(database: str, conversations: int) -> Iterator[Lived]:
         url = f"sqlite:///{folder}/hub.db"
         if database == "postgresql":
             url = postgres.database(stack.enter_context(postgres.server(durable=True)))
-        hub = Processes(url, folder, {"LOG_LEVEL": "WARNING", "PIN_CPU": "on"}, free_port())
+        hub = Processes(url, folder, {"LOG_LEVEL": "WARNING", "PIN_CPU": "on"}, free_port(), cold=True)
         desk = folder / "desk.yaml"
         roles = ["admin"] + ["agent"] * (AGENTS - 1)
         desk.write_text(DESK + "".join(AGENT.format(number, role) for number, role in enumerate(roles, 1)))

@@ -127,7 +127,8 @@ def hub_run(server: Dovecot, database: str, workers: int, mails: int) -> Run:
         names = ["all"] if workers == 1 else ["one", "two"]
         desk = folder / "desk.yaml"
         desk.write_text(DESK + "".join(ACCOUNT.format(name=name, port=server.imap_port) for name in names))
-        hub = Processes(url, folder, {"MAIL_PASSWORD": PASSWORD, "LOG_LEVEL": "WARNING", "PIN_CPU": "on"}, free_port())
+        hub = Processes(url, folder, {"MAIL_PASSWORD": PASSWORD, "LOG_LEVEL": "WARNING", "PIN_CPU": "on"}, free_port(),
+                        cold=True)  # fmt: skip
         hub.command("apply", "--yes", str(desk))
         store = Store(url)
         stack.callback(store.close)

@@ -7,12 +7,15 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import requests
+
+from tests.support.forkserver import ForkServer, Process
 
 ROOT = Path(__file__).resolve().parent.parent
 GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "app:create_app()"]
@@ -37,9 +40,15 @@ def until(holds: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any
 
 
 class Processes:
-    """`python app.py` on SQLite, or gunicorn and workers on PostgreSQL; output goes to files in `folder`."""
+    """`python app.py` on SQLite, or gunicorn and workers on PostgreSQL; output goes to files in `folder`.
 
-    def __init__(self, database_url: str, folder: Path, environment: dict[str, str], port: int, root: Path = ROOT):
+    They are forked from a server that has loaded the product, except where `cold`.
+    """
+
+    def __init__(
+        self, database_url: str, folder: Path, environment: dict[str, str], port: int, root: Path = ROOT,
+        *, cold: bool = False,
+    ):  # fmt: skip
         self.embedded = database_url.startswith("sqlite")
         self.folder = folder
         self.root = root  # the checkout that runs
@@ -48,16 +57,19 @@ class Processes:
         own = {"DATA_DIR": str(folder), "PORT": str(port), "SECRET_KEY": "s" * 40, "PIN_CPU": "off"}
         own["DATABASE_URL"] = "" if self.embedded else database_url
         self.environment = {**os.environ, "SWITCHYARD_CHEAP_PASSWORDS": "1", **own, **environment}
-        self.running: list[subprocess.Popen[bytes]] = []
+        self.running: list[Process] = []
+        self._cold = cold
+        self._servers: dict[Path, ForkServer] = {}  # by the checkout they have loaded
 
     def command(self, *words: str) -> str:
         """Run `python app.py …` to its end; its output."""
-        done = subprocess.run(
-            [sys.executable, "app.py", *words], cwd=self.root, env=self.environment, capture_output=True, text=True
-        )
-        if done.returncode:
-            raise RuntimeError(f"app.py {' '.join(words)} ended with {done.returncode}: {done.stderr}")
-        return done.stdout
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            done = self._server().spawn([sys.executable, "app.py", *words], {}, out, err)
+            if done.wait():
+                err.seek(0)
+                raise RuntimeError(f"app.py {' '.join(words)} ended with {done.returncode}: {err.read().decode()}")
+            out.seek(0)
+            return out.read().decode()
 
     def start(self, web: int = 1, workers: int = 1) -> None:
         """Start and wait until the web answers."""
@@ -88,6 +100,9 @@ class Processes:
                 process.kill()
                 process.wait()
         self.running = []
+        for server in self._servers.values():
+            server.close()
+        self._servers = {}
 
     def _await(self, url: str) -> None:
         until(lambda: self._answers(url), f"the hub to answer on {url}; see the logs in {self.folder}", 60)
@@ -104,9 +119,12 @@ class Processes:
 
     def _spawn(self, name: str, words: list[str], more: dict[str, str]) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
-            self.running.append(
-                subprocess.Popen(words, cwd=self.root, env={**self.environment, **more}, stdout=log, stderr=log)
-            )
+            self.running.append(self._server().spawn(words, more, log, log))
+
+    def _server(self) -> ForkServer:
+        if self.root not in self._servers:
+            self._servers[self.root] = ForkServer(self.root, self.environment, cold=self._cold)
+        return self._servers[self.root]
 
 
 class Browser(requests.Session):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -113,12 +112,13 @@ def stage(
     database_url: str, folder: Path, timeline: Timeline, web: int, workers: int,
     more: Mapping[str, str] | None = None, dovecot_root: Path | None = None,
     way: Callable[[str, int], int] = lambda name, port: port, root: Path = ROOT,
-    before: Callable[[Processes], object] = lambda hub: None,
+    before: Callable[[Processes], object] = lambda hub: None, cold: bool = False,
 ) -> Iterator[Stage]:  # fmt: skip
     """Raise the curtain: mail server, SMTP sink, Twilio and Slack, then the hub's own processes.
 
     `more` are further settings of the hub as environment variables. `way` says by which port the hub reaches "imap",
     "smtp", "twilio" and "slack". `root` is the checkout that runs. `before` plays what was there when the hub starts.
+    `cold` processes load the product at each start.
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -136,7 +136,8 @@ def stage(
             "SLACK_SIGNING_SECRET": slack.signing_secret, "SLACK_CHANNEL": NOTICES, "NOTICES_BY": "support-mail",
             "AUTOMATIC_PER_AGENT": "10000", **(more or {}),
         }  # fmt: skip
-        hub = Processes(database_url, folder, environment, port, root)
+        hub = Processes(database_url, folder, environment, port, root, cold=cold)
+        stack.callback(hub.stop)
         desk = folder / "desk.yaml"
         imap_port, smtp_port = way("imap", mail.imap_port), way("smtp", smtp.port)
         desk.write_text(DESK.replace("IMAP,", f"{imap_port},").replace("SMTP,", f"{smtp_port},"))
@@ -144,13 +145,10 @@ def stage(
         users = [("Jonas Weber", "jonas@desk.example"), ("Amara Obi", "amara@desk.example")]
         create = ("user", "create", "--password", PASSWORD)
         commands = [(*create, "--name", name, "--email", email) for name, email in users]
-        with ThreadPoolExecutor(2) as hands:  # a command begins with seconds of loading
-            *_, token = hands.map(
-                lambda words: hub.command(*words).strip(),
-                [*commands, ("token", "create", "--name", "story", "--role", "admin")],
-            )
+        for words in commands:
+            hub.command(*words)
+        token = hub.command("token", "create", "--name", "story", "--role", "admin").strip()
         before(hub)
-        stack.callback(hub.stop)
         hub.start(web, workers)
         yield Stage(hub, Api(url, token), mail, smtp, twilio, slack, timeline)
 

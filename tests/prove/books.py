@@ -234,20 +234,15 @@ def _look(ground: Ground, sent: Sent, looks: list[tuple[int, dict[str, int]]], o
         memory: Counter[str] = Counter()
         for process in list(ground.at.hub.running):
             try:
-                top = psutil.Process(process.pid)
+                top, serves = psutil.Process(process.pid), ground.serves(process)
                 for member in [top, *top.children(recursive=True)]:
-                    role = _role(member)
+                    role = "readers" if "channels.apart" in member.cmdline() else "web" if serves else "worker"
                     memory[role] = max(memory[role], member.memory_info().rss)
             except psutil.Error:  # it is being restarted
                 continue
         looks.append((sent.things.total() - _arrived(ground), dict(memory)))
         if over.wait(LOOK):
             return
-
-
-def _role(process: psutil.Process) -> str:
-    words = " ".join(process.cmdline())
-    return "readers" if "channels.apart" in words else "worker" if "worker.py" in words else "web"
 
 
 def _memory(looks: list[tuple[int, dict[str, int]]]) -> list[tuple[str, int, int]]:

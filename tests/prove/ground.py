@@ -36,6 +36,7 @@ from tests.processes import ROOT, until
 from tests.prove.faulty import Lines
 from tests.story import MAILBOX, OURS, Stage, Timeline, stage
 from tests.support import postgres
+from tests.support.forkserver import Process
 
 HEARD = "/webhooks/twilio/messages"
 MAIL_WAITS = 70.0  # seconds: a dead reader's lease, and a margin
@@ -141,7 +142,7 @@ class Ground:
 
     # -- what goes wrong
 
-    def kill(self, process: subprocess.Popen[bytes], *, only_child: bool = False) -> None:
+    def kill(self, process: Process, *, only_child: bool = False) -> None:
         """SIGKILL a process with all that it started, or only one of its children; the first comes back by us."""
         family = psutil.Process(process.pid).children(recursive=True)
         if only_child and family:
@@ -152,26 +153,27 @@ class Ground:
             member.kill()
         process.wait()
         psutil.wait_procs(family, timeout=10)
-        self.killed["web" if self._serves(process) else "worker"] += 1
+        self.killed["web" if self.serves(process) else "worker"] += 1
         self.start_again(process)
 
-    def start_again(self, process: subprocess.Popen[bytes]) -> None:
+    def start_again(self, process: Process) -> None:
         """What a supervisor does with a process that has ended."""
-        serves, hub = self._serves(process), self.at.hub
+        serves, hub = self.serves(process), self.at.hub
         hub.running.remove(process)
         more = {"WEB_CONCURRENCY": str(self.web)} if serves and not hub.embedded else {}
         if self.in_a_hurry:
             with self.store.write() as tx:
                 tx.sql("UPDATE lease SET expires_at = ? WHERE holder LIKE ?", tx.now, f"%:{process.pid}:%")
         name = "web" if serves else f"worker-after-{process.pid}"
-        hub._spawn(name, list(process.args), more)  # type: ignore[arg-type]
+        hub._spawn(name, process.args, more)
         if not serves:
             log, started = hub.folder / f"{name}.log", hub.running[-1]
             # Where a second step is ordered, it may come to that one before: then it has died, and its turn is next.
             until(lambda: "is at work" in log.read_text() or started.poll() is not None, "the worker to be at work", 60)
 
-    def _serves(self, process: subprocess.Popen[bytes]) -> bool:
-        return not any("worker.py" in str(word) for word in process.args)  # type: ignore[union-attr]
+    def serves(self, process: Process) -> bool:
+        """Whether it is a web process, not a worker."""
+        return "worker.py" not in process.args
 
     def answers_again(self) -> bool:
         """Whether the web answers."""
@@ -182,8 +184,8 @@ class Ground:
 
     def logs(self) -> str:
         """The end of every process's log, and which of them have ended: for a person who reads a failure."""
-        ended = [f"{' '.join(map(str, each.args))} ended with {each.returncode}"  # type: ignore[arg-type]
-                 for each in self.at.hub.running if each.poll() is not None]  # fmt: skip
+        over = [each for each in self.at.hub.running if each.poll() is not None]
+        ended = [f"{' '.join(each.args)} ended with {each.returncode}" for each in over]
         tails = [f"{log.name}: {log.read_text()[-1500:]}" for log in sorted(self.at.hub.folder.glob("*.log"))]
         return "\n".join([*ended, *tails])
 
@@ -194,7 +196,7 @@ class Ground:
 
         def reap() -> None:
             while not done.wait(dice.uniform(*every)):
-                choices = [each for each in self.at.hub.running if only in " ".join(map(str, each.args))]  # type: ignore[arg-type]
+                choices = [each for each in self.at.hub.running if only in " ".join(each.args)]
                 self.kill(dice.choice(choices), only_child=not only and dice.random() < 0.3)
                 until(self.answers_again, "the hub to come back", 60)
 
@@ -338,11 +340,14 @@ def _is_gone(number: int) -> bool:
 
 
 @contextmanager
-def ground(database: str, folder: Path, lines: Lines | None = None, root: Path = ROOT) -> Iterator[Ground]:
+def ground(
+    database: str, folder: Path, lines: Lines | None = None, root: Path = ROOT, *, cold: bool = False
+) -> Iterator[Ground]:
     """SQLite in one process, or two web processes and two workers on a PostgreSQL of their own.
 
     Fail points are armed (`storage.failpoints`), and outbound webhooks may go to this machine. With `lines` the hub
-    reaches everything, and is reached, through them. `root` is the checkout that runs.
+    reaches everything, and is reached, through them. `root` is the checkout that runs. `cold` processes load the
+    product at each start, as in operation.
     """
     with ExitStack() as stack:
         server = None
@@ -359,14 +364,14 @@ def ground(database: str, folder: Path, lines: Lines | None = None, root: Path =
         more = {"SWITCHYARD_FAILPOINTS": str(orders), "WEBHOOK_ALLOW_PRIVATE": "on"}
         store = Store(url)
         stack.callback(store.close)
+        timeline = Timeline(lambda line: None)
         if lines is None:
-            at = stack.enter_context(stage(url, folder, Timeline(lambda line: None), web, workers, more, root=root))
+            at = stack.enter_context(stage(url, folder, timeline, web, workers, more, root=root, cold=cold))
         else:
             if server is not None:
                 port = lines.through("postgresql", str(server.home / ".s.PGSQL.5432"))
                 url = make_url(url).set(host="127.0.0.1", port=port, query={}).render_as_string()
-            timeline = Timeline(lambda line: None)
-            at = stack.enter_context(stage(url, folder, timeline, web, workers, more, way=lines.through))
+            at = stack.enter_context(stage(url, folder, timeline, web, workers, more, way=lines.through, cold=cold))
         at.twilio.lifecycle = ()
         yield Ground(at, store, web, orders, server)
 

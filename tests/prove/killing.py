@@ -27,6 +27,7 @@ from tests.story import MAILBOX, PASSWORD
 PACKAGES = ("storage", "channels", "routing", "hub", "webhooks", "chatops", "inbox", "api", "cli")
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(200)
 ROUND_SECONDS = 60.0  # until a round that has not come to its end is called stuck
+HURRY_SECONDS = 0.5  # between two moments at which leases and pauses end
 # A step that is only met after another kill: what a crash left is asked about.
 AFTER = {"delivery.asked": "delivery.handed_over", "message.asked": "message.taken"}
 
@@ -163,7 +164,7 @@ class Matrix:
     def _keep_up(self, waiting: list[str], over: threading.Event) -> None:
         """The supervisor of the round: start again what died, and count which mails were open then."""
         ground = self.ground
-        while not over.wait(0.02):
+        while not over.wait(0.05):
             for each in [one for one in waiting if (ground.orders / f"{one}.hit").exists()]:
                 waiting.remove(each)
                 self.tally.open_mails += self._open_mails()
@@ -214,14 +215,14 @@ class _Packet:
 
     def _until(self, deadline: float, holds: Callable[[], bool], what: str) -> None:
         """Wait; time passes faster than outside, so that leases and pauses end."""
-        hurried = time.monotonic() + 1
+        hurried = time.monotonic() + HURRY_SECONDS
         while not holds():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{what} did not come within {ROUND_SECONDS:g} s: {self._state()}")
             if time.monotonic() > hurried:
                 self.ground.time_passes()
-                hurried = time.monotonic() + 1
-            time.sleep(0.02)
+                hurried = time.monotonic() + HURRY_SECONDS
+            time.sleep(0.05)
 
     def _reported(self, text: Text) -> bool:
         return self.ground.at.twilio.report(text, "delivered") == 204

@@ -112,7 +112,7 @@ def replaced_one_by_one(ground: Ground, root: Path = ROOT) -> None:
     hub, smtp_before = ground.at.hub, len(ground.at.smtp.taken)
     second = free_port()
     web, other = hub.running[0], {"PORT": str(second), "PUBLIC_BASE_URL": hub.url, "WEB_CONCURRENCY": "1"}
-    hub._spawn("web-second", list(web.args), other)  # type: ignore[arg-type]
+    hub._spawn("web-second", web.args, other)
     ground.doors = [hub.url, f"http://127.0.0.1:{second}"]
     until(lambda: all(_answers(door) for door in ground.doors), "both web nodes", 60)
     nodes = [(process, other if process is hub.running[-1] else {}) for process in hub.running]
@@ -120,11 +120,11 @@ def replaced_one_by_one(ground: Ground, root: Path = ROOT) -> None:
     ground.answers.clear()
     with available_agents(ground, f"http://127.0.0.1:{free_port()}/nobody"), _Load(ground) as load:
         until(lambda: len(ground.inbound(load.mark)) > 10, "the load")
-        for process, more in sorted(nodes, key=lambda node: "worker.py" in node[0].args):  # type: ignore[operator]
+        for process, more in sorted(nodes, key=lambda node: not ground.serves(node[0])):
             process.terminate()
             assert process.wait(40) == 0, f"a node did not end in peace: {ground.logs()}"
             hub.running.remove(process)
-            _start(ground, list(process.args), more)  # type: ignore[arg-type]
+            _start(ground, process.args, more)
         until(lambda: load.answers and _taken(ground, load.answers[-1]), "an answer by the new nodes", 60)
     took = time.monotonic() - began
     settle_all(ground, load.mark)

@@ -71,8 +71,7 @@ def _measured(ground: Ground) -> dict[int, tuple[str, int, int]]:
     for process in ground.at.hub.running:
         top = psutil.Process(process.pid)
         for member in [top, *top.children(recursive=True)]:
-            words = " ".join(member.cmdline())
-            name = "worker" if "worker.py" in words else "web" if member.pid != top.pid else "arbiter"
+            name = "worker" if not ground.serves(process) else "web" if member.pid != top.pid else "arbiter"
             found[member.pid] = (f"{name} {member.pid}", member.memory_info().rss, member.num_threads())
     return found
 

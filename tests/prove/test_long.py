@@ -32,6 +32,7 @@ RATE = float(os.environ.get("PROVE_RATE", "50"))  # messages a second
 FLOORS = int(os.environ.get("PROVE_FLOORS", "12"))  # random floors with four routers
 RACES = 400
 ROUNDS = int(os.environ.get("PROVE_ROUNDS", "150"))  # of the kill matrix, on each database; a thousand take an hour
+PARTS = int(os.environ.get("PROVE_PARTS", "1"))  # of the kill matrix, each with ROUNDS of its own, for `pytest -n`
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -52,8 +53,9 @@ def server(nodes: Ground) -> Server:
     return nodes.server
 
 
-def test_killed_at_every_named_step(hub: Ground) -> None:
-    kill_matrix(hub, long_plan(ROUNDS), every_step=True)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_killed_at_every_named_step(hub: Ground, part: int) -> None:
+    kill_matrix(hub, long_plan(ROUNDS, seed=3 + part), every_step=True)
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
@@ -128,12 +130,15 @@ def test_another_program_locks_sqlite(tmp_path: Path) -> None:
         outages.database_locked(hub, tmp_path, 16, refused=True)
 
 
-def test_the_books_balance_over_restarts(nodes: Ground) -> None:
-    balanced(nodes, SOAK, per_second=RATE)
+def test_the_books_balance_over_restarts(tmp_path: Path) -> None:
+    with ground("postgresql", tmp_path, cold=True) as nodes:
+        balanced(nodes, SOAK, per_second=RATE)
 
 
-def test_three_minutes_of_everything(hub: Ground) -> None:
-    soak(hub, seconds=180)
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_three_minutes_of_everything(database: str, tmp_path: Path) -> None:
+    with ground(database, tmp_path, cold=True) as hub:
+        soak(hub, seconds=180)
 
 
 def test_routers_killed_and_frozen_on_random_floors(database_url: str, tmp_path: Path) -> None:
