@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from email.message import EmailMessage
@@ -106,10 +106,17 @@ class Ground:
 
     def reply(self, conversation: int, text: str, key: str, seconds: float = 60) -> int:
         """A program answers over the API and asks again with its key until it hears 201; the message's id."""
+        return self._write("replies", conversation, text, key, seconds)
+
+    def note(self, conversation: int, text: str, key: str, seconds: float = 60) -> int:
+        """A program writes a note, in the same way."""
+        return self._write("notes", conversation, text, key, seconds)
+
+    def _write(self, what: str, conversation: int, text: str, key: str, seconds: float) -> int:
         deadline = time.monotonic() + seconds
         headers = {"Idempotency-Key": key, "Authorization": str(self.at.api.session.headers["Authorization"])}
         while True:
-            url = f"{self._door()}/api/v1/conversations/{conversation}/replies"
+            url = f"{self._door()}/api/v1/conversations/{conversation}/{what}"
             try:
                 answer = requests.post(url, json={"text": text}, headers=headers, timeout=PROVIDER_WAITS)
             except requests.RequestException:  # killed under our hands: ask again
@@ -117,9 +124,9 @@ class Ground:
             if answer is not None and answer.status_code == 201:
                 return int(answer.json()["id"])
             if answer is not None and answer.status_code not in (502, 503):
-                raise RuntimeError(f"the reply was refused with {answer.status_code}: {answer.text[:200]}")
+                raise RuntimeError(f"one of the {what} was refused with {answer.status_code}: {answer.text[:200]}")
             if time.monotonic() > deadline:
-                raise TimeoutError(f"the hub did not take the reply {key} within {seconds:g} s")
+                raise TimeoutError(f"the hub did not take one of the {what}, {key}, within {seconds:g} s")
             time.sleep(0.1)
 
     def _door(self) -> str:
@@ -144,13 +151,18 @@ class Ground:
 
     def kill(self, process: Process, *, only_child: bool = False) -> None:
         """SIGKILL a process with all that it started, or only one of its children; the first comes back by us."""
-        family = psutil.Process(process.pid).children(recursive=True)
+        try:
+            family = psutil.Process(process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:  # it has died by itself
+            family = []
         if only_child and family:
             family[-1].kill()
             self.killed["web child, which its parent replaces"] += 1
             return
-        for member in [psutil.Process(process.pid), *family]:
-            member.kill()
+        process.kill()
+        for member in family:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
         process.wait()
         psutil.wait_procs(family, timeout=10)
         self.killed["web" if self.serves(process) else "worker"] += 1
