@@ -22,7 +22,7 @@ from hub.agentmail import carrier, mail_account, reads
 from hub.delivery import SendResult, deliver
 from hub.hub import Hub, Opened
 from hub.people import set_password
-from hub.throttle import SignInRefused, forgive, must_wait, note_try
+from hub.throttle import SignInRefused, forgive, must_wait, note_try, one_at_a_time
 from storage import Tx
 from storage.access import NotFound
 from storage.accountfacts import AgentInvited, PasswordResetAsked
@@ -59,19 +59,16 @@ def ask_reset(hub: Hub, email: str, *, ip: str) -> None:
     """
     email = email.strip().lower()[:320]
 
-    def unit(tx: Tx) -> str:
+    with hub.store.write() as tx:
+        one_at_a_time(tx, link=email)
         if waiting := must_wait(tx, link=email, ip=ip):
-            return waiting
+            raise SignInRefused(waiting, wait=True)
         agent = agent_by_email(tx, email)
         note_try(tx, "link", agent.id if agent else None, link=email, ip=ip)
         account = mail_account(hub)
         if agent is not None and account is not None:
             _send_link(tx, account, agent, RESET, f"agent:{agent.id}")
             tx.emit(PasswordResetAsked(agent.id or 0))
-        return ""
-
-    if waiting := hub.store.submit(unit):
-        raise SignInRefused(waiting, wait=True)
 
 
 def invite(hub: Hub, tx: Tx, agent: Agent, by: str) -> str:

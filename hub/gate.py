@@ -21,7 +21,7 @@ from storage.facts import AutomationHeld
 
 ACKNOWLEDGEMENT, NOTICE = "acknowledgement", "notice"
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-GATE_LOCK = 7_316_003  # pg_advisory_xact_lock: two nodes must not both count the same messages and both send the last
+GATE_LOCK = 7_316_004  # pg_advisory_xact_lock: two nodes must not both count the same messages and both send the last
 # Addresses behind which nobody reads (RFC 3834 section 2, RFC 2142): machines, lists, and roles that machines write to.
 MACHINES = re.compile(
     r"(mailer-daemon|postmaster|abuse|root|majordomo|listserv|.*no[._\-]?reply.*|do[._\-]?not[._\-]?reply|owner-.*|"

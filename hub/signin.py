@@ -13,7 +13,7 @@ from sqlmodel import col, select
 from config.language import ENGLISH, _, spoken
 from hub.agentmail import ASKED
 from hub.people import check_password, hashed, hasher
-from hub.throttle import SignInRefused, forgive, must_wait, note_try
+from hub.throttle import SignInRefused, forgive, tried
 from storage import Store, Tx
 from storage.access import Conflict, NotFound
 from storage.accountfacts import SignedIn, SignInsEnded
@@ -40,17 +40,13 @@ class Session:
 def passed(store: Store, email: str, password: str, *, ip: str) -> Agent:
     """The agent who has this address and password.
 
-    Takes the store and not a unit, because hashing takes a tenth of a second and nobody must wait for it.
     Raises SignInRefused; the failure is kept.
     """
     email = email.strip().lower()[:320]
     with store.read() as tx:
-        if waiting := must_wait(tx, email=email, ip=ip):
-            raise SignInRefused(waiting, wait=True)
         agent = agent_by_email(tx, email)
-    if not check_password(agent, password) or agent is None:
-        number = agent.id if agent else None
-        store.submit(lambda tx: note_try(tx, "password", number, email=email, ip=ip))
+    number = agent.id if agent else None
+    if not tried(store, lambda: check_password(agent, password), "password", number, email=email, ip=ip) or not agent:
         raise SignInRefused(_("This address and password don't belong together. Check both and try again."))
     if hasher().check_needs_rehash(agent.password_hash):
         agent.password_hash = renewed = hashed(password)

@@ -13,7 +13,7 @@ from config.language import LANGUAGES, N_, _, n_
 from hub import secondstep
 from hub.people import check_password, set_password
 from hub.signin import BY_PASSWORD, end_sign_in, sign_ins_of
-from hub.throttle import SignInRefused, must_wait, note_try
+from hub.throttle import SignInRefused, tried
 from hub.web import hub_here
 from inbox.door import going_to, open_sign_in
 from inbox.screen import Place, screen
@@ -158,15 +158,14 @@ def switch_step_off() -> ResponseReturnValue:
 
 def _not_proved(field: str) -> dict[str, str]:
     """What is wrong with the password that has to be typed again: whoever sits at a browser left open can't know it."""
-    hub, who = hub_here(), viewer()
-    counted = {"email": who.agent.email}
-    with hub.store.read() as tx:
-        if waiting := must_wait(tx, **counted):
-            return {field: waiting}
-    if check_password(who.agent, request.form.get(field, "")):
-        return {}
-    hub.store.submit(lambda tx: note_try(tx, "password", who.id, **counted))
-    return {field: _(NOT_YOURS)}
+    who, typed = viewer(), request.form.get(field, "")
+    try:
+        right = tried(
+            hub_here().store, lambda: check_password(who.agent, typed), "password", who.id, email=who.agent.email
+        )
+    except SignInRefused as refused:
+        return {field: str(refused)}
+    return {} if right else {field: _(NOT_YOURS)}
 
 
 def _page(errors: dict[str, str] | None = None, status: int = 200) -> ResponseReturnValue:

@@ -126,6 +126,18 @@ def test_a_hidden_clock_is_found(line: str) -> None:
     assert not clock_reads(ast.parse("time.monotonic(); tx.now; func.now(); clock.now()"))
 
 
+def test_every_advisory_lock_has_a_number_of_its_own() -> None:
+    numbers: dict[int, str] = {}
+    for path in sources():
+        for node in tree(path).body:
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+                name, number = ast.unparse(node.targets[0]), node.value.value
+                if name.endswith("_LOCK") and isinstance(number, int):
+                    assert number not in numbers, f"{path}: {name} would wait for {numbers[number]}"
+                    numbers[number] = name
+    assert len(numbers) >= 7
+
+
 def test_no_file_outgrows_a_reader() -> None:
     long = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8").count("\n") for path in sources()}
     generated = "storage/migrations/versions/"  # read once, when it is written

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, wait
+from threading import Barrier
+
 import pytest
 from sqlmodel import select
 
 from hub.apitokens import create_token, token_actor
 from hub.people import check_password, create_agent, set_password
 from hub.signin import BY_PASSWORD, keep_session, let_in, passed, session_agent, sign_out
-from hub.throttle import SignInRefused, forget_old_failures
+from hub.throttle import SignInRefused, forget_old_failures, note_try, one_at_a_time, tried
 from storage import Store
 from storage.access import Conflict, NotFound
 from storage.desk import Queue, Skill
+from storage.facts import FactRow
 from storage.people import Agent, ApiToken, SignIn
 from tests.clock import Clock
 
@@ -104,6 +109,84 @@ def test_guessing_many_addresses_from_one_place_is_stopped(store: Store, jonas: 
     with pytest.raises(SignInRefused, match="Too many tries"):
         enter(store)
     assert enter(store, ip="198.51.100.7")
+
+
+def test_guesses_at_the_same_time_are_no_more_than_one_after_another(store: Store, jonas: Agent) -> None:
+    elsewhere = Store(str(store.url.render_as_string(hide_password=False)), store.clock)
+
+    def guess(number: int) -> str:
+        try:
+            enter((store, elsewhere)[number % 2], f"guess number {number}", ip=f"192.0.2.{number}")
+        except SignInRefused as refused:
+            return "wait" if refused.wait else "wrong"
+        return "in"
+
+    with ThreadPoolExecutor(16) as hands:
+        said = Counter(hands.map(guess, range(16)))
+    elsewhere.close()
+    assert said == {"wrong": 5, "wait": 11}
+    with store.read() as tx:
+        stopped = tx.exec(select(FactRow).where(FactRow.name == "SignInStopped")).all()
+        assert [row.data["agent_id"] for row in stopped] == [jonas.id], "told once"
+
+
+def test_a_guess_waits_for_one_that_another_node_is_counting(store: Store, jonas: Agent) -> None:
+    for _ in range(4):
+        with pytest.raises(SignInRefused, match="belong together"):
+            enter(store, "a guess")
+    elsewhere = Store(str(store.url.render_as_string(hide_password=False)), store.clock)
+    with ThreadPoolExecutor(1) as hand:
+        with elsewhere.write() as tx:
+            one_at_a_time(tx, email=jonas.email)
+            note_try(tx, "password", jonas.id, email=jonas.email)
+            guess = hand.submit(enter, store, "a sixth guess")
+            wait([guess], 0.3)  # it would be looked at by now
+        with pytest.raises(SignInRefused, match="Too many tries"):
+            guess.result()
+    elsewhere.close()
+
+
+def test_guesses_at_many_addresses_do_not_wait_for_each_other_in_circles(
+    store: Store, jonas: Agent, caplog: pytest.LogCaptureFixture
+) -> None:
+    elsewhere = Store(str(store.url.render_as_string(hide_password=False)), store.clock)
+
+    def guess(number: int) -> None:
+        with pytest.raises(SignInRefused):
+            enter(
+                (store, elsewhere)[number % 2], "a guess", f"somebody{number % 6}@example.com", f"192.0.2.{number % 2}"
+            )
+
+    with ThreadPoolExecutor(24) as hands:
+        list(hands.map(guess, range(60)))
+    elsewhere.close()
+    assert "Deadlock" not in caplog.text
+
+
+def test_who_came_in_elsewhere_meanwhile_is_told_of_a_wrong_password_as_ever(store: Store, jonas: Agent) -> None:
+    def look() -> bool:
+        enter(store)
+        return False
+
+    assert tried(store, look, "password", jonas.id, email=jonas.email, ip="192.0.2.1") is False
+
+
+def test_who_signs_in_rightly_is_not_counted_against_the_office(store: Store, jonas: Agent) -> None:
+    for _ in range(21):
+        assert enter(store)
+    with store.write() as tx:
+        colleagues = [
+            create_agent(tx, name=f"Agent {n}", email=f"agent{n}@example.com", password=PASSWORD) for n in range(30)
+        ]
+    looking = Barrier(30)
+    with ThreadPoolExecutor(30) as hands:
+        seen = hands.map(
+            lambda one: tried(
+                store, lambda: looking.wait(60) >= 0, "password", one.id, email=one.email, ip="192.0.2.1"
+            ),
+            colleagues,
+        )
+        assert all(seen), "all of them at the same moment"
 
 
 def test_a_right_password_forgets_earlier_mistakes(store: Store, jonas: Agent) -> None:
