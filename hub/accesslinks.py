@@ -133,8 +133,8 @@ def _send_link(tx: Tx, account: Opened, agent: Agent, kind: str, by: str) -> Non
 
 
 def _made(tx: Tx, agent: Agent, kind: str, by: str) -> AccessLink:
-    """A new link; it takes the place of those before."""
-    tx.sql(END_LINKS, tx.now, agent.id)
+    """A new link; it takes the place of those before of its kind: whoever asks at the door ends no invitation."""
+    tx.sql(f"{END_LINKS} AND kind = ?", tx.now, agent.id, kind)
     link = AccessLink(
         agent_id=agent.id or 0, kind=kind, nonce=secrets.token_hex(16), uuid=str(uuid4()), by=by, created_at=tx.now,
         expires_at=tx.now + LASTS[kind],

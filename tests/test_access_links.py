@@ -14,7 +14,7 @@ from flask import Flask
 from selectolax.lexbor import LexborHTMLParser as Page
 from sqlmodel import select
 
-from hub.accesslinks import choose_password, send
+from hub.accesslinks import choose_password, invite, send
 from hub.delivery import Courier
 from hub.outbound import reconcile_message
 from hub.people import check_password, set_password
@@ -125,6 +125,21 @@ def test_a_link_ends_and_a_newer_one_takes_its_place(app: Flask, desk: Desk, roo
     assert Browser(app).get(second[:-1] + ("A" if second[-1] != "A" else "B")).status_code == 404
     for forged in ("1", "x-y", "1-", "-", "999999999999999999999999-abc", "１-abc"):
         assert Browser(app).get(f"/sign-in/choose/{forged}").status_code == 404
+
+
+def test_who_asks_at_the_door_ends_no_invitation_and_either_link_ends_both(
+    app: Flask, desk: Desk, room: Mailroom
+) -> None:
+    with desk.hub.store.write() as tx:
+        invite(desk.hub, tx, tx.get_one(Agent, desk.jonas.agent_id), "agent:1")
+    invitation = link_in(letters(room)[0])
+    asked(Browser(app))
+    reset = link_in(letters(room)[1])
+    assert [Browser(app).get(each).status_code for each in (invitation, reset)] == [200, 200]
+    browser = Browser(app)
+    browser.get(invitation)
+    assert browser.post(invitation, new=NEW).status_code == 303
+    assert [Browser(app).get(each).status_code for each in (invitation, reset)] == [404, 404]
 
 
 def test_the_database_does_not_know_a_link(app: Flask, desk: Desk, room: Mailroom) -> None:
