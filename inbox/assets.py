@@ -26,7 +26,7 @@ ASSETS = {
     "hx-sse.js": "htmx.org/dist/ext/hx-sse.min.js",
     "hx-preload.js": "htmx.org/dist/ext/hx-preload.min.js",
 }
-BUNDLES = ("inbox.js", "palette.js", "settings.js")  # our modules, of which a browser gets one file each
+BUNDLES = ("inbox.js", "palette.js", "help.js", "settings.js")  # our modules, of which a browser gets one file each
 TYPES = {  # the system's own table differs from machine to machine, and browsers refuse a module of the wrong type
     ".css": "text/css",
     ".ico": "image/x-icon",

@@ -13,6 +13,7 @@ SCRIPTS = (
     N_("1 text, {left} left"), N_("{texts} texts, {left} left"), N_("{left} left"), N_("{count} of more"),
     N_("{name} is replying…"), N_("Macro"), N_("Assign"), N_("Snooze"), N_("Go to"), N_("Search for “{words}”"),
     N_("Copied"), N_("Selected"), N_("Copy"), N_("You were mentioned"), N_("Show"),
+    N_("It could not be loaded. Try again in a moment."),
     N_("No connection: nothing was sent. Try again in a moment."), N_("Mark"), N_("Act"), N_("Write"),
     N_("Next conversation"), N_("Previous conversation"), N_("Search"), N_("Mark it"), N_("And the next"),
     N_("And the previous"), N_("All of this view"), N_("Reply"), N_("Note"), N_("Resolve or reopen"),

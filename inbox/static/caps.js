@@ -9,3 +9,10 @@ export function caps(keys) {
   drawn.append(...keys.map((key) => Object.assign(document.createElement("kbd"), { textContent: (MAC ? key : key.replace("⌘", said("Ctrl"))).replace(/^[A-Z]$/, "⇧ $&").toUpperCase() })));
   return drawn;
 }
+
+export function line(one, keys) {
+  const item = document.createElement("li");
+  item.textContent = said(one.label);
+  item.append(caps(keys));
+  return item;
+}

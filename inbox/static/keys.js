@@ -1,21 +1,26 @@
-// One map of keys: what they do, and the help sheet that shows them.
+// One map of keys and what they do.
 import { move, rows } from "./list.js";
 import { send, write } from "./composer.js";
-import { undo } from "./toast.js";
-import { caps } from "./caps.js";
+import { say, undo } from "./toast.js";
+import { line } from "./caps.js";
 import { all, extend, mark, marked } from "./bulk.js";
 import { said } from "./said.js";
 
 // Open at once, so that what is typed while its script comes is not taken for keys.
-async function palette(detail) {
-  document.getElementById("palette").showModal();
-  await import(document.body.dataset.palette);
-  document.dispatchEvent(new CustomEvent("switchyard:palette", { detail }));
+async function show(name) {
+  const dialog = document.getElementById(name);
+  dialog.showModal();
+  try {
+    await import(document.body.dataset[name]);
+  } catch {
+    dialog.close();
+    return say(said("It could not be loaded. Try again in a moment."));
+  }
+  document.dispatchEvent(new CustomEvent(`switchyard:${name}`, { detail: keys() }));
 }
 // What is marked is meant before what is open.
 const press = (key) => () => document.querySelector(`${marked() ? "#bulk" : "#thread"} [data-key="${key}"]`)?.click();
 const search = () => { const field = document.getElementById("q"); field?.focus(); field?.select(); };
-const help = () => document.getElementById("help").showModal();
 const tag = () => {
   if (marked()) return press("t")();
   if (!document.getElementById("tag")?.checkVisibility()) document.getElementById("context")?.showPopover();
@@ -47,7 +52,7 @@ const KEYS = [
   { group: "Write", keys: ["tab"], label: "Next gap of a saved reply", field: true },
   { group: "Write", keys: ["esc"], label: "Leave the field", field: true },
   { group: "Write", keys: ["⌘ K"], label: "All commands", field: true },
-  { group: "Write", keys: ["?"], label: "This help", run: help },
+  { group: "Write", keys: ["?"], label: "This help", run: () => show("help") },
 ];
 
 // Where G leads stands in the navigation.
@@ -64,7 +69,7 @@ document.addEventListener("keydown", (event) => {
   }
   if (event.key.toLowerCase() === "k" && (event.metaKey || event.ctrlKey) && !event.shiftKey && !document.querySelector("dialog[open]")) {
     event.preventDefault();
-    return palette(keys());
+    return show("palette");
   }
   if (event.key === "Escape" && inField(event.target) && !event.target.closest("dialog")) {
     if (event.target.id === "q") look(event.target, "");
@@ -98,13 +103,6 @@ function wait(key) {
   if (pending) waiting = setTimeout(wait, 4000, "");
 }
 
-function line(one, drawn) {
-  const item = document.createElement("li");
-  item.textContent = said(one.label);
-  item.append(caps(drawn));
-  return item;
-}
-
 function look(field, typed) {
   field.value = typed;
   field.dispatchEvent(new Event("input", { bubbles: true }));
@@ -116,25 +114,4 @@ function first(typed, tries) {
   else if (typed && tries) setTimeout(first, 50, typed, tries - 1);
 }
 
-function sheet() {
-  const place = document.getElementById("help-keys");
-  place.replaceChildren(...["Move", "Mark", "Act", "Write"].map((group) => {
-    const section = document.createElement("section");
-    const title = document.createElement("h3");
-    title.textContent = said(group);
-    const list = document.createElement("ul");
-    list.append(...keys().filter((key) => key.group === group).map((one) => line(one, one.keys)));
-    section.append(title, list);
-    return section;
-  }));
-  const box = document.getElementById("keys-switch");
-  box.checked = on();
-  box.addEventListener("change", () => {
-    document.body.dataset.keys = box.checked ? "on" : "off";
-    const body = new FormData();
-    body.set("keys", box.checked ? "on" : "off");
-    fetch("/inbox/preferences", { method: "POST", body, headers: { "X-CSRFToken": document.body.dataset.token, "HX-Request": "true" } });
-  });
-}
-document.addEventListener("click", ({ target }) => { if (target.closest('[data-do="help"]')) help(); });
-sheet();
+document.addEventListener("click", ({ target }) => { if (target.closest('[data-do="help"]')) show("help"); });
