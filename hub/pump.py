@@ -93,6 +93,8 @@ class _Stream:
         self.after = after
         self.agent_id = agent_id
         self.waiting = bytearray()
+        # A comment keeps the line open; an agent's page also has to notice when none comes any more.
+        self.ping = b": ping\n\n" if agent_id is None else b"event: ping\ndata:\n\n"
 
     def take(self, facts: list[Happened]) -> bytes:
         fresh = [fact for fact in facts if fact.id > self.after]
@@ -221,7 +223,7 @@ class Pump:
                     try:
                         data = stream.frames.get(timeout=PING_SECONDS)
                     except queue.Empty:
-                        yield b": ping\n\n"
+                        yield stream.ping
                         continue
                     if data is None:
                         return
@@ -256,7 +258,7 @@ class Pump:
     def _loop(self) -> None:
         poller = select.poll()
         poller.register(self._wake_read, select.POLLIN)
-        pinged = 0
+        pinged = monotonic()
         while not self._stopping:
             for number, happened in poller.poll(PING_SECONDS * 1000):
                 if number == self._wake_read:
@@ -264,11 +266,12 @@ class Pump:
                 elif number in self._streams:
                     self._on_socket(poller, number, happened)
             self._welcome(poller)
+            # The bell thread pokes at least once a second. Before feeding: a database that is away takes its time.
+            if monotonic() - pinged >= PING_SECONDS:
+                pinged = monotonic()
+                for number, stream in list(self._streams.items()):
+                    self._write(poller, number, stream.ping)
             self._feed(poller)
-            pinged += 1
-            if pinged % PING_SECONDS == 0:  # the bell thread pokes at least once a second
-                for number in list(self._streams):
-                    self._write(poller, number, b": ping\n\n")
         for stream in self._streams.values():
             stream.connection.close()
         for waiting in list(self._generators):

@@ -79,6 +79,17 @@ def test_jonas_hears_of_maras_message_within_a_tenth_of_a_second(desk: Desk, add
     assert took < 0.5  # 0.1 on a machine that does nothing else; browsers are measured in their own story
 
 
+def test_a_browser_can_tell_a_quiet_line_from_a_dead_one(
+    desk: Desk, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hub.pump.PING_SECONDS", 0.05)
+    jonas = signed_in(address, "jonas@desk.example")
+    with jonas.get(f"{address}/inbox/stream", stream=True, timeout=10) as response:
+        lines = response.iter_lines(decode_unicode=True)
+        assert next(line for line in lines if line.startswith("event: ")) == "event: ping"
+        assert next(lines) == "data:", "a browser passes no event on that has no data field"
+
+
 def test_what_was_missed_comes_first_after_a_cut(desk: Desk, address: str) -> None:
     jonas = signed_in(address, "jonas@desk.example")
     with listening(jonas, address) as line:

@@ -6,6 +6,7 @@ import { said } from "./said.js";
 
 let source = null;
 let last = document.body.dataset.after;
+let heard = 0;
 let running = false;
 let again = null;
 let timer = 0;
@@ -15,10 +16,14 @@ let fails = 0;
 // The open conversation's panel also lists what else its person wrote.
 const isTheirs = (contact) => document.querySelector("#context .person")?.dataset.records.split(" ").includes(String(contact));
 
+const hear = () => { heard = Date.now(); };
+
 function connect() {
   source?.close();
+  hear();
   source = new EventSource(`/inbox/stream?after=${last}`);
   source.addEventListener("fact", (event) => {
+    hear();
     last = event.lastEventId || last;
     const told = JSON.parse(event.data);
     forget();
@@ -29,6 +34,7 @@ function connect() {
   });
   source.addEventListener("notice", async ({ data }) => (await import(document.body.dataset.notices)).tell(JSON.parse(data)));
   source.addEventListener("presence", ({ data }) => met(JSON.parse(data)));
+  for (const any of ["ping", "presence"]) source.addEventListener(any, hear);
   source.onopen = () => { document.getElementById("offline").hidden = true; };
   source.onerror = () => {
     // EventSource comes back by itself and says where it was; only a refusal ends it.
@@ -95,5 +101,11 @@ document.addEventListener("switchyard:read", () => { if (unreadNow()) want(false
 addEventListener("pageshow", (event) => { if (event.persisted) { connect(); want(true); } });
 badge();
 connect();
+// A line can end without a word, as when a laptop slept or went to another network. The server pings four times a minute.
+setInterval(() => {
+  if (Date.now() - heard < 45_000) return;
+  connect();
+  source.onerror();
+}, 5000);
 // Minutes pass too: what is due moves without any news.
 setInterval(() => want(false), 60_000);

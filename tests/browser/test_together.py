@@ -127,6 +127,21 @@ def test_the_connection_drops_and_nothing_is_missed(home: House, seconds: int) -
         assert [text.body for text in home.at.twilio.sent if text.to == nadia] == ["I am looking for it"]
 
 
+def test_a_line_that_has_gone_silent_is_noticed(home: House) -> None:
+    with home.visit("jonas") as jonas:
+        jonas.clock.install()
+        with jonas.expect_response("**/inbox/stream*"):
+            jonas.goto("/inbox/all")
+        home.lines.silence("first")
+        home.write("Nils Holgersson", "A wild goose", "It flew off with my lamp.")
+        jonas.clock.fast_forward("00:30")
+        expect(row(jonas, "A wild goose")).to_have_count(0)
+        with jonas.expect_response("**/inbox/stream*"):
+            jonas.clock.fast_forward("00:20")
+        expect(row(jonas, "A wild goose")).to_have_count(1)
+        expect(jonas.locator("#offline")).to_be_hidden()
+
+
 def test_what_could_not_be_fetched_is_asked_for_again(home: House) -> None:
     refused: list[Route] = []
 

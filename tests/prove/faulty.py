@@ -39,6 +39,7 @@ class Line:
     met: Counter[str] = field(default_factory=Counter)
     numbers: Iterator[int] = field(default_factory=count)
     carried: set[asyncio.StreamWriter] = field(default_factory=set)
+    mute: set[asyncio.StreamWriter] = field(default_factory=set)  # open as before, and nothing comes through
 
     async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection both ways until it ends or a fault ends it."""
@@ -50,6 +51,7 @@ class Line:
             await self._take(reader, writer)
         finally:
             self.carried.discard(writer)
+            self.mute.discard(writer)
 
     async def hang_up(self) -> None:
         """End every connection that is carried now, without a word."""
@@ -68,8 +70,8 @@ class Line:
             writer.transport.abort()
             return
         ways = [
-            asyncio.create_task(self._carry(reader, thither, dice)),
-            asyncio.create_task(self._carry(there, writer, dice)),
+            asyncio.create_task(self._carry(reader, thither, dice, writer)),
+            asyncio.create_task(self._carry(there, writer, dice, writer)),
         ]
         reset = False
         try:
@@ -86,10 +88,18 @@ class Line:
                 else:
                     end.close()
 
-    async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, dice: random.Random) -> str:
+    async def _carry(
+        self,
+        source: asyncio.StreamReader,
+        target: asyncio.StreamWriter,
+        dice: random.Random,
+        caller: asyncio.StreamWriter,
+    ) -> str:
         with suppress(OSError, asyncio.CancelledError):
             while chunk := await source.read(CHUNK):
                 await asyncio.sleep(self.lag)
+                if caller in self.mute:
+                    continue
                 fault = dice.choice(FAULTS) if dice.random() < self.hazard else ""
                 if fault:
                     self.met[fault] += 1
@@ -149,6 +159,11 @@ class Lines:
             yield
         finally:
             line.down = False
+
+    def silence(self, name: str) -> None:
+        """What is on a line stays there and hears nothing any more; who calls anew gets through."""
+        line = self.all[name]
+        self._loop.call_soon_threadsafe(lambda: line.mute.update(line.carried))
 
     @contextmanager
     def running(self) -> Iterator[Lines]:
