@@ -6,7 +6,6 @@ which id that is, and on whose word it is. See DECISIONS.md 24 and 44.
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress as ignoring
 from dataclasses import dataclass, replace
 
@@ -29,6 +28,7 @@ from routing.sla import follow_conversation
 from routing.work import assign
 from storage import Tx
 from storage.access import SYSTEM, Conflict, NotFound
+from storage.columns import read_json
 from storage.deliveries import Delivery
 from storage.facts import DeliveryChanged
 from storage.people import Agent
@@ -100,7 +100,7 @@ def reported_on(tx: Tx, inbound: Inbound) -> Sent | None:
             row = tx.sql(SENT.format(column=column), value).fetchone()
             if row is not None and row[2] in MAIL_KINDS:
                 # SQLite hands JSON back as text.
-                copies = [json.loads(each) if isinstance(each, str) else each for each in row[4:6]]
+                copies = [read_json(each) for each in row[4:6]]
                 return Sent(row[0], row[1], row[3], (*copies[0], *copies[1]), row[6], column in FIRM)
     return None
 

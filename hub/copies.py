@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from channels.base import Inbound
 from hub.hub import Opened
 from storage import Tx
+from storage.columns import read_json
 from storage.copies import first_with
 
 MAIL_KINDS = ("email", "mailhook")
@@ -50,6 +51,6 @@ def _note_channel(tx: Tx, message_id: int, name: str) -> None:
     """Copies in several mailboxes are read by as many nodes at once: locked first, so that each adds to the others."""
     lock = " FOR UPDATE" if tx.dialect == "postgresql" else ""
     flags = tx.sql(f"SELECT flags FROM message WHERE id = ?{lock}", message_id).fetchone()[0]
-    known = json.loads(flags) if isinstance(flags, str) else flags
+    known = read_json(flags)
     if f"{ALSO}{name}" not in known:
         tx.sql("UPDATE message SET flags = ? WHERE id = ?", json.dumps([*known, f"{ALSO}{name}"]), message_id)

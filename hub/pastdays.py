@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from routing.simulation.traffic import WORK, WORK_OF_OTHERS, Contact, Pause
 from routing.simulation.worker import pace
 from routing.supply import Candidate
 from storage.access import Conflict
+from storage.columns import read_json
 from storage.store import Tx
 
 MOST = 20_000  # pieces of past work that are looked at
@@ -104,7 +104,7 @@ def _changes(tx: Tx, since: datetime) -> dict[int, list[tuple[float, bool]]]:
     """When each agent became available or stopped being it."""
     changes: dict[int, list[tuple[float, bool]]] = defaultdict(list)
     for at, data in tx.sql(_STATUSES, since).fetchall():
-        told = json.loads(data) if isinstance(data, str) else data
+        told = read_json(data)
         changes[int(told["agent_id"])].append((seconds(at), told["status"] == "available"))
     return changes
 
@@ -229,7 +229,7 @@ def _rests(tx: Tx, since: datetime) -> dict[int, list[tuple[float, int]]]:
 
 
 def _is_automatic(data: Any) -> bool:
-    return bool((json.loads(data) if isinstance(data, str) else data).get("automatic"))
+    return bool(read_json(data).get("automatic"))
 
 
 def _within(told: Sequence[tuple[float, int]], begin: float, end: float) -> list[tuple[float, int]]:

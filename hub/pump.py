@@ -27,7 +27,7 @@ from hub.onlookers import Watch
 from routing.disconnect import note_seen
 from storage import Store, Tx
 from storage.batches import placeholders
-from storage.columns import moment
+from storage.columns import moment, read_json
 
 logger = logging.getLogger(__name__)
 
@@ -73,10 +73,7 @@ def facts_after(tx: Tx, after: int, limit: int = REPLAY, names: Sequence[str] = 
     """Committed facts in commit order, of any kind or of those that are named."""
     named = f" AND name IN ({placeholders(names)})" if names else ""
     rows = tx.sql(FACTS.format(named=named), after, *names, limit).fetchall()
-    return [
-        Happened(r[0], r[1], moment(r[2]) or tx.now, r[3], r[4], json.loads(r[5]) if isinstance(r[5], str) else r[5])
-        for r in rows
-    ]
+    return [Happened(r[0], r[1], moment(r[2]) or tx.now, r[3], r[4], read_json(r[5])) for r in rows]
 
 
 def latest_fact(tx: Tx) -> int:

@@ -27,6 +27,7 @@ from routing.simulation.worker import pace
 from routing.supply import Candidate
 from storage.access import SYSTEM
 from storage.calendars import CalendarPlan
+from storage.columns import read_json
 from storage.deliveries import WebhookEndpoint
 from storage.desk import (
     ChannelAccount,
@@ -171,4 +172,4 @@ def serving(tx: Tx, book: RuleBook) -> list[Candidate]:
 
 def read_skills(document: Any) -> Skills:
     """Skills as they are stored, for the engine."""
-    return tuple(sorted((json.loads(document) if isinstance(document, str) else document).items()))
+    return tuple(sorted(read_json(document).items()))

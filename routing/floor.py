@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -13,7 +12,7 @@ from routing.demand import Skills, Waiting
 from routing.handout import USUAL
 from routing.rules import RuleBook
 from routing.supply import Candidate
-from storage.columns import moment
+from storage.columns import moment, read_json
 from storage.store import Tx
 
 log = logging.getLogger(__name__)
@@ -115,7 +114,7 @@ def read_labels(document: Any) -> tuple[str, ...]:
     """A work item's labels as either driver hands them over."""
     if document in ("[]", []):
         return ()
-    return tuple(sorted(json.loads(document) if isinstance(document, str) else document))
+    return tuple(sorted(read_json(document)))
 
 
 def _among(column: str, only: Collection[int] | None) -> tuple[str, list[int]]:
@@ -167,7 +166,7 @@ def _seen(book: RuleBook, row: Any, skills: Skills, cooling: Mapping[int, float]
     due = seconds(due_at) - credit if due_at is not None else since + target
     return Waiting(
         item_id, conversation_id, queue_id, channel, weight, skills, priority, since, due, target, version,
-        read_labels(labels), tuple(json.loads(joined) if isinstance(joined, str) else joined), prefer or 0,
+        read_labels(labels), tuple(read_json(joined)), prefer or 0,
         prefer_until=seconds(prefer_until), cooling=cooling, pinned=pinned is not None,
     )  # fmt: skip
 
@@ -185,7 +184,7 @@ def _skills(document: Any, item_id: int, unreadable: set[int]) -> Skills | None:
     """What an item requires; None when it can't be read: one bad row must not stop the others."""
     if document in ("{}", {}):
         return ()
-    skills = json.loads(document) if isinstance(document, str) else document
+    skills = read_json(document)
     if isinstance(skills, dict) and all(type(level) is int for level in skills.values()):
         return tuple(sorted(skills.items()))
     if item_id not in unreadable:

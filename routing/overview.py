@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from routing.floor import read_labels
 from routing.handout import Profile
 from routing.promises import FIRST_REPLY
 from routing.rules import WEIGHT, WEIGHTS, QueueTerms, RuleBook, rule_book
-from storage.columns import moment
+from storage.columns import moment, read_json
 from storage.store import Tx
 
 MOST = 40  # pieces of waiting work that are listed
@@ -229,7 +228,7 @@ def _named(document: Any) -> list[str]:
 
 def _waiting(row: Any) -> WaitingLine:
     conversation_id, queue_id, channel, weight, skills, priority, since, due_at, pinned, agent_id, until = row[:11]
-    required = json.loads(skills) if isinstance(skills, str) else skills
+    required = read_json(skills)
     return WaitingLine(
         conversation_id, queue_id, channel, weight, tuple(sorted(required.items())), priority, moment(since),
         moment(due_at), pinned is not None, agent_id, moment(until), read_labels(row[11]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from json import loads
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer
@@ -60,6 +61,11 @@ def moment(value: Any) -> datetime | None:
         return datetime.fromisoformat(value).replace(tzinfo=UTC)
     assert isinstance(value, datetime)
     return value.astimezone(UTC)
+
+
+def read_json(value: Any) -> Any:
+    """What a driver handed back for a JSON column, read (SQLite gives text)."""
+    return loads(value) if isinstance(value, str) else value
 
 
 def key() -> Any:
