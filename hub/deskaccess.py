@@ -16,7 +16,7 @@ from routing.fields import nearest
 from storage import Tx
 from storage.access import ANSWER, EVERYTHING, Actor, Forbidden, completed, known_roles, permissions_of
 from storage.accountfacts import RoleChanged, SignInRulesChanged
-from storage.doors import sign_in_rules
+from storage.doors import second_step_required, sign_in_rules
 from storage.people import Agent, AgentQueue, ApiToken, Role
 
 # A channel's settings may name a file or a variable of this process, and its address is where their values are sent.
@@ -73,7 +73,7 @@ def sign_in_in(tx: Tx, entry: SignInEntry, by: str) -> list[Change]:
 
 def sign_in_out(tx: Tx) -> dict[str, Any]:
     """The rules as `sign_in_in` takes them."""
-    return {"second_step": "required" if sign_in_rules(tx).second_step_required else "optional"}
+    return {"second_step": "required" if second_step_required(tx) else "optional"}
 
 
 def must_know_roles(tx: Tx) -> None:

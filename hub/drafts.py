@@ -11,6 +11,7 @@ from sqlmodel import col, select
 from channels.mail.richtext import html_of
 from storage import Tx
 from storage.batches import batches, placeholders
+from storage.columns import read_json
 from storage.conversations import Attachment, Conversation, Draft, Message
 
 REPLY, NOTE = "reply", "note"
@@ -19,6 +20,9 @@ KEEP = (
     "saved_at) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (agent_id, conversation_id, kind) DO UPDATE SET "
     "text = excluded.text, html = excluded.html, channel_id = excluded.channel_id, copies = excluded.copies, "
     "files = excluded.files, aside = excluded.aside, saved_at = excluded.saved_at"
+)
+BEGUN = (
+    "SELECT conversation_id, text, aside, files FROM draft WHERE agent_id = ? AND conversation_id IN ({}) ORDER BY kind"
 )
 FORGET = "DELETE FROM draft WHERE agent_id = ? AND conversation_id = ? AND kind = ?"
 
@@ -147,12 +151,12 @@ def files_of(tx: Tx, draft: Draft | None) -> list[Attachment]:
 
 def first_words(tx: Tx, agent_id: int, conversation_ids: Sequence[int]) -> dict[int, str]:
     """How each conversation's draft begins, for the list; an answer goes before a note."""
-    begun = select(Draft).where(Draft.agent_id == agent_id, col(Draft.conversation_id).in_(conversation_ids))
+    rows = tx.sql(BEGUN.format(placeholders(conversation_ids)), agent_id, *conversation_ids).fetchall()
     return {
-        draft.conversation_id: words
-        for draft in tx.exec(begun.order_by(col(Draft.kind)))
-        if (words := next((text for text in (draft.text, *draft.aside.values()) if text.strip()), ""))
-        or (words := "a file" if draft.files else "")
+        number: words
+        for number, text, aside, files in rows
+        if (words := next((one for one in (text, *read_json(aside).values()) if one.strip()), ""))
+        or (words := "a file" if read_json(files) else "")
     }
 
 

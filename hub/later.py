@@ -39,6 +39,8 @@ def wait_for(
 
 def waiting_of(tx: Tx, message_ids: list[int]) -> dict[int, LaterReply]:
     """Which of these messages wait, by message."""
+    if not message_ids:
+        return {}
     rows = tx.exec(select(LaterReply).where(col(LaterReply.message_id).in_(message_ids)))
     return {row.message_id: row for row in rows}
 

@@ -53,12 +53,14 @@ def seen(tx: Tx, agent_id: int, conversation_id: int, message_id: int) -> None:
     tx.sql(SEEN, tx.now, agent_id, conversation_id, message_id)
 
 
-def named(tx: Tx, message_ids: Iterable[int]) -> dict[int, list[str]]:
+def named(tx: Tx, message_ids: list[int]) -> dict[int, list[str]]:
     """The names of those who were told, by note."""
+    if not message_ids:
+        return {}
     query = (
         select(Mention.message_id, Agent.name)
         .join(Agent, col(Agent.id) == col(Mention.agent_id))
-        .where(col(Mention.message_id).in_(list(message_ids)))
+        .where(col(Mention.message_id).in_(message_ids))
     )
     found: dict[int, list[str]] = {}
     for number, name in tx.exec(query):

@@ -62,9 +62,9 @@ def reply_choices(tx: Tx, conversation_id: int) -> list[ReplyChoice]:
     conversation = tx.get_one(Conversation, conversation_id)
     contact = tx.get_one(Contact, conversation.contact_id)
     last = _last_inbound(tx, conversation_id)
-    choices = []
+    choices, identities = [], identities_of(tx, contact.person_id or 0)
     for account in active_channels(tx):
-        for identity in identities_of(tx, contact.person_id or 0):
+        for identity in identities:
             if identity.kind in REACHES.get(account.kind, ()) and not _only_receives(account):
                 choices.append(_choice(tx, account, identity))
 

@@ -16,7 +16,7 @@ from hub.throttle import SignInRefused, forgive, must_wait, note_try
 from storage import Store, Tx
 from storage.access import PEOPLE, Actor, Conflict, NotFound, permissions_of
 from storage.accountfacts import RecoveryCodesMade, SecondStepChanged, SignInRulesChanged
-from storage.doors import RecoveryCode, SecondStep, has_second_step, sign_in_rules
+from storage.doors import RecoveryCode, SecondStep, has_second_step, second_step_required, sign_in_rules
 from storage.people import Agent, end_sign_ins
 
 PERIOD = 30  # seconds that a code is shown (RFC 6238 4.1)
@@ -135,7 +135,7 @@ def codes_left(tx: Tx, agent_id: int) -> int:
 
 def switch_off(tx: Tx, agent: Agent) -> None:
     """Signing in asks this agent for no code any more. Raises Conflict where the desk wants one of everybody."""
-    if sign_in_rules(tx).second_step_required:
+    if second_step_required(tx):
         raise Conflict(
             _("Everybody here signs in with a second step. An admin can reset yours, so that you set it up anew.")
         )

@@ -17,7 +17,7 @@ from hub.throttle import SignInRefused, forgive, tried
 from storage import Store, Tx
 from storage.access import Conflict, NotFound
 from storage.accountfacts import SignedIn, SignInsEnded
-from storage.doors import has_second_step, sign_in_rules
+from storage.doors import has_second_step, second_step_required
 from storage.people import Agent, SignIn, agent_by_email
 
 SEEN_EVERY = timedelta(minutes=1)
@@ -101,7 +101,7 @@ def session_agent(tx: Tx, secret: str) -> Session | None:
         return None
     row, agent = found
     # Who comes by single sign-on has shown a second step where the organisation wants one.
-    asked = row.how != BY_PROVIDER and sign_in_rules(tx).second_step_required
+    asked = row.how != BY_PROVIDER and second_step_required(tx)
     missing = asked and not has_second_step(tx, agent.id or 0)
     return Session(row.id or 0, agent, tx.now - row.seen_at >= SEEN_EVERY, missing)
 

@@ -18,7 +18,7 @@ from hub.web import hub_here
 from inbox.door import going_to, open_sign_in
 from inbox.screen import Place, screen
 from inbox.session import keep_cookie, viewer
-from storage.doors import has_second_step, sign_in_rules
+from storage.doors import has_second_step, second_step_required
 from storage.people import Agent, end_sign_ins
 
 VIEW = "account"
@@ -191,7 +191,7 @@ def _step_page(
             "pending": pending,
             "has_step": has_second_step(tx, who.id),
             "codes_left": secondstep.codes_left(tx, who.id),
-            "required": sign_in_rules(tx).second_step_required,
+            "required": second_step_required(tx),
         }
     picture = _picture(pending.uri) if pending else ""
     grouped = " ".join(re.findall(".{1,4}", pending.secret)) if pending else ""

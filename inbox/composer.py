@@ -99,10 +99,11 @@ def draft_elsewhere(number: int) -> ResponseReturnValue:
     """The composer anew when something was typed on another device since `saved`; nothing when not."""
     hub, who = hub_here(), viewer()
     with hub.store.read() as tx:
-        opened = open_conversation(hub, tx, who, number)
+        conversation = conversation_for(tx, who.actor, number)
+        if saved_at(drafts.drafts_of(tx, who.id, number).values()) == request.args.get("saved", ""):
+            return "", 204
+        opened = open_conversation(hub, tx, who, conversation)
         now = tx.now
-    if opened.composer.saved == request.args.get("saved", ""):
-        return "", 204
     return fragment("inbox/_composer.html", open=opened, composer=opened.composer, who=who, now=now)
 
 

@@ -14,8 +14,8 @@ from inbox.session import Viewer
 from inbox.wording import full
 from routing.ladder import span
 from storage import Tx
+from storage.batches import placeholders
 from storage.facts import FactRow
-from storage.people import Agent
 from storage.work import WorkItem
 
 MISSED = words(
@@ -109,11 +109,16 @@ def events(tx: Tx, who: Viewer, number: int, since: datetime | None, until: date
     if until is not None:
         query = query.where(FactRow.at <= until)
     rows = list(tx.exec(query.order_by(col(FactRow.id).desc()).limit(200)))[::-1]
-    agents = agent_names(tx, {agent_id for row in rows if (agent_id := _actor_id(row)) is not None})
-    agents |= agent_names(tx, {row.data["agent_id"] for row in rows if row.data.get("agent_id")})
-    items = {row.data.get("work_item_id") for row in rows if row.name == "ConversationQueued"}
-    traces = {item.id: item.trace for item in tx.exec(select(WorkItem).where(col(WorkItem.id).in_(items)))}
+    about = {number for row in rows for number in (_actor_id(row), row.data.get("agent_id")) if number}
+    agents, traces = agent_names(tx, about), _traces(tx, rows)
     return [event for row in rows if (event := _event(row, who, agents, traces)) is not None]
+
+
+def _traces(tx: Tx, rows: list[FactRow]) -> dict[int | None, Any]:
+    items = {row.data.get("work_item_id") for row in rows if row.name == "ConversationQueued"}
+    if not items:
+        return {}
+    return dict(tx.exec(select(WorkItem.id, WorkItem.trace).where(col(WorkItem.id).in_(items))).all())
 
 
 def _event(row: FactRow, who: Viewer, agents: dict[int, str], traces: dict[int | None, Any]) -> Event | None:
@@ -266,5 +271,6 @@ def _by(row: FactRow, who: Viewer, agents: dict[int, str]) -> str:
 
 def agent_names(tx: Tx, ids: set[int]) -> dict[int, str]:
     """Agents' names by their numbers."""
-    rows = tx.exec(select(Agent.id, Agent.name).where(col(Agent.id).in_(ids)))
-    return {number or 0: name for number, name in rows}
+    if not ids:
+        return {}
+    return dict(tx.sql(f"SELECT id, name FROM agent WHERE id IN ({placeholders(ids)})", *ids).fetchall())

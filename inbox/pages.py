@@ -100,10 +100,10 @@ def conversation_page(number: int) -> ResponseReturnValue:
         if found.merged_into_id is not None and (rest := merged_into(tx, who.actor, found)):
             return redirect(replace(where, open_id=None).link(rest))
         if before.isdecimal() and wants_fragment():
-            opened = open_conversation(hub, tx, who, number, before=int(before[:18]))
+            opened = open_conversation(hub, tx, who, found, before=int(before[:18]))
             return fragment("inbox/_timeline.html", open=opened, place=where, who=who, now=tx.now)
         if wants_fragment():
-            opened = open_conversation(hub, tx, who, number)
+            opened = open_conversation(hub, tx, who, found)
             return fragment("inbox/_conversation.html", open=opened, place=where, who=who, now=tx.now)
         parts = screen(hub, tx, who, where)
     last = found.last_message_id

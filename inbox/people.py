@@ -26,7 +26,7 @@ from storage import Tx
 from storage.access import AUDIT, PEOPLE, Actor, known_roles
 from storage.conversations import Conversation
 from storage.desk import Queue, RoutingProfile, Skill
-from storage.doors import has_second_step, sign_in_rules
+from storage.doors import has_second_step, second_step_required
 from storage.people import Agent
 
 VIEW = "people"  # as the address says it, so that live updates of the navigation agree
@@ -63,7 +63,7 @@ def listed() -> ResponseReturnValue:
     with hub.store.read() as tx:
         found = staff.people(tx, who.actor)
         parts = screen(hub, tx, who, Place(VIEW))
-        required = sign_in_rules(tx).second_step_required
+        required = second_step_required(tx)
     return make_response(render_template("inbox/people.html", screen=parts, people=found, required=required))
 
 

@@ -199,7 +199,7 @@ def screen(
     opened = None
     if opens and where.open_id is not None:
         try:
-            opened = open_conversation(hub, tx, who, where.open_id, composer=composer)
+            opened = open_conversation(hub, tx, who, conversation_for(tx, who.actor, where.open_id), composer=composer)
         except NotFound:
             opened = None
     return Screen(
@@ -233,10 +233,11 @@ def numbers_of(tx: Tx, who: Viewer, where: Place, limit: int) -> list[int]:
 
 
 def open_conversation(
-    hub: Hub, tx: Tx, who: Viewer, number: int, *, before: int | None = None, composer: Composer | None = None
-) -> Open:
-    """A conversation with everything around it. Raises NotFound."""
-    conversation = conversation_for(tx, who.actor, number)
+    hub: Hub, tx: Tx, who: Viewer, conversation: Conversation, *, before: int | None = None,
+    composer: Composer | None = None,
+) -> Open:  # fmt: skip
+    """A conversation that this agent may see, with everything around it."""
+    number = conversation.id or 0
     person = names_of(tx, {conversation.contact_id})[conversation.contact_id]
     queues = list(tx.exec(select(Queue).where(col(Queue.active)).order_by(col(Queue.id))))
     colleagues = list(tx.exec(select(Agent).where(col(Agent.active)).order_by(col(Agent.name))))

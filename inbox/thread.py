@@ -20,9 +20,10 @@ from inbox.mailwords import Card, card_of, proof, remarks_on_reading, warnings_o
 from inbox.session import Viewer
 from inbox.wording import full
 from storage import Tx
+from storage.batches import placeholders
 from storage.conversations import Attachment, Conversation, Message, Reading, attachments_of, messages_of
 from storage.later import LaterReply
-from storage.people import Contact, Identity
+from storage.people import Contact
 
 PAGE = 60
 MOST_CHARS = 20_000  # of one message in the thread, which every live update renders; the frame has all of it
@@ -147,10 +148,7 @@ def _entries(tx: Tx, who: Viewer, conversation: Conversation, messages: list[Mes
     newest = max((m.id or 0 for m in messages if m.kind == "inbound"), default=0)
     people = names_of(tx, {m.contact_id for m in messages if m.contact_id is not None})
     agents = agent_names(tx, {m.agent_id for m in messages if m.agent_id is not None})
-    identity_ids = {m.identity_id for m in messages if m.identity_id is not None}
-    addresses = {
-        row.id: row.shown or row.value for row in tx.exec(select(Identity).where(col(Identity.id).in_(identity_ids)))
-    }
+    addresses = _addresses(tx, {m.identity_id for m in messages if m.identity_id is not None})
     guests = _guests(tx, conversation, {m.contact_id for m in messages if m.contact_id is not None})
     entries = [_entry(tx, who, m, files.get(m.id or 0, []), people, agents, addresses) for m in messages]
     entries = [
@@ -164,6 +162,13 @@ def _entries(tx: Tx, who: Viewer, conversation: Conversation, messages: list[Mes
         replace(entry, guest=entry.message.contact_id in guests, named=named.get(entry.message.id or 0, []))
         for entry in entries
     ]
+
+
+def _addresses(tx: Tx, identity_ids: set[int]) -> dict[int | None, str]:
+    if not identity_ids:
+        return {}
+    found = f"SELECT id, shown, value FROM identity WHERE id IN ({placeholders(identity_ids)})"
+    return {number: shown or value for number, shown, value in tx.sql(found, *identity_ids).fetchall()}
 
 
 def _guests(tx: Tx, conversation: Conversation, contact_ids: set[int]) -> set[int]:

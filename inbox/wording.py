@@ -6,18 +6,20 @@ import re
 import zlib
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
+from functools import lru_cache
 from uuid import uuid4
 
 import phonenumbers
 from flask import Blueprint
 from markupsafe import Markup, escape
 
-from config.language import N_, _, month, number, weekday, words
+from config.language import N_, _, month, number, spoken, weekday, words
 from config.retold import retold
 from hub.deskchange import thing
 from inbox.desktold import begun, told_finding
 
 HUES = 12
+KEPT = 8192  # moments and numbers that have been said: a list has the same ones again and again
 SOON = timedelta(minutes=30)  # from here on a target is shown in colour and sorted under "Due now"
 
 
@@ -85,8 +87,11 @@ def size(count: int) -> str:
 
 def address(value: str) -> str:
     """A phone number in groups; anything else as it is."""
-    if not value.startswith("+"):
-        return value
+    return _grouped(value) if value.startswith("+") else value
+
+
+@lru_cache(KEPT)
+def _grouped(value: str) -> str:
     try:
         return phonenumbers.format_number(phonenumbers.parse(value), phonenumbers.PhoneNumberFormat.INTERNATIONAL)
     except phonenumbers.NumberParseException:
@@ -133,6 +138,11 @@ def at(moment: datetime, zone: tzinfo) -> str:
 
 def full(moment: datetime, zone: tzinfo) -> str:
     """Day and time, for tooltips and for moments to come."""
+    return _full(spoken(), moment, zone)
+
+
+@lru_cache(KEPT)
+def _full(_language: str, moment: datetime, zone: tzinfo) -> str:
     local = moment.astimezone(zone)
     return _(
         "{weekday} {day} {month}, {time}",

@@ -168,10 +168,7 @@ def _about_hours(terms: QueueTerms, now: datetime) -> list[str]:
 
 def _last_item(tx: Tx, conversation_id: int) -> WorkItem | None:
     query = select(WorkItem).where(WorkItem.conversation_id == conversation_id).order_by(col(WorkItem.id).desc())
-    item = tx.exec(query).first()
-    if item is not None and not tx.dirty:
-        tx.refresh(item)
-    return item
+    return tx.exec(query.limit(1).execution_options(populate_existing=not tx.dirty)).first()
 
 
 def _about_owner(tx: Tx, owned: Assignment) -> list[str]:

@@ -77,6 +77,12 @@ def sign_in_rules(tx: Tx) -> SignInRules:
     return tx.get(SignInRules, 1) or SignInRules()
 
 
+def second_step_required(tx: Tx) -> bool:
+    """Whether it is asked of everybody; every page wants to know, so it goes past the ORM."""
+    row = tx.sql("SELECT second_step_required FROM sign_in_rules WHERE id = 1").fetchone()
+    return bool(row and row[0])
+
+
 def has_second_step(tx: Tx, agent_id: int) -> bool:
     """Whether signing in asks this agent for a code."""
     found = tx.sql("SELECT 1 FROM second_step WHERE agent_id = ? AND confirmed_at IS NOT NULL", agent_id)
