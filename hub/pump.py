@@ -15,6 +15,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -43,6 +44,7 @@ SKIPPED = "FactsSkipped"  # the name of that gap; nothing in the database is cal
 PRESENCE = "PresenceChanged"  # the name of what is told of company; no fact either
 COMPANY_SECONDS = 0.2  # between two looks at who is where
 ID_DIGITS = 18
+CLOSED = -1  # no file has this number
 MAX_GENERATORS = 24
 
 FACTS = "SELECT id, name, at, conversation_id, contact_id, data FROM fact WHERE id > ?{named} ORDER BY id LIMIT ?"
@@ -172,6 +174,10 @@ class Pump:
         self._poke()
         for thread in self._threads:
             thread.join(5)
+        if self._wake_read != CLOSED and not any(thread.is_alive() for thread in self._threads):
+            for each in (self._wake_read, self._wake_write):
+                os.close(each)
+            self._wake_read = self._wake_write = CLOSED
 
     def response(
         self, request: Request, wants: Wants, after: int | None = None, *, agent_id: int | None = None
@@ -232,10 +238,8 @@ class Pump:
         return Response(frames(), mimetype="text/event-stream", headers=headers)
 
     def _poke(self) -> None:
-        try:
+        with suppress(OSError):  # it is awake already, or has ended
             os.write(self._wake_write, b"x")
-        except BlockingIOError:
-            return  # it is awake already
 
     def _beat(self) -> None:
         """Note who is connected, every few seconds: other processes count from that when somebody is gone."""

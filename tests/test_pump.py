@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 from collections.abc import Iterator
 
@@ -92,3 +93,13 @@ def test_a_cursor_that_is_no_number_begins_now(store: Store, pump: Pump, after: 
     with store.write() as tx:
         tell(tx, 1, "NoteAdded")
     assert b"NoteAdded" in next(frames)
+
+
+def test_a_pump_that_has_ended_holds_no_file(store: Store) -> None:
+    pump = Pump(store)
+    held = pump._wake_read, pump._wake_write
+    pump.stop()
+    pump.stop()
+    for each in held:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(each)
