@@ -149,8 +149,11 @@ def _serve(orders: socket.socket, running: dict[int, int]) -> list[str]:
     signal.set_wakeup_fd(woken)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a person's Ctrl+C is for the test, which then ends us
+    waiting = select.poll()  # which knows numbers of files above 1023, as `select` does not
+    for each in (orders.fileno(), wake):
+        waiting.register(each, select.POLLIN)
     while True:
-        ready = select.select([orders.fileno(), wake], [], [])[0]
+        ready = [number for number, _ in waiting.poll()]
         if wake in ready:
             os.read(wake, LONGEST)
             _reap(running)
