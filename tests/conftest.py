@@ -13,7 +13,6 @@ import pytest
 from flask import Flask
 
 from config import Settings
-from config.collector import spare_what_is_loaded
 from storage import Store
 from storage.migrations import upgrade
 from tests.browser.room import Browser, application, seat
@@ -30,8 +29,8 @@ os.environ.setdefault("SWITCHYARD_CHEAP_PASSWORDS", "1")  # argon2 at full stren
 
 
 def pytest_collection_finish() -> None:
-    """All tests are loaded."""
-    spare_what_is_loaded()
+    """All tests are loaded; what is there by now stays."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,8 +40,8 @@ def spared() -> Iterator[None]:
     Otherwise the collector looks through it again and again, for a third of all tests' time.
     """
     yield
-    gc.collect()
-    spare_what_is_loaded()
+    gc.collect()  # not seldomer than usual: what tests leave in circles holds files and connections
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
