@@ -1,4 +1,5 @@
 // Writing: drafts kept as one types, files taken at once, the counter of the channel.
+import { openId } from "./list.js";
 import { isRich, plain, ready, toEnd } from "./rich.js";
 import { said } from "./said.js";
 
@@ -81,9 +82,9 @@ function later(of, wait) {
   timer = setTimeout(save, wait);
 }
 
-// The list says so at once; its next refresh brings the same from the server.
+// The list says so at once, and after a refresh that was read before the draft was kept.
 function begun(of) {
-  const line = document.querySelector('#rows .row[aria-current="true"] .prev');
+  const line = document.querySelector(`#c-${openId()} .prev`);
   const words = of.elements.reply.value.trim() || of.elements.note.value.trim();
   if (!line || !words) return;
   const mark = Object.assign(document.createElement("span"), { className: "draft", textContent: said("Draft:") });
@@ -242,6 +243,7 @@ document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => {
 });
 document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => setTimeout(() => {
   count();
+  if (form() && form() !== sending?.sourceElement) begun(form());
   if (ctx.further) later(form(), 0);
   const done = /\/([cm]\/\d+|macros)\/(send|macro|undo)$/.test(ctx.request?.action);
   if (!done || !form()) return;

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import APIResponse, Browser, Page, Route, expect
 
 from hub.replies import reply
 from inbox import assets
@@ -156,6 +156,29 @@ def test_a_message_arrives_under_jonas_hands(browser: Browser, desk: Desk, addre
         expect(page.locator("#reply")).to_have_value("We are looking for it")
         page.click("button[name=anyway]")
         expect(page.locator(".msg.out .text")).to_have_text("We are looking for it")
+
+
+def test_a_list_that_was_read_before_a_draft_was_kept_shows_it_all_the_same(
+    browser: Browser, desk: Desk, address: str
+) -> None:
+    number = desk.text("Where is my lamp?").conversation_id
+    read: list[tuple[Route, APIResponse]] = []
+    with visit(browser, address) as page:
+        page.goto(f"{address}/inbox/c/{number}?view=all")
+        page.wait_for_timeout(300)  # the stream's own greeting
+        page.route("**/inbox/live*", lambda route: read.append((route, route.fetch())), times=1)
+        desk.text("One more thing")
+        for _ in range(500):
+            if read:
+                break
+            page.wait_for_timeout(20)
+        page.fill("#reply", "We are looking for it")
+        expect(page.locator("#composer [data-saved]")).to_have_text("Draft saved")
+        ((late, answer),) = read
+        late.fulfill(response=answer)
+        expect(page.locator("#timeline")).to_contain_text("One more thing")
+        page.wait_for_timeout(100)
+        expect(page.locator(f"#c-{number} .prev")).to_have_text("Draft: We are looking for it")
 
 
 def test_the_title_counts_what_is_unread_also_in_a_hidden_tab(browser: Browser, desk: Desk, address: str) -> None:
