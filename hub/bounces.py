@@ -99,7 +99,6 @@ def reported_on(tx: Tx, inbound: Inbound) -> Sent | None:
         if column in COLUMNS:
             row = tx.sql(SENT.format(column=column), value).fetchone()
             if row is not None and row[2] in MAIL_KINDS:
-                # SQLite hands JSON back as text.
                 copies = [read_json(each) for each in row[4:6]]
                 return Sent(row[0], row[1], row[3], (*copies[0], *copies[1]), row[6], column in FIRM)
     return None
